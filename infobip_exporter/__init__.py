@@ -1,0 +1,3 @@
+"""Infobip's message logs as exact Prometheus metrics."""
+
+__version__ = "0.1.0"

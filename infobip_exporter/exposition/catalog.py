@@ -1,0 +1,128 @@
+"""Every metric family: its name, type, help and labels. The contract with users; docs and dashboards use these names.
+
+The labels `account` and `channel` come first in every family but the last and are not repeated here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds in seconds of a histogram's buckets, without +Inf."""
+
+
+SENT = Family(
+    "infobip_messages_sent_total",
+    "counter",
+    "Messages seen in the log, each once.",
+    ("entity_id", "application_id"),
+)
+MESSAGES = Family(
+    "infobip_messages_total",
+    "counter",
+    "Messages that reached a final status, each once.",
+    ("general_status", "error_group", "entity_id", "application_id"),
+)
+UNRESOLVED = Family(
+    "infobip_messages_unresolved_total",
+    "counter",
+    "Messages that left the 48 h log without a final status, by the last status seen.",
+    ("general_status", "entity_id", "application_id"),
+)
+IN_FLIGHT = Family(
+    "infobip_messages_in_flight",
+    "gauge",
+    "Messages seen that have no final status yet.",
+    ("general_status", "entity_id", "application_id"),
+)
+PARTS = Family(
+    "infobip_message_parts_total",
+    "counter",
+    "Sum of messageCount, added when a message settles.",
+    ("general_status", "entity_id", "application_id"),
+)
+COST = Family(
+    "infobip_cost_total",
+    "counter",
+    "Cost by price list, pricePerMessage x messageCount, added when a message settles. Not the invoice.",
+    ("currency", "general_status", "entity_id", "application_id"),
+)
+DELIVERY_DURATION = Family(
+    "infobip_delivery_duration_seconds",
+    "histogram",
+    "Time from sentAt to doneAt of settled messages.",
+    ("general_status",),
+    (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800),
+)
+OLDEST_IN_FLIGHT = Family(
+    "infobip_oldest_in_flight_timestamp_seconds", "gauge", "sentAt of the oldest message in flight."
+)
+LAST_SENT = Family(
+    "infobip_last_message_sent_timestamp_seconds", "gauge", "sentAt of the newest message seen."
+)
+UP = Family("infobip_up", "gauge", "1 if the last poll succeeded, else 0.")
+LAST_SUCCESS = Family(
+    "infobip_exporter_last_success_timestamp_seconds", "gauge", "When a poll last succeeded."
+)
+LAG = Family(
+    "infobip_exporter_lag_seconds", "gauge", "Now less the moment up to which everything has been read."
+)
+BACKLOG = Family("infobip_exporter_backlog_seconds", "gauge", "Sent time still to be read.")
+LOST = Family(
+    "infobip_exporter_lost_seconds_total",
+    "counter",
+    "Sent time that left the log unread (expired) or can't be read whole (too_dense).",
+    ("reason",),
+)
+REQUESTS = Family(
+    "infobip_exporter_api_requests_total",
+    "counter",
+    "Requests to the API by HTTP status, or timeout, connection, invalid_body.",
+    ("code",),
+)
+REQUEST_DURATION = Family(
+    "infobip_exporter_api_request_duration_seconds",
+    "histogram",
+    "Duration of requests to the API.",
+    (),
+    (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+REQUEST_LIMIT = Family(
+    "infobip_exporter_api_requests_per_minute_limit", "gauge", "Requests a minute that the exporter allows itself."
+)
+REJECTED = Family(
+    "infobip_exporter_records_rejected_total",
+    "counter",
+    "Rows of the log that can't be counted, the same row once.",
+    ("reason",),
+)
+CHANGED_AFTER_FINAL = Family(
+    "infobip_exporter_status_changes_after_final_total",
+    "counter",
+    "Final statuses that changed later; the first one stays counted.",
+    ("from", "to"),
+)
+OVERFLOW = Family(
+    "infobip_exporter_label_overflow_total",
+    "counter",
+    "Label values counted under __other__ because the label has metrics.max_label_values others.",
+    ("label",),
+)
+CLOCK_SKEW = Family(
+    "infobip_exporter_clock_skew_seconds", "gauge", "The API's clock (Date header) less the exporter's."
+)
+BUILD_INFO = Family(
+    "infobip_exporter_build_info", "gauge", "1, with the versions at work.", ("version", "python_version")
+)
+
+FAMILIES = (
+    SENT, MESSAGES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
+    LAST_SUCCESS, LAG, BACKLOG, LOST, REQUESTS, REQUEST_DURATION, REQUEST_LIMIT, REJECTED, CHANGED_AFTER_FINAL,
+    OVERFLOW, CLOCK_SKEW, BUILD_INFO,
+)  # fmt: skip
