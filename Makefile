@@ -1,0 +1,77 @@
+# Needs GNU make and Python 3.11 or newer; everything else is put into .venv from the locks, checked by hash.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+CODE := exporter.py infobip_exporter $(wildcard simulation bench)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run check test lint format bench sim lock wheel clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.runtime ## A simulated Infobip with lively traffic, and the exporter on it
+	$(PY) exporter.py demo $(ARGS)
+
+run: $(VENV)/.runtime ## The exporter with config.yaml
+	$(PY) exporter.py run $(ARGS)
+
+check: $(VENV)/.runtime ## Try config.yaml: one small question to each feed
+	$(PY) exporter.py check $(ARGS)
+
+test: $(VENV)/.dev ## Unit, property, simulation and end-to-end tests (ARGS="-k spans")
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, its formatter, and mypy --strict
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict $(CODE)
+
+format: $(VENV)/.dev ## Put the code into its form
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/.dev ## Measure: CPU, requests, memory, disk, scrape time
+	$(PY) -m bench $(ARGS)
+
+sim: $(VENV)/.dev ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
+	$(PY) -m simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/, the same bytes each time, without network
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel
+
+# The cleared variables and --no-config keep this machine's package sources out of the locks.
+COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(VENV)/bin/uv pip compile --no-config --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' $(UPGRADE)
+lock: $(VENV)/.dev ## Write the locks anew (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml -c requirements.txt --group dev -o requirements-dev.txt
+	$(COMPILE) -c requirements-dev.txt --group build -o requirements-build.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp for each lock: a changed lock makes a new environment.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+
+$(VENV)/.runtime: requirements.txt
+	@$(MAKE) --no-print-directory new-venv
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	@$(MAKE) --no-print-directory new-venv
+	$(INSTALL) -r requirements-dev.txt
+	@touch $(VENV)/.runtime $@
+
+.PHONY: new-venv
+new-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This needs Python 3.11 or newer as $(PYTHON); name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) comes without venv and ensurepip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
