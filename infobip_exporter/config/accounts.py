@@ -1,0 +1,84 @@
+"""The accounts of a configuration."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from infobip_exporter.api.question import MAX_LIST_LENGTH
+from infobip_exporter.config import rules
+from infobip_exporter.config.problems import Problems
+from infobip_exporter.config.schema import Account
+from infobip_exporter.config.tree import Value
+
+
+def read_accounts(accounts: Value | None, problems: Problems, folder: Path) -> tuple[Account, ...]:
+    """The sound accounts; what is wrong with the others is noted. Relative paths start at `folder`."""
+    if accounts is None:
+        problems.add("accounts", "is missing; it lists at least one account, see config.example.yaml")
+        return ()
+    values = accounts.items()
+    if values == []:
+        accounts.wrong("must list at least one account")
+    names: set[str] = set()
+    read = [_account(value, names, folder) for value in values or ()]
+    return tuple(account for account in read if account)
+
+
+def _account(account: Value, names: set[str], folder: Path) -> Account | None:
+    """The account, if it is sound. `names` are those of the accounts before; this one's is added."""
+    readers: dict[str, Callable[[Value], object]] = {
+        "name": lambda value: value.checked(rules.account_name),
+        "base_url": lambda value: value.checked(rules.base_url),
+        "api_key": lambda value: value.checked(rules.api_key),
+        "api_key_file": lambda value: value.checked(rules.file_in(folder)),
+        "channels": _channels,
+        "requests_per_minute": lambda value: value.checked(rules.whole(1, 6000)),
+        "filters": _filters,
+    }
+    given = account.members(list(readers))
+    if not account.is_mapping:
+        return None
+    read: dict[str, Any] = {key: readers[key](value) for key, value in given.items()}
+    if "name" not in given:
+        account.wrong("has no name; it becomes the label `account`, such as main")
+    if "base_url" not in given:
+        account.wrong("has no base_url; it is the account's own, such as https://xxxxx.api.infobip.com")
+    if "api_key" not in given and "api_key_file" not in given:
+        account.wrong("has neither api_key nor api_key_file; give one")
+    if "api_key" in given and "api_key_file" in given:
+        account.wrong("has both api_key and api_key_file; keep one")
+    if read.get("name") in names:
+        given["name"].wrong("is the name of an account before, too; names are unique")
+    names.add(read.get("name", ""))
+    return Account(**read) if {"name", "base_url"} <= read.keys() and None not in read.values() else None
+
+
+def _channels(channels: Value) -> tuple[str, ...]:
+    read: list[str] = []
+    values = channels.items()
+    if values == []:
+        channels.wrong("must list at least one channel, or be left out for instagram")
+    for value in values or ():
+        channel = value.checked(rules.channel)
+        if channel in read:
+            value.wrong("is listed twice")
+        elif channel:
+            read.append(channel)
+    return tuple(read)
+
+
+def _filters(filters: Value) -> Mapping[str, str]:
+    given = filters.members(list(rules.FILTERS))
+    read = {name: _filter(name, value) for name, value in given.items()}
+    return {name: text for name, text in read.items() if text}
+
+
+def _filter(name: str, value: Value) -> str | None:
+    """A filter's text; campaign references may be several, which the API takes separated by commas."""
+    if not (name == "campaignReferenceId" and value.is_list):
+        return value.checked(rules.filter_value)
+    texts = [item.checked(rules.filter_value) for item in value.items() or ()]
+    joined = ",".join(text for text in texts if text)
+    if not texts or len(joined) > MAX_LIST_LENGTH:
+        value.wrong(f"must list at least one, and no more than {MAX_LIST_LENGTH} characters with the commas")
+    return joined

@@ -1,0 +1,98 @@
+"""Loading the configuration: YAML to `Config`, or every mistake in it at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from infobip_exporter.config import rules
+from infobip_exporter.config.accounts import read_accounts
+from infobip_exporter.config.problems import Problems
+from infobip_exporter.config.schema import Config, Log, Metrics, Poll, State, Web
+from infobip_exporter.config.tree import Value, parse_tree
+from infobip_exporter.errors import ConfigError
+
+API_REQUESTS_PER_MINUTE = 120
+"""Requests a minute that the API allows an account (reference page)."""
+
+_MINUTE_S, _HOUR_S = 60, 3600
+
+# For each section: the key in the file, the schema's field, what it may be.
+Keys = Mapping[str, tuple[str, Callable[[str], object]]]
+_POLL: Keys = {
+    "interval": ("interval_s", rules.duration(1, _HOUR_S)),
+    "lookback": ("lookback_s", rules.duration(0, 48 * _HOUR_S)),
+    "late_arrival": ("late_arrival_s", rules.duration(0, 24 * _HOUR_S)),
+    "timeout": ("timeout_s", rules.duration(1, 5 * _MINUTE_S)),
+}
+_METRICS: Keys = {
+    "zero_hold": ("zero_hold_s", rules.duration(0, _HOUR_S)),
+    "max_label_values": ("max_label_values", rules.whole(1, 1_000_000)),
+}
+_STATE: Keys = {"url": ("url", rules.state_url)}
+_LOG: Keys = {
+    "level": ("level", rules.one_of(rules.LOG_LEVELS)),
+    "format": ("format", rules.one_of(rules.LOG_FORMATS)),
+}
+
+
+def _web(folder: Path) -> Keys:
+    return {
+        "listen_address": ("listen_address", rules.listen_address),
+        "config_file": ("config_file", rules.existing_file_in(folder)),
+    }
+
+
+def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
+    """The configuration in the file `path`, with `${VARIABLE}` from `env`. ConfigError tells every mistake."""
+    try:
+        text = Path(path).read_bytes().decode()
+    except FileNotFoundError:
+        raise ConfigError(
+            [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]
+        ) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
+    return parse_config(text, env, str(path))
+
+
+def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
+    """The configuration that the YAML `text` is. ConfigError tells every mistake.
+
+    `where` is the file's name: for the texts of the mistakes, and for paths that start at the file's folder.
+    """
+    problems = Problems(where)
+    folder = Path(where).parent
+    top = parse_tree(text, env, problems)
+    given = top.members([field.name for field in fields(Config)]) if top else {}
+    if not given:
+        problems.raise_if_any()  # To miss the accounts as well would be noise.
+    config = Config(
+        accounts=read_accounts(given.get("accounts"), problems, folder),
+        poll=Poll(**_fields(given.get("poll"), _POLL)),
+        metrics=Metrics(**_fields(given.get("metrics"), _METRICS)),
+        state=State(**_fields(given.get("state"), _STATE)),
+        web=Web(**_fields(given.get("web"), _web(folder))),
+        log=Log(**_fields(given.get("log"), _LOG)),
+    )
+    problems.raise_if_any()
+    return config
+
+
+def warnings(config: Config) -> list[str]:
+    """What works but is hardly meant, a line each."""
+    return [
+        f"account {account.name}: requests_per_minute is {account.requests_per_minute}, "
+        f"but the API allows {API_REQUESTS_PER_MINUTE}: expect refusals (429)"
+        for account in config.accounts
+        if account.requests_per_minute > API_REQUESTS_PER_MINUTE
+    ]
+
+
+def _fields(section: Value | None, keys: Keys) -> dict[str, Any]:
+    """The schema's fields that are given and sound; the others keep their defaults."""
+    given = section.members(list(keys)) if section else {}
+    values = {keys[key][0]: value.checked(keys[key][1]) for key, value in given.items()}
+    return {field: value for field, value in values.items() if value is not None}

@@ -1,0 +1,218 @@
+"""What each value of a configuration may be. A rule takes its text and gives the value; its ValueError says what is allowed."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from infobip_exporter.api.channels import LOG_PATHS
+from infobip_exporter.api.question import MAX_LIST_LENGTH
+from infobip_exporter.config.duration import FORM, format_duration, parse_duration
+from infobip_exporter.config.problems import Unshown, suggestion
+from infobip_exporter.config.schema import Secret
+
+FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignReferenceId")
+"""The parameters of the log that an account may be narrowed to, in the API's spelling."""
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_FORMATS = ("logfmt", "json", "console")
+
+_HOST_NAME = re.compile(
+    r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+)
+
+
+def account_name(text: str) -> str:
+    if not text or len(text) > 64 or not text.isprintable():
+        raise ValueError("must be 1 to 64 printable characters")
+    return text
+
+
+def base_url(text: str) -> str:
+    """Scheme, host and port of the account's own host, without a slash at the end."""
+    if "@" in text:
+        raise Unshown("must hold no user and no password; the key belongs into api_key")
+    url = _split(text)
+    if "://" not in text:
+        raise ValueError("must begin with https://")
+    if url.path not in {"", "/"} or "?" in text or "#" in text:
+        raise ValueError("must be scheme and host alone, without a path, ? or #")
+    host = url.hostname or ""
+    if not _is_host(host):
+        raise ValueError("must name a host, such as https://xxxxx.api.infobip.com")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
+        raise ValueError("must be an https:// URL (plain http only on loopback)")
+    return f"{url.scheme}://{url.netloc.lower()}"
+
+
+def _split(text: str) -> SplitResult:
+    # urlsplit drops line ends silently; nothing but printable ASCII belongs into a URL.
+    if not _is_visible_ascii(text):
+        raise ValueError("must be a URL of ASCII characters without spaces")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError("must be a URL with a sound host and port") from None
+    if port == 0 or url.netloc.endswith(":"):
+        raise ValueError("must be a URL with a sound host and port")
+    return url
+
+
+def api_key(text: str) -> Secret:
+    if not text:
+        raise Unshown("must not be empty")
+    if text.lower().startswith("app "):
+        raise Unshown('must be the key alone; leave out "App " at its beginning')
+    if not _is_visible_ascii(text):
+        raise Unshown("must be printable ASCII without spaces")
+    return Secret(text)
+
+
+def channel(text: str) -> str:
+    if text not in LOG_PATHS:
+        raise ValueError(f"unknown channel; {suggestion(text, list(LOG_PATHS))}")
+    return text
+
+
+def filter_value(text: str) -> str:
+    if not text or not text.isprintable() or len(text) > MAX_LIST_LENGTH:
+        raise ValueError(f"must be 1 to {MAX_LIST_LENGTH} printable characters")
+    return text
+
+
+def file_in(folder: Path) -> Callable[[str], Path]:
+    """A rule: a path, relative to `folder`. It need not exist yet."""
+
+    def rule(text: str) -> Path:
+        if not text or "\0" in text:
+            raise ValueError("must be a path")
+        return folder / text
+
+    return rule
+
+
+def existing_file_in(folder: Path) -> Callable[[str], Path]:
+    """A rule: the path of a file that is there, relative to `folder`."""
+
+    def rule(text: str) -> Path:
+        file = file_in(folder)(text)
+        try:
+            there = file.is_file()
+        except OSError:
+            there = False
+        if not there:
+            raise ValueError(
+                "must be an existing file (a relative path starts at the configuration's folder)"
+            )
+        return file
+
+    return rule
+
+
+def state_url(text: str) -> str:
+    file = text.removeprefix("sqlite:///")
+    if file == text or not file.isprintable() or not file.strip("/") or file.endswith("/"):
+        raise ValueError(
+            "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
+            "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+        )
+    return text
+
+
+def listen_address(text: str) -> str:
+    """`text`, which is host:port, :port (every address of this machine) or [::1]:port."""
+    split_listen_address(text)
+    return text
+
+
+def split_listen_address(text: str) -> tuple[str, int]:
+    """Host and port of a listen address. The host is empty for every address, an IPv6 one without brackets."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    sound_host = _is_ipv6(bare) if bracketed else not bare or (":" not in bare and _is_host(bare))
+    if not colon or not sound_host or not _whole(port, 0, 65535):
+        raise ValueError(
+            "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470"
+        )
+    return bare, int(port)
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A rule: a whole number from `low` to `high`."""
+
+    def rule(text: str) -> int:
+        if not _whole(text, low, high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return rule
+
+
+def duration(low_s: float, high_s: float) -> Callable[[str], float]:
+    """A rule: a duration from `low_s` to `high_s` seconds; the value is in seconds."""
+
+    def rule(text: str) -> float:
+        span = f"a duration from {format_duration(low_s)} to {format_duration(high_s)}"
+        try:
+            seconds = parse_duration(text)
+        except ValueError:
+            raise ValueError(f"must be {span}: {FORM}") from None
+        if not low_s <= seconds <= high_s:
+            raise ValueError(f"must be {span}")
+        return seconds
+
+    return rule
+
+
+def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    """A rule: one of the words `allowed`."""
+
+    def rule(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+
+    return rule
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _whole(text: str, low: int, high: int) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,9}", text)) and low <= int(text) <= high
+
+
+def _is_host(text: str) -> bool:
+    if ":" in text:
+        return _is_ipv6(text)
+    if re.fullmatch(r"[0-9.]+", text):
+        return _is_ipv4(text)
+    return len(text) <= 253 and bool(_HOST_NAME.fullmatch(text))
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_visible_ascii(text: str) -> bool:
+    return all("!" <= character <= "~" for character in text)

@@ -1,0 +1,170 @@
+"""A YAML text as values that know their key and line, say what is wrong with them, and fill in `${VARIABLE}`."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import yaml
+
+from infobip_exporter.config.problems import Problems, Unshown, shown, suggestion
+
+MAX_CHARACTERS = 256 * 1024
+"""The longest text that is read: enough for a thousand accounts."""
+
+T = TypeVar("T")
+
+_NULL = "tag:yaml.org,2002:null"
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{tag}" for tag in ("str", "int", "float", "bool", "timestamp", "value", "merge")
+}
+_REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What stands under `key`. A method that can't give what it is asked for notes the problem and gives None."""
+
+    key: str
+    node: yaml.Node
+    env: Mapping[str, str]
+    problems: Problems
+
+    @property
+    def empty(self) -> bool:
+        return bool(self.node.tag == _NULL)
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.node, yaml.SequenceNode)
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self.node, yaml.MappingNode)
+
+    def wrong(self, text: str, *, show: bool = True) -> None:
+        """Note that this value is wrong; it is shown as the file has it, so no variable's content gets out."""
+        if show and isinstance(self.node, yaml.ScalarNode) and self.node.value:
+            text = f"{text}, got {shown(self.node.value)}"
+        self.problems.add(self.key, text, self.node.start_mark.line + 1)
+
+    def checked(self, rule: Callable[[str], T]) -> T | None:
+        """What `rule` makes of the text; its ValueError says what is allowed.
+
+        Numbers and booleans are taken as they stand in the file: `name: 007` is the text 007.
+        """
+        text = self._text()
+        if text is None:
+            return None
+        try:
+            return rule(text)
+        except ValueError as error:
+            self.wrong(str(error), show=not isinstance(error, Unshown))
+            return None
+
+    def _text(self) -> str | None:
+        if self.empty:
+            self.wrong("has no value", show=False)
+        elif not isinstance(self.node, yaml.ScalarNode):
+            self.wrong("must be a single value, not a list or a mapping")
+        elif self.node.tag not in _PLAIN_TAGS:
+            self.wrong("tags such as !this are not understood; put quotes around the value", show=False)
+        else:
+            return self._filled_in(self.node.value)
+        return None
+
+    def _filled_in(self, text: str) -> str | None:
+        """`text` with each `${VARIABLE}` replaced and `$$` as `$`."""
+        sound = True
+
+        def replacement(reference: re.Match[str]) -> str:
+            nonlocal sound
+            if reference[0] == "$$":
+                return "$"
+            name, closed = reference[1], reference[2]
+            if closed and name in self.env:
+                return self.env[name]
+            sound = False
+            if closed and _VARIABLE.fullmatch(name):
+                self.wrong(f"the environment variable {name} is not set", show=False)
+            else:
+                self.wrong("a variable is written ${NAME}, a dollar sign $$", show=False)
+            return ""
+
+        filled = _REFERENCE.sub(replacement, text)
+        return filled if sound else None
+
+    def items(self) -> list["Value"] | None:
+        """The values of a list, each with its own key."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            self.wrong("must be a list")
+            return None
+        return [
+            Value(f"{self.key}[{i}]", node, self.env, self.problems) for i, node in enumerate(self.node.value)
+        ]
+
+    def members(self, known: list[str]) -> dict[str, "Value"]:
+        """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping."""
+        if self.empty:
+            return {}
+        if not isinstance(self.node, yaml.MappingNode):
+            self.wrong(f"must be a mapping with the keys {', '.join(known)}", show=False)
+            return {}
+        members: dict[str, Value] = {}
+        for name_node, node in self.node.value:
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
+            key = f"{self.key}.{name}" if self.key else str(name)
+            line = name_node.start_mark.line + 1
+            if name is None:
+                self.problems.add(self.key, "a key must be plain text", line)
+            elif not _NAME.fullmatch(name):
+                # It may be `{api_key:...}`, key and secret in one word.
+                self.problems.add(self.key, "a key that is no word; is a space missing after a colon?", line)
+            elif name not in known:
+                self.problems.add(key, f"unknown key; {suggestion(name, known)}", line)
+            elif name in members:
+                first = members[name].node.start_mark.line + 1
+                self.problems.add(key, f"is given twice, first in line {first}", line)
+            else:
+                members[name] = Value(key, node, self.env, self.problems)
+        return members
+
+
+def parse_tree(text: str, env: Mapping[str, str], problems: Problems) -> Value | None:
+    """The YAML document `text`; None, with the problem noted, where it is none."""
+    if len(text) > MAX_CHARACTERS:
+        problems.add("", f"is too large for a configuration: more than {MAX_CHARACTERS // 1024} KiB")
+        return None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        problems.add("", f"is not valid YAML: {_explained(error)}", None if mark is None else mark.line + 1)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problems.add(
+            "", f"is not text: the character U+{ord(text[error.position]):04X} can't be in YAML", line
+        )
+    except RecursionError:
+        problems.add("", "is nested too deeply")
+    except (ValueError, OverflowError):
+        problems.add("", "is not valid YAML: an escape such as \\U00110000 names no character")
+    else:
+        if node is not None:
+            return Value("", node, env, problems)
+        problems.add("", "is empty; at least `accounts` is needed, see config.example.yaml")
+    return None
+
+
+def _explained(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, without the text around it: that might be a secret."""
+    problem = error.problem or "unreadable"
+    if "\\t" in problem:
+        return "a tab where only spaces may indent"
+    if "alias" in problem:
+        return "a value that begins with * must be in quotes"
+    if (error.context or "").startswith("expected a single document"):
+        return "more than one document"
+    return re.sub(r"'(?!<)[^']{2,}'", "something else", problem)
