@@ -17,6 +17,10 @@ class LedgerError(ExporterError):
     """The ledger can't be opened, read or written; what was committed before is untouched."""
 
 
+class ListenError(ExporterError):
+    """The web server can't listen: the port is taken, or the address is not this machine's."""
+
+
 class AskFailed(ExporterError):
     """A question to the API got no usable answer.
 

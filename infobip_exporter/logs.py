@@ -1,0 +1,126 @@
+"""How log lines look: logfmt as in Prometheus' own programs, JSON, or columns for a person.
+
+Log with `structlog.get_logger()`; an event is a short sentence, the rest goes into key=value.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from infobip_exporter.config.schema import Log, Secret
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_LEVEL_NAMES = {"warning": "warn", "exception": "error", "critical": "error", "fatal": "error"}
+
+_SHORTEST_SECRET = 6
+"""Characters below which a made-up key is a word that lines may well contain."""
+
+
+def configure(log: Log, stream: TextIO | None = None, secrets: Iterable[Secret] = ()) -> None:
+    """Send every log line to `stream` (default stderr) in `log.format`, from `log.level` up.
+
+    What other libraries log goes the same way, from warnings up. One of `secrets` in a line is blanked.
+    """
+    out = sys.stderr if stream is None else stream
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _head,
+            structlog.processors.ExceptionRenderer(),
+            *_renderers(log.format, out),
+            _without(secrets),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    logging.root.handlers = [_ToStructlog()]
+    logging.root.setLevel(logging.WARNING)
+
+
+def _renderers(form: str, out: TextIO) -> list[Processor]:
+    if form == "json":
+        return [structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
+    if form == "logfmt":
+        return [_logfmt]
+    console = structlog.dev.ConsoleRenderer(
+        colors=out.isatty() and "NO_COLOR" not in os.environ,
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
+        event_key="msg",
+        timestamp_key="ts",
+    )
+    return [_printable, console]
+
+
+def _head(_: Any, method: str, event: EventDict) -> EventDict:
+    """Time, level and message first, under the names that Prometheus gives them."""
+    now = datetime.now(UTC)
+    head = {
+        "ts": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
+        "level": _LEVEL_NAMES.get(method, method),
+        "msg": event.pop("event", ""),
+    }
+    return {**head, **event, **head}  # Twice: first in order, and not to be overwritten.
+
+
+def _without(secrets: Iterable[Secret]) -> Processor:
+    """Takes the secrets out of the finished line, where nothing can add one any more."""
+    plain = [secret.reveal() for secret in secrets if len(secret.reveal()) >= _SHORTEST_SECRET]
+    # A secret that holds a quote or a backslash may also stand there with JSON's escapes.
+    forms = sorted({*plain, *(json.dumps(text)[1:-1] for text in plain)}, key=len, reverse=True)
+
+    def processor(_: Any, __: str, line: Any) -> str:
+        text = str(line)
+        for form in forms:
+            text = text.replace(form, "<secret>")
+        return text
+
+    return processor
+
+
+def _printable(_: Any, __: str, event: EventDict) -> EventDict:
+    """Control characters in a value must not reach a terminal, nor begin a line that looks like another event."""
+    return {key: _escaped(value, keep="\n" if key == "exception" else "") for key, value in event.items()}
+
+
+def _escaped(value: object, keep: str = "") -> object:
+    text = str(value)
+    if text.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in keep else json.dumps(c)[1:-1] for c in text)
+
+
+def _logfmt(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items())
+
+
+def _logfmt_value(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if text and text.isprintable() and not any(c in text for c in ' "=\\'):
+        return text
+    # JSON's escapes are those that logfmt's readers know; printable letters of any script stay as they are.
+    return str(_escaped(json.dumps(text, ensure_ascii=False)))
+
+
+class _ToStructlog(logging.Handler):
+    """Hands on what libraries log with the standard library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        log = getattr(structlog.get_logger(), level)
+        try:
+            log(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - a log line must never end the program
+            self.handleError(record)
