@@ -1,0 +1,110 @@
+"""Reading a row in which anything may be missing, null, of the wrong type or new. Slow, and never fails.
+
+`answer.py` reads good rows; this reads what it could not, by the same rules.
+"""
+
+import json
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from typing import Any
+
+from infobip_exporter.api.kinds import kind_of
+from infobip_exporter.api.moments import moment_ms
+from infobip_exporter.record import Record, RejectedRow
+
+_CHANGES_WITH_STATUS = frozenset({"status", "error", "doneAt", "price"})
+_MOST_COUNT_DIGITS = 10
+
+
+class _Number(str):
+    """A JSON number as it was written: no digit lost, no limit on its size, and still told from a text."""
+
+    __slots__ = ()
+
+
+_JSON = json.JSONDecoder(
+    parse_float=_Number, parse_int=_Number, parse_constant=lambda _name: None, strict=False
+)
+
+
+def parse_json(body: bytes) -> object:
+    """`body` as untyped values. Invalid UTF-8 is replaced; NaN and the infinities are null. Raises ValueError."""
+    try:
+        return _JSON.decode(body.decode("utf-8-sig", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_row(row: object) -> Record | RejectedRow:
+    """The record that `row`, an untyped JSON value, holds, or why it can't be counted."""
+    fields = _object(row)
+    message_id = _id(fields.get("messageId"))
+    if not message_id:
+        return RejectedRow("no_id", fingerprint(row))
+    sent_ms = _moment(fields.get("sentAt"))
+    if sent_ms is None:
+        return RejectedRow("no_sent_at", fingerprint(row))
+    price, platform = _object(fields.get("price")), _object(fields.get("platform"))
+    raw_kind = (
+        _text(_object(fields.get("status")).get("groupName")),
+        _text(_object(fields.get("error")).get("groupName")),
+        _id(platform.get("entityId")),
+        _id(platform.get("applicationId")),
+        _text(price.get("currency")),
+        _decimal(price.get("pricePerMessage")),
+        _count(fields.get("messageCount")),
+    )
+    kind = kind_of(raw_kind)
+    if kind is None:
+        return RejectedRow("no_status", fingerprint(row))
+    return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, _id(fields.get("sender")))
+
+
+def fingerprint(row: object) -> bytes:
+    """Eight bytes that stay the same while the row's status changes. They tell nothing of what the row holds."""
+    message_id = _id(_object(row).get("messageId"))
+    if message_id:
+        seen = "id:" + message_id
+    elif isinstance(row, dict):
+        seen = _canonical({name: value for name, value in row.items() if name not in _CHANGES_WITH_STATUS})
+    else:
+        seen = _canonical(row)
+    return blake2b(seen.encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def _canonical(value: object) -> str:
+    return "row:" + json.dumps(value, sort_keys=True)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _id(value: object) -> str:
+    """A text, or a number as it was written. Lone surrogates, which no label can carry, are replaced."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _text(value: object) -> str:
+    return "" if isinstance(value, _Number) else _id(value)
+
+
+def _moment(value: object) -> int | None:
+    return moment_ms(_text(value))
+
+
+def _decimal(value: object) -> Decimal | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        return None
+
+
+def _count(value: object) -> int | None:
+    """A whole number, also where it is written as text or as 2.0."""
+    number = _decimal(value)
+    if number is None or not number.is_finite() or number.adjusted() >= _MOST_COUNT_DIGITS:
+        return None
+    return int(number) if number == int(number) else None

@@ -1,0 +1,90 @@
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infobip_exporter.api.kinds import MOST_PARTS, kind_of, normalised
+from infobip_exporter.record import Kind
+
+
+def kind(price: Decimal | None = Decimal("0.15"), count: int | None = 1, status: str = "DELIVERED") -> Kind:
+    made = kind_of((status, "OK", "entity", "app", "EUR", price, count))
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Ok", "OK"),
+        ("Client errors", "CLIENT_ERRORS"),
+        ("client-errors", "CLIENT_ERRORS"),
+        ("  Provider -- errors! ", "PROVIDER_ERRORS"),
+        ("USER_ERRORS", "USER_ERRORS"),
+        ("__x__y__", "X_Y"),
+        ("Größe 2", "GRÖSSE_2"),
+        ("", ""),
+        ("--", ""),
+    ],
+)
+def test_names_are_upper_case_with_single_underscores(name: str, expected: str) -> None:
+    assert normalised(name) == expected
+
+
+def test_a_status_nobody_has_heard_of_is_an_ordinary_final_value() -> None:
+    made = kind(status="Teleported away")
+    assert made.general_status == "TELEPORTED_AWAY"
+    assert made.final
+
+
+@pytest.mark.parametrize("status", [None, "", " ", "-_-"])
+def test_a_status_without_a_name_has_no_kind(status: str | None) -> None:
+    assert kind_of((status, None, None, None, None, None, None)) is None
+
+
+def test_what_is_missing_is_empty_and_costs_nothing() -> None:
+    assert kind_of(("PENDING", None, None, None, None, None, None)) == Kind(
+        "PENDING", "", "", "", "", Decimal(0), 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "parts"),
+    [(None, 1), (0, 0), (1, 1), (7, 7), (-1, 1), (MOST_PARTS, MOST_PARTS), (MOST_PARTS + 1, 1), (10**30, 1)],
+)
+def test_a_count_that_is_none_counts_one_part(count: int | None, parts: int) -> None:
+    assert kind(count=count).parts == parts
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        None,
+        *map(
+            Decimal,
+            ["0", "-0", "-0.1", "NaN", "sNaN", "-NaN", "Infinity", "1e400", "1e-400", "1e16", "1e-51"],
+        ),
+    ],
+)
+def test_a_price_that_is_none_costs_nothing_and_keeps_its_currency(price: Decimal | None) -> None:
+    made = kind(price)
+    assert made.cost == 0
+    assert made.currency == "EUR"
+
+
+@pytest.mark.parametrize("price", ["9999999999999999", "1e15", "1e-50"])
+def test_the_widest_prices_count(price: str) -> None:
+    assert kind(Decimal(price)).cost == Decimal(price)
+
+
+@given(
+    st.decimals(min_value=0, max_value=Decimal(10) ** 16 - 1, places=50, allow_nan=False),
+    st.integers(min_value=0, max_value=MOST_PARTS),
+    st.integers(min_value=1, max_value=5),
+)
+def test_cost_is_exact_whatever_the_context_in_use(price: Decimal, parts: int, precision: int) -> None:
+    with localcontext(prec=precision):
+        cost = kind(price, parts).cost
+    assert Fraction(cost) == Fraction(price) * parts
