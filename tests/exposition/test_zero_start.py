@@ -1,0 +1,260 @@
+"""Series start at zero, and never fall afterwards: whatever is scraped, saved, lost or set back meanwhile."""
+
+import threading
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from infobip_exporter.exposition.snapshot import Series
+from infobip_exporter.exposition.zero_start import RELEASE_AHEAD_S, Mark, Moment, ZeroStart
+
+A, B, C = (Series("infobip_messages_sent_total", (name, "")) for name in "abc")
+START = Moment(1_700_000_000.0, 5_000.0)
+
+
+def after(seconds: float, *, wall_step_s: float = 0.0) -> Moment:
+    return Moment(START.wall_s + seconds + wall_step_s, START.monotonic_s + seconds)
+
+
+def save(zero_start: ZeroStart, now: Moment, ledger: dict[Series, Mark]) -> None:
+    marks = zero_start.unsaved(now)
+    ledger.update(marks)
+    zero_start.saved(marks)
+
+
+def shown_and_released(hold_s: float = 60.0) -> ZeroStart:
+    zero_start = ZeroStart(hold_s, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    save(zero_start, after(hold_s - RELEASE_AHEAD_S), {})
+    return zero_start
+
+
+def test_a_new_series_is_held_until_the_hold_has_passed_since_its_first_showing() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    assert zero_start.held(after(1000)) == {A}
+    zero_start.shown([A], after(1000))
+    zero_start.shown([A], after(1030))
+    save(zero_start, after(1058), {})
+    assert zero_start.held(after(1059.9)) == {A}
+    assert zero_start.held(after(1060)) == set()
+
+
+def test_a_scrape_that_was_not_answered_shows_nothing() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.held(START)
+    assert zero_start.unsaved(after(59)) == {}
+    assert zero_start.held(after(1000)) == {A}
+
+
+def test_the_release_is_offered_a_little_before_the_hold_ends_and_not_earlier() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    first = Mark(round(START.wall_s * 1000))
+    assert zero_start.unsaved(after(57.9)) == {A: first}
+    assert zero_start.unsaved(after(58)) == {A: first._replace(released=True)}
+
+
+def test_a_hold_shorter_than_that_is_offered_for_release_at_once() -> None:
+    zero_start = ZeroStart(1, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    assert zero_start.unsaved(START)[A].released
+    save(zero_start, START, {})
+    assert zero_start.held(after(0.9)) == {A}
+    assert zero_start.held(after(1)) == set()
+
+
+def test_zero_goes_on_being_shown_while_the_release_is_not_saved() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    zero_start.unsaved(after(59))
+    assert zero_start.held(after(600)) == {A}
+    save(zero_start, after(600), {})
+    assert zero_start.held(after(600)) == set()
+
+
+def test_a_mark_is_offered_until_it_is_saved_and_then_no_more() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    assert zero_start.unsaved(START) == zero_start.unsaved(after(5)) != {}
+    save(zero_start, after(5), {})
+    assert zero_start.unsaved(after(6)) == {}
+
+
+def test_an_older_mark_saved_late_does_not_undo_a_release() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    early = zero_start.unsaved(START)
+    save(zero_start, after(58), {})
+    zero_start.saved(early)
+    assert zero_start.held(after(60)) == set()
+
+
+def test_a_release_once_saved_is_not_taken_back_by_an_older_moment() -> None:
+    zero_start = shown_and_released()
+    assert zero_start.unsaved(after(1)) == {}
+
+
+def test_adding_a_series_again_does_not_hold_it_again() -> None:
+    zero_start = shown_and_released()
+    assert zero_start.held(after(60)) == set()
+    zero_start.add([A, B])
+    assert zero_start.held(after(61)) == {B}
+
+
+def test_after_a_restart_a_series_never_scraped_is_new() -> None:
+    zero_start = ZeroStart(60, {B: Mark(0, released=True)}, START)
+    zero_start.add([A, B])
+    assert zero_start.held(after(10_000)) == {A}
+
+
+def test_after_a_restart_the_rest_of_the_hold_is_held() -> None:
+    shown_ms = round((START.wall_s - 45) * 1000)
+    zero_start = ZeroStart(60, {A: Mark(shown_ms)}, START)
+    assert zero_start.unsaved(after(12.9)) == {}
+    save(zero_start, after(13), {})
+    assert zero_start.held(after(14.9)) == {A}
+    assert zero_start.held(after(15)) == set()
+
+
+def test_after_a_restart_with_the_clock_set_back_a_day_no_series_is_held_longer_than_a_new_one() -> None:
+    tomorrow_ms = round((START.wall_s + 86_400) * 1000)
+    zero_start = ZeroStart(60, {A: Mark(tomorrow_ms), B: Mark(tomorrow_ms, released=True)}, START)
+    assert zero_start.held(START) == {A}
+    save(zero_start, after(58), {})
+    assert zero_start.held(after(60)) == set()
+
+
+def test_after_a_restart_past_the_hold_zero_is_shown_until_the_release_is_saved() -> None:
+    zero_start = ZeroStart(60, {A: Mark(0)}, START)
+    assert zero_start.held(START) == {A}
+    save(zero_start, START, {})
+    assert zero_start.held(START) == set()
+
+
+def test_the_hold_runs_by_the_monotonic_clock() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    zero_start.add([A])
+    zero_start.shown([A], START)
+    save(zero_start, after(58, wall_step_s=-86_400), {})
+    assert zero_start.held(after(59, wall_step_s=86_400)) == {A}
+    assert zero_start.held(after(60, wall_step_s=-86_400)) == set()
+
+
+def test_without_a_hold_nothing_is_held_and_a_later_run_with_one_is_told() -> None:
+    ledger: dict[Series, Mark] = {}
+    zero_start = ZeroStart(0, {}, START)
+    zero_start.add([A])
+    assert zero_start.held(START) == set()
+    save(zero_start, START, ledger)
+    assert zero_start.unsaved(after(1)) == {}
+    assert ZeroStart(60, ledger, after(2)).held(after(2)) == set()
+
+
+def test_threads_can_use_it_at_once() -> None:
+    zero_start = ZeroStart(60, {}, START)
+    failures: list[BaseException] = []
+
+    def commit() -> None:
+        try:
+            for i in range(3000):
+                zero_start.add([Series("infobip_messages_sent_total", (str(i), ""))])
+                zero_start.saved(zero_start.unsaved(START) if i % 500 == 0 else {})
+        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+            failures.append(error)
+
+    committing = threading.Thread(target=commit)
+    committing.start()
+    while committing.is_alive():
+        zero_start.shown(zero_start.held(START), START)
+    committing.join()
+    assert not failures
+    assert len(zero_start.held(START)) == 3000
+
+
+class Run(RuleBasedStateMachine):
+    """A feed's exporter over restarts, and the scraper that must never see a counter fall."""
+
+    @initialize(hold_s=st.sampled_from([0.5, 2.0, 10.0, 60.0]))
+    def start(self, hold_s: float) -> None:
+        self.hold_s = hold_s
+        self.ledger: dict[Series, Mark] = {}
+        self.totals: dict[Series, int] = {}
+        self.seen: dict[Series, int] = {}
+        self.now = START
+        self.restart()
+
+    def restart(self) -> None:
+        self.zero_start = ZeroStart(self.hold_s, self.ledger, self.now)
+        self.zero_start.add(self.totals)
+        self.real_from: dict[Series, float] = {}
+        """By the monotonic clock: when the hold of a series has passed in this run at the latest."""
+        self.released_by_save: set[Series] = set()
+        for series in self.ledger:
+            self.real_from[series] = self.now.monotonic_s + self.hold_s
+
+    @rule(series=st.sampled_from([A, B, C]), count=st.integers(1, 5))
+    def commit(self, series: Series, count: int) -> None:
+        self.totals[series] = self.totals.get(series, 0) + count
+        self.zero_start.add([series])
+
+    @rule(answered=st.booleans())
+    def scrape(self, answered: bool) -> None:
+        held = self.zero_start.held(self.now)
+        values = {series: 0 if series in held else total for series, total in self.totals.items()}
+        for series, value in values.items():
+            assert value >= self.seen.get(series, 0), "a counter fell"
+            if series not in held:
+                assert series in self.seen or series in self.ledger, "not shown at 0 first"
+                assert self.ledger[series].released, "a later run could show 0"
+            late = self.now.monotonic_s >= self.real_from.get(series, float("inf"))
+            if late and series in self.released_by_save:
+                assert series not in held, "held too long"
+        if answered:
+            self.seen.update(values)
+            self.zero_start.shown(held, self.now)
+            for series in held:
+                self.real_from.setdefault(series, self.now.monotonic_s + self.hold_s)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 1.9, 5.0, 15.0, 58.0, 60.0]))
+    def wait(self, seconds: float) -> None:
+        self.now = Moment(self.now.wall_s + seconds, self.now.monotonic_s + seconds)
+
+    @rule(seconds=st.sampled_from([-86_400.0, -600.0, 600.0, 86_400.0]))
+    def step_the_clock(self, seconds: float) -> None:
+        self.now = self.now._replace(wall_s=self.now.wall_s + seconds)
+
+    @rule(then=st.sampled_from(["saved", "failed", "committed, then killed"]))
+    def save_marks(self, then: str) -> None:
+        marks = self.zero_start.unsaved(self.now)
+        if then != "failed":
+            self.ledger.update(marks)
+        if then == "saved":
+            self.zero_start.saved(marks)
+            for series, at in self.real_from.items():
+                if self.now.monotonic_s >= at - RELEASE_AHEAD_S:
+                    self.released_by_save.add(series)
+        if then == "committed, then killed":
+            self.crash(0.5, 100.0)
+
+    @rule(down_s=st.sampled_from([0.1, 30.0, 3600.0]), monotonic_s=st.sampled_from([0.0, 100.0, 9e9]))
+    def crash(self, down_s: float, monotonic_s: float) -> None:
+        self.now = Moment(self.now.wall_s + down_s, monotonic_s)
+        self.restart()
+
+    @precondition(lambda self: hasattr(self, "ledger"))
+    @invariant()
+    def what_is_released_was_shown(self) -> None:
+        assert all(series in self.seen for series in self.ledger)
+
+
+Run.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRun = Run.TestCase
