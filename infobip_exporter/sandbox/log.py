@@ -19,6 +19,7 @@ from infobip_exporter.sandbox.world import World
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ODD_ROWS = 3
+_BESIDE_MS = 60_000
 
 
 class _BreaksOff(Exception):
@@ -138,9 +139,9 @@ class SimulatedLog:
         """A few records from just beside the asked range, if it is bounded."""
         beside: list[tuple[int, int]] = []
         if asked.since_ms is not None:
-            beside.append((asked.since_ms - 600_000, asked.since_ms))
+            beside.append((asked.since_ms - _BESIDE_MS, asked.since_ms))
         if asked.until_ms is not None:
-            beside.append((asked.until_ms, min(asked.until_ms + 600_000, now_ms + 1)))
+            beside.append((asked.until_ms, min(asked.until_ms + _BESIDE_MS, now_ms + 1)))
         oldest_ms = now_ms - LOG_KEEPS_MS + 1
         strays = [
             message
