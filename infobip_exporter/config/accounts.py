@@ -36,6 +36,8 @@ def _account(account: Value, names: set[str], folder: Path) -> Account | None:
         "filters": _filters,
     }
     given = account.members(list(readers))
+    if account.empty:
+        account.wrong("has no value", show=False)
     if not account.is_mapping:
         return None
     read: dict[str, Any] = {key: readers[key](value) for key, value in given.items()}
@@ -57,7 +59,7 @@ def _channels(channels: Value) -> tuple[str, ...]:
     read: list[str] = []
     values = channels.items()
     if values == []:
-        channels.wrong("must list at least one channel, or be left out for instagram")
+        channels.wrong("must list at least one, or be left out for instagram")
     for value in values or ():
         channel = value.checked(rules.channel)
         if channel in read:
@@ -80,5 +82,5 @@ def _filter(name: str, value: Value) -> str | None:
     texts = [item.checked(rules.filter_value) for item in value.items() or ()]
     joined = ",".join(text for text in texts if text)
     if not texts or len(joined) > MAX_LIST_LENGTH:
-        value.wrong(f"must list at least one, and no more than {MAX_LIST_LENGTH} characters with the commas")
+        value.wrong(f"must list at least one, in {MAX_LIST_LENGTH} characters with the commas")
     return joined

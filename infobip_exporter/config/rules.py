@@ -72,7 +72,7 @@ def api_key(text: str) -> Secret:
 
 def channel(text: str) -> str:
     if text not in LOG_PATHS:
-        raise ValueError(f"unknown channel; {suggestion(text, list(LOG_PATHS))}")
+        raise ValueError(f"is unknown ({suggestion(text, list(LOG_PATHS))})")
     return text
 
 
@@ -103,9 +103,7 @@ def existing_file_in(folder: Path) -> Callable[[str], Path]:
         except OSError:
             there = False
         if not there:
-            raise ValueError(
-                "must be an existing file (a relative path starts at the configuration's folder)"
-            )
+            raise ValueError(f"must be an existing file (relative paths start at {folder.absolute()})")
         return file
 
     return rule

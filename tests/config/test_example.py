@@ -1,0 +1,37 @@
+"""config.example.yaml is what a newcomer copies: it has every key, and tells the true defaults."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+
+from infobip_exporter.api.channels import LOG_PATHS
+from infobip_exporter.config.load import load_config, warnings
+from infobip_exporter.config.rules import FILTERS
+from infobip_exporter.config.schema import Account, Config, Secret
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+
+
+def test_the_example_loads_and_shows_the_defaults() -> None:
+    config = load_config(EXAMPLE, {"INFOBIP_API_KEY": "k"})
+    account = Account(name="main", base_url="https://xxxxx.api.infobip.com", api_key=Secret("k"))
+    assert config == Config(accounts=(account,))
+    assert warnings(config) == []
+
+
+def test_no_key_is_missing_from_the_example() -> None:
+    with_optional_keys = re.sub(r"# (api_key_file|config_file): ", r"\1: ", EXAMPLE.read_text())
+    written = yaml.safe_load(with_optional_keys)
+    for field in fields(Config):
+        section = written[field.name]
+        members = section[0] if field.name == "accounts" else section
+        schema = Account if field.name == "accounts" else field.type
+        assert isinstance(schema, type)
+        assert set(members) == {member.name.removesuffix("_s") for member in fields(schema)}
+
+
+def test_the_example_names_every_channel_and_filter() -> None:
+    text = EXAMPLE.read_text()
+    assert [word for word in (*LOG_PATHS, *FILTERS) if word not in text] == []

@@ -1,0 +1,194 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from infobip_exporter.config.load import load_config, parse_config, warnings
+from infobip_exporter.config.rules import split_listen_address
+from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
+from infobip_exporter.errors import ConfigError
+
+KEY = "0123456789abcdef-SECRET"
+SMALLEST = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
+
+
+def parse(text: str, **env: str) -> Config:
+    return parse_config(text, {"KEY": KEY} | env, "config.yaml")
+
+
+def only_account(keys: str) -> Account:
+    return parse(f"accounts: [{{name: main, base_url: https://x.api.infobip.com, {keys}}}]").accounts[0]
+
+
+def test_one_account_is_enough() -> None:
+    account = Account("main", "https://x.api.infobip.com", api_key=Secret(KEY))
+    assert parse(SMALLEST) == Config((account,))
+    assert account.channels == ("instagram",)
+
+
+def test_everything_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    (tmp_path / "web.yml").touch()
+    file.write_text(
+        """
+        accounts:
+          - name: a
+            base_url: HTTPS://X.api.infobip.com:8443/
+            api_key_file: keys/a
+            channels: [sms, rcs]
+            requests_per_minute: 60
+            filters: {sender: 447, destination: yes, entityId: e, applicationId: a, campaignReferenceId: [c, 007]}
+          - {name: b, base_url: "http://[::1]:8080", api_key: literal, filters: }
+        poll: {interval: 1m, lookback: 48h, late_arrival: 0, timeout: 1500ms}
+        metrics: {zero_hold: 0s, max_label_values: 5}
+        state: {url: "sqlite:////var/lib/x.db"}
+        web: {listen_address: ":9000", config_file: web.yml}
+        log: {level: debug, format: json}
+        """
+    )
+    filters = {"sender": "447", "destination": "yes", "entityId": "e", "applicationId": "a"}
+    filters["campaignReferenceId"] = "c,007"
+    key_file = tmp_path / "keys" / "a"
+    assert load_config(str(file), {}) == Config(
+        accounts=(
+            Account(
+                "a",
+                "https://x.api.infobip.com:8443",
+                api_key_file=key_file,
+                channels=("sms", "rcs"),
+                requests_per_minute=60,
+                filters=filters,
+            ),
+            Account("b", "http://[::1]:8080", api_key=Secret("literal")),
+        ),
+        poll=Poll(60, 172800, 0, 1.5),
+        metrics=Metrics(0, 5),
+        state=State("sqlite:////var/lib/x.db"),
+        web=Web(":9000", tmp_path / "web.yml"),
+        log=Log("debug", "json"),
+    )
+
+
+def test_a_section_with_nothing_in_it_keeps_its_defaults() -> None:
+    assert parse(SMALLEST + "poll:\nweb: {}\n") == parse(SMALLEST)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "127.9.9.9", "localhost:8080", "LOCALHOST", "[::1]:1"])
+def test_plain_http_is_for_loopback(host: str) -> None:
+    config = parse(SMALLEST.replace("https://x.api.infobip.com", f'"http://{host}"'))
+    assert config.accounts[0].base_url == f"http://{host.lower()}"
+
+
+def test_an_absolute_key_file_stays_where_it_is() -> None:
+    assert only_account("api_key_file: /run/key").api_key_file == Path("/run/key")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${A}", "1"),
+        ("x${A}${B}y", "1"),
+        ("$$", "$"),
+        ("$${A}", "${A}"),
+        ("$$${A}", "$1"),
+        ("$A", "$A"),
+        ("a$", "a$"),
+    ],
+)
+def test_variables_are_filled_in(text: str, value: str) -> None:
+    value = "x1${A}y" if text.startswith("x") else value
+    config = parse(SMALLEST.replace("main", f"'{text}'"), A="1", B="${A}")
+    assert config.accounts[0].name == value
+
+
+def test_a_variable_sets_numbers_and_durations_too() -> None:
+    config = parse(SMALLEST + "poll: {interval: '${I}'}\nmetrics: {max_label_values: '${M}'}", I="5s", M="7")
+    assert (config.poll.interval_s, config.metrics.max_label_values) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("0.0.0.0:10470", "0.0.0.0", 10470),
+        (":0", "", 0),
+        ("[::1]:65535", "::1", 65535),
+        ("[::]:80", "::", 80),
+        ("my-host.example:9", "my-host.example", 9),
+    ],
+)
+def test_where_to_listen(address: str, host: str, port: int) -> None:
+    assert split_listen_address(address) == (host, port)
+    assert parse(SMALLEST + f"web: {{listen_address: '{address}'}}").web.listen_address == address
+
+
+def test_secrets_do_not_show() -> None:
+    config = parse(SMALLEST)
+    assert config.accounts[0].api_key is not None
+    assert config.accounts[0].api_key.reveal() == KEY
+    assert KEY not in repr(config)
+    assert KEY not in f"{config.accounts[0].api_key}"
+
+
+def test_more_requests_than_the_api_allows_are_warned_of() -> None:
+    config = parse(SMALLEST.replace("}]", ", requests_per_minute: 121}]"))
+    told = "account main: requests_per_minute is 121, but the API allows 120: expect refusals (429)"
+    assert warnings(config) == [told]
+    assert warnings(parse(SMALLEST.replace("}]", ", requests_per_minute: 120}]"))) == []
+
+
+YAML_PIECES = (
+    "accounts name base_url api_key filters poll interval web config_file channels log level state url https:// [::1 "
+    "[ ] { } ' \" ${KEY} ${ ~ *a % # \\U0011 \\ud800 1 30s é << = | >".split()
+)
+YAML_BREAKS = [
+    ": ",
+    ":\n  ",
+    "\n",
+    "\n- ",
+    "- ",
+    ", ",
+    "&a ",
+    "!x ",
+    "!!int ",
+    "? ",
+    "---\n",
+    "\t",
+    "\x85",
+    "\ufeff",
+    "\0",
+]
+YAML = st.lists(st.sampled_from(YAML_PIECES + YAML_BREAKS), max_size=40).map("".join)
+
+
+def problems_of(text: str, **env: str) -> list[str]:
+    try:
+        parse(text, **env)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+@given(st.one_of(st.text(), YAML))
+@example('a: "\\ud800"')
+@example("accounts: &a [{name: *a}]")
+def test_no_text_raises_anything_but_config_error(text: str) -> None:
+    for problem in problems_of(text) + problems_of(SMALLEST + text):
+        assert "\n" not in problem
+        assert KEY not in problem
+
+
+@given(st.text(), st.sampled_from(["name", "base_url", "api_key", "requests_per_minute", "api_key_file"]))
+def test_no_environment_raises_anything_but_config_error(text: str, key: str) -> None:
+    for problem in problems_of(f"accounts: [{{name: a, base_url: https://h, {key}: '${{V}}'}}]", V=text):
+        assert "\n" not in problem
+
+
+@given(st.binary())
+def test_no_bytes_raise_anything_but_config_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError):
+        load_config(file, {})

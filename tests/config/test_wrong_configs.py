@@ -1,0 +1,311 @@
+"""Each kind of mistake, and the whole line that tells it."""
+
+from pathlib import Path
+
+import pytest
+
+from infobip_exporter.config.load import load_config, parse_config
+from infobip_exporter.errors import ConfigError
+
+SECRET = "0123456789abcdef-SECRET"
+ENV = {"KEY": SECRET, "EMPTY": "", "SPACED": f"{SECRET} x", "PREFIXED": f"App {SECRET}"}
+SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
+DURATION = (
+    "whole numbers with a unit, larger units first, such as 500ms, 30s, 2m, 1h30m (units: w, d, h, m, s, ms)"
+)
+CHANNELS = (
+    "instagram, messenger, tiktok, apple-mfb, kakao-alim, kakao-chingu, kakao-sangdam, "
+    "viber, viber-bot, rcs, push, sms, mms, email"
+)
+STATE_URL = (
+    "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
+    "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+)
+LISTEN = "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470"
+ALONE = "must be scheme and host alone, without a path, ? or #"
+URL = "must be a URL with a sound host and port"
+FILTER = "must be 1 to 2048 printable characters"
+FILTERS = "sender, destination, entityId, applicationId, campaignReferenceId"
+ACCOUNT_KEYS = "name, base_url, api_key, api_key_file, channels, requests_per_minute, filters"
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        parse_config(text, ENV, "config.yaml")
+    assert str(error.value) == "\n".join(error.value.problems)
+    assert SECRET not in str(error.value)
+    return error.value.problems
+
+
+def account(**changed: str | None) -> str:
+    """A configuration whose one account has these values, a key a line: name 2, base_url 3, api_key 4, others 5."""
+    keys = {"name": "main", "base_url": "https://x.api.infobip.com", "api_key": "${KEY}"} | changed
+    lines = [f"{key}: {value}" for key, value in keys.items() if value is not None]
+    return "accounts:\n  - " + "\n    ".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            "http://example.com",
+            'must be an https:// URL (plain http only on loopback), got "http://example.com"',
+        ),
+        ("http://10.0.0.1", 'must be an https:// URL (plain http only on loopback), got "http://10.0.0.1"'),
+        ("ftp://localhost", 'must be an https:// URL (plain http only on loopback), got "ftp://localhost"'),
+        ("x.api.infobip.com", 'must begin with https://, got "x.api.infobip.com"'),
+        ("https://x.com/sms", f'{ALONE}, got "https://x.com/sms"'),
+        ("https://x.com?a=b", f'{ALONE}, got "https://x.com?a=b"'),
+        ('"https://x.com#a"', f'{ALONE}, got "https://x.com#a"'),
+        (f"https://u:{SECRET}@x.com", "must hold no user and no password; the key belongs into api_key"),
+        ("https://", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://"'),
+        ("https://-x-", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://-x-"'),
+        ("https://1.2.3", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://1.2.3"'),
+        ("https://x:65536", f'{URL}, got "https://x:65536"'),
+        ('"https://x:"', f'{URL}, got "https://x:"'),
+        ("https://x:0", f'{URL}, got "https://x:0"'),
+        ('"https://[::1"', f'{URL}, got "https://[::1"'),
+        ("https://x y", 'must be a URL of ASCII characters without spaces, got "https://x y"'),
+        ('"https://x.com\\n"', 'must be a URL of ASCII characters without spaces, got "https://x.com\\n"'),
+        ("", "has no value"),
+    ],
+)
+def test_a_wrong_base_url(value: str, told: str) -> None:
+    assert mistakes(account(base_url=value)) == [f"config.yaml:3: accounts[0].base_url: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("${EMPTY}", "must not be empty"),
+        ("''", "must not be empty"),
+        ("${SPACED}", "must be printable ASCII without spaces"),
+        (f"{SECRET}é", "must be printable ASCII without spaces"),
+        ("${PREFIXED}", 'must be the key alone; leave out "App " at its beginning'),
+        (f"APP  {SECRET}", 'must be the key alone; leave out "App " at its beginning'),
+        (f"[{SECRET}]", "must be a single value, not a list or a mapping"),
+        (f"{{{SECRET}: x}}", "must be a single value, not a list or a mapping"),
+        (f"!secret {SECRET}", "tags such as !this are not understood; put quotes around the value"),
+        (f"{SECRET}${{", "a variable is written ${NAME}, a dollar sign $$"),
+        (f"{SECRET}${{a-b}}", "a variable is written ${NAME}, a dollar sign $$"),
+        ("${NOT_SET}", "the environment variable NOT_SET is not set"),
+        ("", "has no value"),
+    ],
+)
+def test_a_wrong_key_is_told_without_showing_it(value: str, told: str) -> None:
+    assert mistakes(account(api_key=value)) == [f"config.yaml:4: accounts[0].api_key: {told}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"accounts: [{{api_key:{SECRET}}}]",
+        f"accounts: [api_key={SECRET}]",
+        f"api_key: *{SECRET}",
+        f"api_key: !{SECRET}!x y",
+        f"api_key: {SECRET}\n  api_key: {SECRET}: x",
+        f"api_key: '{SECRET}",
+        f"{SECRET}{SECRET}",
+        f"? {SECRET} {SECRET}",
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_shown_either(text: str) -> None:
+    mistakes(text)
+
+
+def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
+    told = 'config.yaml:3: accounts[0].base_url: must begin with https://, got "${KEY}"'
+    assert mistakes(account(base_url="${KEY}")) == [told]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"name": "''"}, "2: accounts[0].name: must be 1 to 64 printable characters"),
+        ({"name": "x" * 65}, f'2: accounts[0].name: must be 1 to 64 printable characters, got "{"x" * 59}…"'),
+        ({"name": '"a\\tb"'}, '2: accounts[0].name: must be 1 to 64 printable characters, got "a\\tb"'),
+        (
+            {"name": '"\\e[31m"'},
+            '2: accounts[0].name: must be 1 to 64 printable characters, got "\\u001b[31m"',
+        ),
+        ({"name": None}, "2: accounts[0]: has no name; it becomes the label `account`, such as main"),
+        (
+            {"base_url": None},
+            "2: accounts[0]: has no base_url; it is the account's own, such as https://xxxxx.api.infobip.com",
+        ),
+        ({"api_key": None}, "2: accounts[0]: has neither api_key nor api_key_file; give one"),
+        ({"api_key_file": "key"}, "2: accounts[0]: has both api_key and api_key_file; keep one"),
+        ({"api_key": None, "api_key_file": "''"}, "4: accounts[0].api_key_file: must be a path"),
+        ({"channels": "instagram"}, '5: accounts[0].channels: must be a list, got "instagram"'),
+        ({"channels": "[]"}, "5: accounts[0].channels: must list at least one, or be left out for instagram"),
+        (
+            {"channels": "[instagramm]"},
+            '5: accounts[0].channels[0]: is unknown (did you mean "instagram"?), got "instagramm"',
+        ),
+        (
+            {"channels": "[WhatsUpp]"},
+            f'5: accounts[0].channels[0]: is unknown (allowed: {CHANNELS}), got "WhatsUpp"',
+        ),
+        ({"channels": "[sms, rcs, sms]"}, '5: accounts[0].channels[2]: is listed twice, got "sms"'),
+        ({"requests_per_minute": "0"}, '5: accounts[0].requests_per_minute: {whole}, got "0"'),
+        ({"requests_per_minute": "6001"}, '5: accounts[0].requests_per_minute: {whole}, got "6001"'),
+        ({"requests_per_minute": "1.5"}, '5: accounts[0].requests_per_minute: {whole}, got "1.5"'),
+        ({"requests_per_minute": "true"}, '5: accounts[0].requests_per_minute: {whole}, got "true"'),
+        ({"requests_per_minute": "many"}, '5: accounts[0].requests_per_minute: {whole}, got "many"'),
+        ({"filters": "{sendr: x}"}, '5: accounts[0].filters.sendr: unknown key; did you mean "sender"?'),
+        ({"filters": "{sender: ''}"}, f"5: accounts[0].filters.sender: {FILTER}"),
+        ({"filters": "{sender: }"}, "5: accounts[0].filters.sender: has no value"),
+        ({"filters": '{sender: "a\\nb"}'}, f'5: accounts[0].filters.sender: {FILTER}, got "a\\nb"'),
+        (
+            {"filters": "{sender: [a]}"},
+            "5: accounts[0].filters.sender: must be a single value, not a list or a mapping",
+        ),
+        (
+            {"filters": "{campaignReferenceId: []}"},
+            "5: accounts[0].filters.campaignReferenceId: must list at least one, in 2048 characters with the commas",
+        ),
+        (
+            {"filters": f"{{campaignReferenceId: [{'a' * 1024}, {'b' * 1024}]}}"},
+            "5: accounts[0].filters.campaignReferenceId: must list at least one, in 2048 characters with the commas",
+        ),
+        (
+            {"filters": "sender"},
+            f"5: accounts[0].filters: must be a mapping with the keys {FILTERS}",
+        ),
+        ({"base-url": "x"}, '5: accounts[0].base-url: unknown key; did you mean "base_url"?'),
+        ({"password": "x"}, f"5: accounts[0].password: unknown key; allowed: {ACCOUNT_KEYS}"),
+    ],
+)
+def test_a_wrong_account(changed: dict[str, str | None], told: str) -> None:
+    whole = "must be a whole number from 1 to 6000"
+    assert mistakes(account(**changed)) == ["config.yaml:" + told.replace("{whole}", whole)]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("poll: {interval: 30}", f'poll.interval: must be a duration from 1s to 1h: {DURATION}, got "30"'),
+        ("poll: {interval: 999ms}", 'poll.interval: must be a duration from 1s to 1h, got "999ms"'),
+        ("poll: {interval: 1h1ms}", 'poll.interval: must be a duration from 1s to 1h, got "1h1ms"'),
+        ("poll: {interval: }", "poll.interval: has no value"),
+        ("poll: {lookback: 49h}", 'poll.lookback: must be a duration from 0s to 48h, got "49h"'),
+        ("poll: {late_arrival: 2d}", 'poll.late_arrival: must be a duration from 0s to 24h, got "2d"'),
+        ("poll: {timeout: 0s}", 'poll.timeout: must be a duration from 1s to 5m, got "0s"'),
+        ("poll: {timeout: 6m}", 'poll.timeout: must be a duration from 1s to 5m, got "6m"'),
+        ("poll: {every: 30s}", "poll.every: unknown key; allowed: interval, lookback, late_arrival, timeout"),
+        ("poll: [30s]", "poll: must be a mapping with the keys interval, lookback, late_arrival, timeout"),
+        ("metrics: {zero_hold: 2h}", 'metrics.zero_hold: must be a duration from 0s to 1h, got "2h"'),
+        (
+            "metrics: {max_label_values: 0}",
+            'metrics.max_label_values: must be a whole number from 1 to 1000000, got "0"',
+        ),
+        (
+            "metrics: {max_label_values: 1_000}",
+            'metrics.max_label_values: must be a whole number from 1 to 1000000, got "1_000"',
+        ),
+        ("state: {url: postgresql://h/db}", f'state.url: {STATE_URL}, got "postgresql://h/db"'),
+        ("state: {url: sqlite://x.db}", f'state.url: {STATE_URL}, got "sqlite://x.db"'),
+        ("state: {url: 'sqlite:///'}", f'state.url: {STATE_URL}, got "sqlite:///"'),
+        ("state: {url: sqlite:////var/}", f'state.url: {STATE_URL}, got "sqlite:////var/"'),
+        ("web: {listen_address: localhost}", f'web.listen_address: {LISTEN}, got "localhost"'),
+        ("web: {listen_address: ':65536'}", f'web.listen_address: {LISTEN}, got ":65536"'),
+        ("web: {listen_address: '::1:80'}", f'web.listen_address: {LISTEN}, got "::1:80"'),
+        ("web: {listen_address: '[x]:80'}", f'web.listen_address: {LISTEN}, got "[x]:80"'),
+        ("web: {listen_address: 'a b:80'}", f'web.listen_address: {LISTEN}, got "a b:80"'),
+        ("log: {level: warning}", 'log.level: must be one of debug, info, warn, error, got "warning"'),
+        ("log: {format: xml}", 'log.format: must be one of logfmt, json, console, got "xml"'),
+        ("log: {format: [json]}", "log.format: must be a single value, not a list or a mapping"),
+        ("pol: {}", 'pol: unknown key; did you mean "poll"?'),
+        ("zzz: {}", "zzz: unknown key; allowed: accounts, poll, metrics, state, web, log"),
+        ("1: {}", "1: unknown key; allowed: accounts, poll, metrics, state, web, log"),
+        ("poll: {timeout: 1s, timeout: 2s}", "poll.timeout: is given twice, first in line 2"),
+        ("accounts: []", "accounts: is given twice, first in line 1"),
+        ("? [a, b]\n: c", "a key must be plain text"),
+        ("interval:30s: x", "a key that is no word; is a space missing after a colon?"),
+    ],
+)
+def test_a_wrong_section(text: str, told: str) -> None:
+    assert mistakes(SOUND + text) == [f"config.yaml:2: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ": is empty; at least `accounts` is needed, see config.example.yaml"),
+        ("# nothing\n", ": is empty; at least `accounts` is needed, see config.example.yaml"),
+        ("{}", ": accounts: is missing; it lists at least one account, see config.example.yaml"),
+        ("accounts: []", ":1: accounts: must list at least one account"),
+        ("accounts:", ":1: accounts: must be a list"),
+        ("accounts: main", ':1: accounts: must be a list, got "main"'),
+        ("accounts: [main]", f":1: accounts[0]: must be a mapping with the keys {ACCOUNT_KEYS}"),
+        ("accounts: [~]", ":1: accounts[0]: has no value"),
+        ("accounts: &a [*a]", f":1: accounts[0]: must be a mapping with the keys {ACCOUNT_KEYS}"),
+        ("- accounts", ":1: must be a mapping with the keys accounts, poll, metrics, state, web, log"),
+        ("accounts:\n\t- a", ":2: is not valid YAML: a tab where only spaces may indent"),
+        ("a: 'b", ":1: is not valid YAML: found unexpected end of stream"),
+        ("a: {b: ${C}}", ":1: is not valid YAML: inside {...} and [...] a ${VARIABLE} must be in quotes"),
+        ("a: [1, 2", ":1: is not valid YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a: b: c", ":1: is not valid YAML: mapping values are not allowed here"),
+        ("a: *b", ":1: is not valid YAML: a value that begins with * must be in quotes"),
+        ("a: 1\n---\nb: 2", ":2: is not valid YAML: more than one document"),
+        ('a: "\\U00110000"', ": is not valid YAML: an escape such as \\U00110000 names no character"),
+        ("a: 1\n\x00", ":2: is not text: the character U+0000 can't be in YAML"),
+        ("[" * 5000, ": is nested too deeply"),
+        ("#" * (256 * 1024 + 1), ": is too large for a configuration: more than 256 KiB"),
+    ],
+)
+def test_a_file_that_is_no_configuration(text: str, told: str) -> None:
+    assert mistakes(text) == [f"config.yaml{told}"]
+
+
+def test_two_accounts_of_one_name() -> None:
+    two = SOUND.replace("]", ", {name: main, base_url: https://y.api.infobip.com, api_key: '${KEY}'}]")
+    told = 'accounts[1].name: is the name of an account before, too; names are unique, got "main"'
+    assert mistakes(two) == [f"config.yaml:1: {told}"]
+
+
+def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
+    text = (
+        account(base_url="x", api_key="${NOT_SET}", name="''") + "log: {level: x}\npoll: {timeout: x}\nlgo:\n"
+    )
+    assert [line.split(": ")[:2] for line in mistakes(text)] == [
+        ["config.yaml:2", "accounts[0].name"],
+        ["config.yaml:3", "accounts[0].base_url"],
+        ["config.yaml:4", "accounts[0].api_key"],
+        ["config.yaml:5", "log.level"],
+        ["config.yaml:6", "poll.timeout"],
+        ["config.yaml:7", "lgo"],
+    ]
+
+
+def test_a_web_config_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(SOUND + "web: {config_file: web.yml}")
+    with pytest.raises(ConfigError) as error:
+        load_config(file, ENV)
+    told = f'web.config_file: must be an existing file (relative paths start at {tmp_path}), got "web.yml"'
+    assert error.value.problems == [f"{file}:2: {told}"]
+
+
+def test_a_web_config_whose_name_is_too_long_is_not_there() -> None:
+    assert "must be an existing file" in mistakes(SOUND + f"web: {{config_file: {'x' * 5000}}}")[0]
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "no.yaml", ENV)
+    told = "there is no such file; copy config.example.yaml, or name another with --config.file"
+    assert error.value.problems == [f"{tmp_path}/no.yaml: {told}"]
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path, ENV)
+    assert error.value.problems == [f"{tmp_path}: can't be read: Is a directory"]
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes("name: é".encode("utf-16"))
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "c.yaml", ENV)
+    assert error.value.problems == [f"{tmp_path}/c.yaml: is not UTF-8 text"]
