@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from infobip_exporter import __version__
+from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
 from infobip_exporter.config.load import load_config, warnings
 from infobip_exporter.config.problems import shown
@@ -97,9 +97,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(flags: Mapping[str, str]) -> int:
     config = _config(flags)
-    from infobip_exporter import logs, service  # noqa: PLC0415
+    from infobip_exporter import service  # noqa: PLC0415
 
-    logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
+    _configure_logs(config)
     for warning in warnings(config):
         structlog.get_logger().warning(warning)
     return service.run(config)
@@ -109,6 +109,7 @@ def _check(flags: Mapping[str, str]) -> int:
     config = _config(flags)
     from infobip_exporter import check  # noqa: PLC0415
 
+    _configure_logs(config)
     for warning in warnings(config):
         print(f"warn  {warning}")
     return check.check(config)
@@ -122,7 +123,7 @@ def _demo(flags: Mapping[str, str]) -> int:
     ]
     given = _checked(flags, unfit)
     log = replace(Log(), **given["log"])
-    from infobip_exporter import demo, logs  # noqa: PLC0415
+    from infobip_exporter import demo  # noqa: PLC0415
 
     logs.configure(log)
     return demo.demo(given["web"].get("listen_address"), log)
@@ -148,6 +149,10 @@ def _config(flags: Mapping[str, str]) -> Config:
         problems = error.problems
     given = _checked(flags, problems)
     return replace(config, web=replace(config.web, **given["web"]), log=replace(config.log, **given["log"]))
+
+
+def _configure_logs(config: Config) -> None:
+    logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
 
 
 def _checked(flags: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, Any]]:

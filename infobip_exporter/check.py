@@ -1,0 +1,155 @@
+"""The `check` command: one small question to each feed, and a line each on what works and what to do about the rest."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
+from typing import NamedTuple, TypeVar
+
+from infobip_exporter.api.channels import LOG_PATHS
+from infobip_exporter.api.client import Client
+from infobip_exporter.api.clock import ApiClock
+from infobip_exporter.api.credentials import credentials_of
+from infobip_exporter.api.question import Question
+from infobip_exporter.config.duration import format_duration
+from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.errors import AskFailed
+from infobip_exporter.record import Answer
+
+T = TypeVar("T")
+
+CLOCK_TOLERANCE_S = 60.0
+
+
+class Feed(NamedTuple):
+    """A feed to ask: a channel of an account, and how long it may take."""
+
+    account: Account
+    channel: str
+    timeout_s: float
+
+
+def ask_newest(feed: Feed) -> Answer:
+    """The newest record of the feed's log. Raises AskFailed."""
+    account = feed.account
+    client = Client(
+        account.base_url, LOG_PATHS[feed.channel], credentials_of(account), account.filters, feed.timeout_s
+    )
+    try:
+        return client.ask(Question(limit=1))
+    finally:
+        client.close()
+
+
+def check(
+    config: Config, *, ask: Callable[[Feed], Answer] = ask_newest, wall_s: Callable[[], float] = time.time
+) -> int:
+    """Ask every feed of `config` at the same time, and print a line each in the order of the configuration.
+
+    Returns the exit code: 1 if any failed, else 0. `ask` and `wall_s` (seconds since the epoch) replace the API and
+    the clock.
+    """
+    feeds = [
+        Feed(account, channel, config.poll.timeout_s)
+        for account in config.accounts
+        for channel in account.channels
+    ]
+    answers = [_in_background(partial(_timed, ask, feed, wall_s)) for feed in feeds]
+    code = 0
+    for feed, answer in zip(feeds, answers, strict=True):
+        try:
+            lines = _answer_lines(feed, *answer.result())
+        except AskFailed as failure:
+            lines, code = [_failure_line(feed, failure)], 1
+        print(*lines, sep="\n", flush=True)
+    return code
+
+
+def _timed(ask: Callable[[Feed], Answer], feed: Feed, wall_s: Callable[[], float]) -> tuple[Answer, float]:
+    answer = ask(feed)
+    return answer, wall_s()  # at once: until its line is printed, others may be waited for
+
+
+def _in_background(work: Callable[[], T]) -> Future[T]:
+    """What `work` gives, once it has. Its thread is left behind when the program ends, by Ctrl-C say."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
+            result.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return result
+
+
+def _answer_lines(feed: Feed, answer: Answer, now_s: float) -> list[str]:
+    place = f"{feed.account.name}/{feed.channel}"
+    skew_s = _skew_s(answer, now_s)
+    clock = "no clock told" if skew_s is None else f"clock off by {abs(skew_s):.1f} s"
+    lines = [f"ok    {place}: the log answers (200), {clock}, took {answer.took_s:.2f} s"]
+    if skew_s is not None and abs(skew_s) > CLOCK_TOLERANCE_S:
+        side = "behind" if skew_s > 0 else "ahead of"
+        lines.append(
+            f"warn  {place}: this machine's clock is {abs(skew_s):.0f} s {side} the API's; counts are right anyway, "
+            "but times look odd: set it by NTP"
+        )
+    return lines
+
+
+def _skew_s(answer: Answer, now_s: float) -> float | None:
+    clock = ApiClock(now_s, now_s)
+    clock.saw(answer.date_ms, now_s, answer.took_s)
+    return clock.skew_s(now_s, now_s)
+
+
+def _failure_line(feed: Feed, failure: AskFailed) -> str:
+    told = str(failure) if failure.code else failure.text
+    return f"FAIL  {feed.account.name}/{feed.channel}: {told.rstrip('.')}. Next: {next_step(feed, failure)}"
+
+
+def next_step(feed: Feed, failure: AskFailed) -> str:  # noqa: PLR0911 - a table, in code for its values
+    """What a person can do about `failure`."""
+    account, text = feed.account, failure.text.lower()
+    match failure.code:
+        case "":
+            return "put the key there and nothing else, readable for the user that the exporter runs as"
+        case "400":
+            return "look at the account's filters"
+        case "401":
+            place = "api_key" if account.api_key_file is None else str(account.api_key_file)
+            return f"make a key in the Infobip portal (Developer Tools, API keys) and put it into {place}"
+        case "403":
+            return (
+                f"in the Infobip portal, give the key the scope {feed.channel}:logs:read, "
+                "and this machine's address if the key is limited to some"
+            )
+        case "407":
+            return "look at HTTPS_PROXY, or name the host in NO_PROXY"
+        case "429":
+            return "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute"
+        case "timeout":
+            return (
+                f"is poll.timeout ({format_duration(feed.timeout_s)}) enough? "
+                f"Does a firewall between here and {account.base_url} drop packets?"
+            )
+        case "connection":
+            return _connection_step(account, text)
+        case code if code.startswith("5"):
+            return (
+                "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself"
+            )
+        case _:
+            return (
+                "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
+            )
+
+
+def _connection_step(account: Account, text: str) -> str:
+    if "certificate" in text or "ssl" in text or "tls" in text:
+        return "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url"
+    if "name" in text:
+        return f"is the host of {account.base_url} spelled right? Does DNS work here?"
+    return f"can this machine reach {account.base_url}? Look at the firewall, and at HTTPS_PROXY"
