@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,25 +23,36 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 """Exit codes: something did not work; flags, config, state or port can't be used; Ctrl-C before or after the work."""
 
 _PROGRAM = "infobip-exporter"
+_DESCRIPTION = """\
+Turns Infobip's message logs into exact Prometheus metrics.
+
+commands:
+  run (default)    poll and serve metrics until stopped
+  check            one small question to each account and channel
+  demo             the exporter on a simulated Infobip with lively traffic
+"""
 _EXAMPLES = f"""\
 examples:
-  {_PROGRAM} demo                                     a simulated Infobip; needs no account
-  {_PROGRAM} check --config.file=/etc/infobip.yaml    does each key and host work?
-  {_PROGRAM} --log.format=json                        run with config.yaml of this folder
+  {_PROGRAM} demo                           needs no account and no file
+  {_PROGRAM} check --config.file=infobip.yaml
+  {_PROGRAM} --log.format=json              runs with config.yaml
 """
+
+_FLAGS = (
+    ("config.file", "PATH", "the configuration (default config.yaml)"),
+    ("web.listen-address", "ADDRESS", "host:port or :port (default 0.0.0.0:10470)"),
+    ("web.config.file", "PATH", "TLS and basic auth (exporter-toolkit)"),
+    ("log.level", "LEVEL", "debug, info (default), warn or error"),
+    ("log.format", "FORMAT", "logfmt (default), json or console"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (default: the process's arguments) names; the exit code."""
     try:
-        arguments = _parser().parse_args(argv)
-        # The flags have dots in their names, as Prometheus' do.
-        flags = {name: value for name, value in vars(arguments).items() if value is not None}
-        code = _COMMANDS[flags.pop("command")](flags)
-        sys.stdout.flush()
-        return code  # noqa: TRY300 - the flush belongs to the try, a broken pipe shows there
-    except SystemExit as end:  # argparse: --help, --version, wrong usage
-        return end.code if isinstance(end.code, int) else UNUSABLE
+        code = _run_command(argv)
+        sys.stdout.flush()  # Here, where a broken pipe is understood.
+        return code  # noqa: TRY300
     except ExporterError as error:
         print(error, file=sys.stderr)
         return UNUSABLE if isinstance(error, ConfigError | LedgerError | ListenError) else FAILED
@@ -52,6 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _run_command(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as end:  # argparse: --help, --version, wrong usage
+        return end.code if isinstance(end.code, int) else UNUSABLE
+    # The flags have dots in their names, as Prometheus' do.
+    flags = {name: value for name, value in vars(arguments).items() if value is not None}
+    return _COMMANDS[flags.pop("command")](flags)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"{_PROGRAM}: {message}; see {_PROGRAM} --help\n")
@@ -61,31 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_PROGRAM,
         usage="%(prog)s [run | check | demo] [flags]",
-        description="Turns Infobip's message logs into exact Prometheus metrics.",
+        description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=list(_COMMANDS),
-        default="run",
-        metavar="command",
-        help="run (default): poll and serve metrics until stopped; check: try each account and channel once; "
-        "demo: the exporter on a simulated Infobip with lively traffic",
-    )
-    flags = parser.add_argument_group("flags (each overrides the configuration)")
-    flags.add_argument("--config.file", metavar="PATH", help="the configuration (default config.yaml)")
-    flags.add_argument(
-        "--web.listen-address", metavar="ADDRESS", help="host:port or :port (default 0.0.0.0:10470)"
-    )
-    flags.add_argument(
-        "--web.config.file", metavar="PATH", help="TLS and basic auth, the exporter-toolkit's format"
-    )
-    flags.add_argument("--log.level", metavar="LEVEL", help="debug, info (default), warn or error")
-    flags.add_argument("--log.format", metavar="FORMAT", help="logfmt (default), json or console")
+    parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="run", help=argparse.SUPPRESS)
+    flags = parser.add_argument_group("flags, each over the configuration")
+    for flag, metavar, text in _FLAGS:
+        flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, help=text)
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -116,12 +123,9 @@ def _check(flags: Mapping[str, str]) -> int:
 
 
 def _demo(flags: Mapping[str, str]) -> int:
-    unfit = [
-        f"--{flag}: demo takes no configuration"
-        for flag in flags
-        if flag in {"config.file", "web.config.file"}
-    ]
-    given = _checked(flags, unfit)
+    unfit = [flag for flag in ("config.file", "web.config.file") if flag in flags]
+    others = {flag: value for flag, value in flags.items() if flag not in unfit}
+    given = _checked(others, [f"--{flag}: demo takes no configuration" for flag in unfit])
     log = replace(Log(), **given["log"])
     from infobip_exporter import demo  # noqa: PLC0415
 

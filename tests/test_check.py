@@ -1,0 +1,178 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from infobip_exporter.check import Feed, check
+from infobip_exporter.config.schema import Account, Config, Poll, Secret
+from infobip_exporter.errors import AskFailed, ConfigError
+from infobip_exporter.record import Answer, Page
+from infobip_exporter.sandbox.server import Sandbox
+from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
+
+NOW_S = 1_800_000_000.25
+MAIN = Account(
+    "main", "https://x.api.infobip.com", api_key=Secret("secret-key"), channels=("instagram", "sms")
+)
+OWN_HOST = "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
+
+
+def answer(date_s: int | None) -> Answer:
+    return Answer(Page([], 0), None if date_s is None else date_s * 1000, took_s=0.12)
+
+
+def lines_of(
+    capsys: pytest.CaptureFixture[str], account: Account, given: Answer | AskFailed
+) -> tuple[int, list[str]]:
+    def ask(feed: Feed) -> Answer:
+        if isinstance(given, AskFailed):
+            raise given
+        return given
+
+    code = check(Config((account,)), ask=ask, wall_s=lambda: NOW_S)
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_each_feed_that_works_gets_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines_of(capsys, MAIN, answer(1_800_000_000)) == (
+        0,
+        [
+            "ok    main/instagram: the log answers (200), clock off by 0.3 s, took 0.12 s",
+            "ok    main/sms: the log answers (200), clock off by 0.3 s, took 0.12 s",
+        ],
+    )
+
+
+def test_an_answer_without_a_date_works_too(capsys: pytest.CaptureFixture[str]) -> None:
+    told = "ok    main/instagram: the log answers (200), no clock told, took 0.12 s"
+    code, lines = lines_of(capsys, MAIN, answer(None))
+    assert (code, lines[0]) == (0, told)
+
+
+@pytest.mark.parametrize(("offset_s", "side"), [(600, "600 s behind"), (-600, "600 s ahead of")])
+def test_a_clock_that_is_off_by_minutes_is_warned_of(
+    capsys: pytest.CaptureFixture[str], offset_s: int, side: str
+) -> None:
+    code, lines = lines_of(capsys, MAIN, answer(1_800_000_000 + offset_s))
+    assert code == 0
+    assert lines[1] == (
+        f"warn  main/instagram: this machine's clock is {side} the API's; "
+        "counts are right anyway, but times look odd: set it by NTP"
+    )
+
+
+def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(lines_of(capsys, MAIN, answer(1_800_000_000 + 59))[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "step"),
+    [
+        ("400", "bad", "look at the account's filters"),
+        ("401", "no", "make a key in the Infobip portal (Developer Tools, API keys) and put it into api_key"),
+        (
+            "403",
+            "no",
+            "in the Infobip portal, give the key the scope instagram:logs:read, "
+            "and this machine's address if the key is limited to some",
+        ),
+        ("404", "an HTML page", OWN_HOST),
+        ("302", "moved", OWN_HOST),
+        ("invalid_body", "an HTML page", OWN_HOST),
+        ("407", "proxy", "look at HTTPS_PROXY, or name the host in NO_PROXY"),
+        (
+            "429",
+            "slow down",
+            "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute",
+        ),
+        (
+            "503",
+            "down",
+            "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself",
+        ),
+        (
+            "timeout",
+            "no answer",
+            "is poll.timeout (10s) enough? "
+            "Does a firewall between here and https://x.api.infobip.com drop packets?",
+        ),
+        (
+            "connection",
+            "can't look up the name: Name or service not known",
+            "is the host of https://x.api.infobip.com spelled right? Does DNS work here?",
+        ),
+        (
+            "connection",
+            "[Errno 111] Connection refused",
+            "can this machine reach https://x.api.infobip.com? Look at the firewall, and at HTTPS_PROXY",
+        ),
+        (
+            "connection",
+            "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch",
+            "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url",
+        ),
+    ],
+)
+def test_each_failure_comes_with_the_next_step(
+    capsys: pytest.CaptureFixture[str], code: str, text: str, step: str
+) -> None:
+    exit_code, lines = lines_of(capsys, MAIN, AskFailed(code, text + "."))
+    assert exit_code == 1
+    assert lines[0] == f"FAIL  main/instagram: {code}: {text}. Next: {step}"
+
+
+def test_a_refused_key_of_a_file_is_to_be_replaced_in_that_file(capsys: pytest.CaptureFixture[str]) -> None:
+    account = Account("main", "https://x.api.infobip.com", api_key_file=Path("/run/key"))
+    _, lines = lines_of(capsys, account, AskFailed("401", "no"))
+    assert lines[0].endswith("(Developer Tools, API keys) and put it into /run/key")
+
+
+def test_a_key_file_that_is_not_there_fails_before_any_request(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    account = Account("main", "http://127.0.0.1:1", api_key_file=tmp_path / "key")
+    assert check(Config((account,))) == 1
+    told = f"api_key_file {tmp_path}/key: No such file or directory"
+    step = "put the key there and nothing else, readable for the user that the exporter runs as"
+    assert capsys.readouterr().out == f"FAIL  main/instagram: {told}. Next: {step}\n"
+
+
+def test_one_failure_fails_the_check_and_the_order_is_that_of_the_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sms_answered = threading.Event()
+
+    def ask(feed: Feed) -> Answer:
+        if feed.channel == "sms":
+            sms_answered.set()
+            raise AskFailed("503", "down")
+        assert sms_answered.wait(10), "the feeds are asked one after another"
+        return answer(None)
+
+    assert check(Config((MAIN,)), ask=ask) == 1
+    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "ok    main/instagram",
+        "FAIL  main/sms",
+    ]
+
+
+def test_any_other_error_is_not_hidden() -> None:
+    def ask(feed: Feed) -> Answer:
+        raise ConfigError(["HTTPS_PROXY: can't be used"])
+
+    with pytest.raises(ConfigError):
+        check(Config((MAIN,)), ask=ask)
+
+
+def test_against_the_simulated_api(capsys: pytest.CaptureFixture[str]) -> None:
+    options = SiteOptions(accounts=(SandboxAccount("main", "right-key", ("instagram",)),))
+    with Sandbox(options) as sandbox:
+        right = Account("right", sandbox.base_url, api_key=Secret("right-key"), channels=("instagram", "sms"))
+        wrong = Account("wrong", sandbox.base_url, api_key=Secret("wrong-key"))
+        assert check(Config((right, wrong), poll=Poll(timeout_s=10))) == 1
+    out = capsys.readouterr().out
+    first, second, third = out.splitlines()
+    assert first.startswith("ok    right/instagram: the log answers (200), clock off by ")
+    assert second.startswith("FAIL  right/sms: 403: ")
+    assert third.startswith("FAIL  wrong/instagram: 401: ")
+    assert "-key" not in out
