@@ -253,10 +253,11 @@ def test_check_says_what_failed_and_exits_1(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     try:
         done = subprocess.run(
             [sys.executable, str(ROOT / "exporter.py"), "--help"],
-            stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False,
+            env=buffered, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False,
         )  # fmt: skip
     finally:
         os.close(writing)
