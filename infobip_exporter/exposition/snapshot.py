@@ -22,10 +22,14 @@ class Histogram(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a feed can't go on at the moment, in words for a person. `since_s` is wall-clock time."""
+    """Why a feed can't go on at the moment, in words for a person. `since_s` is wall-clock time.
+
+    `refused` is whether the API turned the key away (401, 403): someone has to do something about it.
+    """
 
     text: str
     since_s: float
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

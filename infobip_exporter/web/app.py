@@ -1,0 +1,155 @@
+"""What is served where. Each answer is made in one go from values in memory: none waits for the API, disk or a lock."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from prometheus_client.exposition import gzip_accepted
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from infobip_exporter.exposition.process import REFRESH_S, Process
+from infobip_exporter.exposition.render import OPEN_METRICS, TEXT, Feed, Page, Renderer, wants_open_metrics
+from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.exposition.zero_start import Moment, ZeroStart
+from infobip_exporter.web import status_page
+
+GZIP_LEVEL = 1
+"""The quickest: the page shrinks to a twentieth as it is."""
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class View(Protocol):
+    """What the pages are made from. Every call returns at once, and may come from the web server's thread."""
+
+    @property
+    def version(self) -> str:
+        """The exporter's."""
+
+    @property
+    def docs_url(self) -> str:
+        """Where the documentation is; "" leaves the link out."""
+
+    def snapshots(self) -> Sequence[FeedSnapshot]:
+        """Each feed's latest snapshot, in the configuration's order."""
+
+    def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
+        """The zero starts of each feed, by account and channel."""
+
+    def ready(self) -> list[str]:
+        """The feeds that have not been asked yet, as `account/channel`; none when ready."""
+
+    def now(self) -> Moment: ...
+
+
+def create_app(view: View) -> Starlette:
+    """The application that serves `view`. Authentication goes around it, as middleware."""
+    process = Process()
+    renderer = Renderer(view.version, process)
+
+    async def metrics(request: Request) -> Response:
+        open_metrics = wants_open_metrics(request.headers.get("accept"))
+        now = view.now()
+        zero_starts = view.zero_starts()
+        feeds = [Feed(each, zero_starts[each.account, each.channel]) for each in view.snapshots()]
+        page = renderer.render(feeds, now, open_metrics=open_metrics)
+        headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
+        body = page.body
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            headers["content-encoding"] = "gzip"
+        return _Scraped(body, headers, page if request.method == "GET" else None, now)
+
+    async def status(_: Request) -> Response:
+        page = status_page.render(
+            view.snapshots(), view.ready(), view.now().wall_s, view.version, view.docs_url
+        )
+        return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
+
+    async def healthy(_: Request) -> Response:
+        return _answer("infobip-exporter is healthy.\n")
+
+    async def ready(_: Request) -> Response:
+        missing = view.ready()
+        if missing:
+            return _answer(f"infobip-exporter is not ready, not asked yet: {', '.join(missing)}\n", 503)
+        return _answer("infobip-exporter is ready.\n")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        refreshing = asyncio.create_task(_refresh(process))
+        yield
+        refreshing.cancel()
+
+    app = Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/", status),
+            Route("/-/healthy", healthy),
+            Route("/-/ready", ready),
+        ],
+        exception_handlers={HTTPException: _not_served, Exception: _failed},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Scraped(Response):
+    """A metrics page that begins the holds of what it shows once it has been sent; with no `page` it begins none."""
+
+    def __init__(self, body: bytes, headers: dict[str, str], page: Page | None, now: Moment) -> None:
+        super().__init__(body, headers=_GUARDED | headers)
+        self._page = page
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+        if self._page is not None:
+            self._page.was_answered(self._now)
+
+
+async def _refresh(process: Process) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        await asyncio.to_thread(process.refresh)
+
+
+async def _not_served(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return _answer("Not here. There are /metrics, /, /-/healthy and /-/ready.\n", 404)
+    if error.status_code == 405:
+        return _answer("Only GET and HEAD are answered here.\n", 405, headers)
+    return _answer(f"{error.detail}\n", error.status_code, headers)
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return _answer("The exporter made a mistake; its log has it.\n", 500)
+
+
+_GUARDED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def _answer(
+    text: str,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    *,
+    content_type: str = PLAIN,
+    policy: str = "default-src 'none'; frame-ancestors 'none'",
+) -> Response:
+    fixed = {**_GUARDED, "content-type": content_type, "content-security-policy": policy}
+    return Response(text, status, _lowered(headers) | fixed | {"referrer-policy": "no-referrer"})
+
+
+def _lowered(headers: dict[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}

@@ -1,0 +1,124 @@
+"""A connection that is not waited for: what uvicorn's lacks under slow, silent and broken clients.
+
+uvicorn closes an idle connection, but waits for ever for a request to be completed and for an answer to be taken.
+Here a request has to arrive whole within `REQUEST_S`, an answer has to be taken within `ANSWER_S`, and of more
+than `MOST` connections the one that has waited longest without asking for anything is dropped.
+"""
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+REQUEST_S = 10.0
+"""For a request to arrive, to the last byte of its body, in seconds from its first byte or from connecting."""
+
+ANSWER_S = 30.0
+"""For an answer to be made and taken by the client, in seconds."""
+
+IDLE_S = 75
+"""For the next request on a connection that is kept open, in seconds: longer than Prometheus' usual minute."""
+
+MOST = 400
+"""Connections at a time: well below the 1024 open files that a process usually may have."""
+
+LARGEST_HEAD = 16 * 1024
+"""Bytes of a request's line and headers."""
+
+
+class Connection(H11Protocol):
+    """One client's connection. Runs in the event loop's thread like all of its kind."""
+
+    request_s = REQUEST_S
+    answer_s = ANSWER_S
+    most = MOST
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._asking = False
+        self._waiting_since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._ask()
+        if len(self.connections) > self.most:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if not self._asking and not self._is_answering():
+            self._ask()
+        super().data_received(data)
+        if self.transport.is_closing():
+            # A last answer is on its way: see that it is taken, or given up.
+            self._expect(self.answer_s)
+        elif self._asking and self.conn.their_state in {h11.DONE, h11.MUST_CLOSE, h11.CLOSED}:
+            self._asking = False
+            self._expect(self.answer_s)
+
+    def on_response_complete(self) -> None:
+        # Before the next request, which may have arrived already, is looked at.
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._asking = False
+            self._waiting_since = self.loop.time()
+            self._expect(self.answer_s)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # the answer to an earlier request is under way
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except h11.LocalProtocolError:
+            self.transport.abort()
+
+    def _ask(self) -> None:
+        self._asking = True
+        self._waiting_since = self.loop.time()
+        self._expect(self.request_s)
+
+    def _is_answering(self) -> bool:
+        # uvicorn has no cycle before the first request, whatever the annotation says.
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def _expect(self, seconds: float) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        untaken = self.transport.get_write_buffer_size() > 0
+        if self._asking or untaken or self._is_answering() or self.transport.is_closing():
+            self.transport.abort()
+
+    def _make_room(self) -> None:
+        """Drop the connection that has waited longest for a request; this one when all are being answered."""
+        waiting = [
+            other
+            for other in self.connections
+            if isinstance(other, Connection) and not other._is_answering()  # noqa: SLF001 - of its own kind
+        ]
+        longest = min(waiting, key=lambda other: other._waiting_since, default=self)  # noqa: SLF001
+        self.connections.discard(longest)
+        longest.transport.abort()

@@ -1,0 +1,165 @@
+"""What each address answers."""
+
+import threading
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from infobip_exporter.exposition.snapshot import Series
+from infobip_exporter.exposition.zero_start import Moment
+from infobip_exporter.web.app import create_app
+from tests.web.views import START, Client, FakeView, lively
+
+SENT = Series("infobip_messages_sent_total", ("shop", "web"))
+
+
+@pytest.fixture
+def view() -> FakeView:
+    return FakeView([lively()])
+
+
+@pytest.fixture
+def client(view: FakeView) -> Client:
+    return Client(create_app(view))
+
+
+def later(view: FakeView, seconds: float) -> Moment:
+    view.moment = Moment(START.wall_s + seconds, START.monotonic_s + seconds)
+    return view.moment
+
+
+def sent(client: Client) -> float:
+    families = parse_text(client.get("/metrics").text)
+    return next(f.samples[0].value for f in families if f.name == "infobip_messages_sent")
+
+
+def test_metrics_are_text_unless_something_else_is_asked_for(client: Client) -> None:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert {family.name for family in parse_text(answer.text)} >= {"infobip_up", "process_cpu_seconds"}
+
+
+def test_metrics_are_open_metrics_when_asked_for(client: Client) -> None:
+    asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    answer = client.get("/metrics", headers={"accept": asked})
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert {family.name for family in parse_open_metrics(answer.text)} >= {
+        "infobip_up",
+        "infobip_messages_sent",
+    }
+
+
+def test_metrics_are_compressed_when_that_is_accepted(client: Client) -> None:
+    plain = client.get("/metrics", headers={"accept-encoding": "identity"})
+    packed = client.get("/metrics", headers={"accept-encoding": "deflate, gzip;q=0.9"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 3
+    assert packed.content == plain.content
+    assert packed.headers["vary"] == "Accept, Accept-Encoding"
+
+
+def test_a_scrape_begins_the_hold_and_the_real_value_follows_it(view: FakeView, client: Client) -> None:
+    zero_start = view.starts["main", "instagram"]
+    assert sent(client) == 0
+    zero_start.saved(zero_start.unsaved(later(view, 58)))
+    assert sent(client) == 0
+    later(view, 60)
+    assert sent(client) == 1_234_567
+
+
+def test_a_head_request_shows_nothing_and_so_begins_no_hold(view: FakeView, client: Client) -> None:
+    answer = client.request("HEAD", "/metrics")
+    assert answer.status_code == 200
+    assert answer.content == b""
+    assert int(answer.headers["content-length"]) > 1000
+    assert view.starts["main", "instagram"].unsaved(later(view, 1)) == {}
+    client.get("/metrics")
+    assert SENT in view.starts["main", "instagram"].unsaved(later(view, 1))
+
+
+def test_an_answer_that_could_not_be_sent_begins_no_hold(view: FakeView) -> None:
+    app = create_app(view)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def broken_send(_: object) -> None:
+        raise OSError("the client is gone")
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": [], "query_string": b""}
+    coroutine = app(scope, receive, broken_send)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="gone"):
+        coroutine.send(None)
+    assert view.starts["main", "instagram"].unsaved(later(view, 1)) == {}
+
+
+def test_healthy_is_always_answered(view: FakeView, client: Client) -> None:
+    view.missing = ["main/instagram"]
+    answer = client.get("/-/healthy")
+    assert (answer.status_code, answer.text) == (200, "infobip-exporter is healthy.\n")
+
+
+def test_ready_names_the_feeds_that_have_not_been_asked(view: FakeView, client: Client) -> None:
+    view.missing = ["main/instagram", "main/sms"]
+    answer = client.get("/-/ready")
+    assert answer.status_code == 503
+    assert answer.text == "infobip-exporter is not ready, not asked yet: main/instagram, main/sms\n"
+    view.missing = []
+    answer = client.get("/-/ready")
+    assert (answer.status_code, answer.text) == (200, "infobip-exporter is ready.\n")
+
+
+@pytest.mark.parametrize("path", ["/metric", "/metrics/", "/-/quit", "/favicon.ico", "/<script>"])
+def test_anything_else_is_not_here(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.text == "Not here. There are /metrics, /, /-/healthy and /-/ready.\n"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
+def test_only_get_and_head_are_answered(client: Client, method: str, path: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/-/healthy", "/-/ready", "/nowhere"])
+def test_no_answer_is_stored_or_guessed_at(client: Client, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    if path != "/metrics":
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_mistake_of_ours_is_told_without_its_details(view: FakeView) -> None:
+    view.starts = {}
+    answer = Client(create_app(view), strict=False).get("/metrics")
+    assert (answer.status_code, answer.text) == (500, "The exporter made a mistake; its log has it.\n")
+
+
+def test_a_scrape_sees_each_feed_whole_while_snapshots_are_swapped(view: FakeView, client: Client) -> None:
+    view.hold_s = 0
+    view.__post_init__()
+    done = threading.Event()
+
+    def swap() -> None:
+        count = 0
+        while not done.is_set():
+            count += 1
+            pair = {Series("infobip_messages_sent_total", (name, "")): count for name in "ab"}
+            view.feeds = [lively(counters=pair)]
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        for _ in range(50):
+            families = parse_text(client.get("/metrics").text)
+            values = [s.value for f in families if f.name == "infobip_messages_sent" for s in f.samples]
+            assert len(set(values)) == 1
+    finally:
+        done.set()
+        swapping.join()
