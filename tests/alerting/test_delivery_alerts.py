@@ -1,0 +1,442 @@
+"""What wakes people up, and what must not. Minutes count from the first scrape; every world is checked by promtool."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.alerting.world import FEED, Gap, Hold, Jump, Part, Rate, Reset, World
+
+pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+
+CRITICAL = {**FEED, "severity": "critical", "component": "delivery"}
+WARNING = {**FEED, "severity": "warning", "component": "delivery"}
+DELIVERY_ALERTS = "RejectedSpike|UndeliverableSpike|ErrorBudgetBurn|DeliverySlow|MessagesStuckInFlight|CostSpike|TrafficStopped"
+SPIKES = pytest.mark.parametrize(
+    ("status", "alert"), [("REJECTED", "RejectedSpike"), ("UNDELIVERABLE", "UndeliverableSpike")]
+)
+HISTORY = 6 * 60
+DAY = 24 * 60
+
+
+def spike(status: str, entity: str = "shop") -> dict[str, str]:
+    return {**CRITICAL, "general_status": status, "entity_id": entity}
+
+
+# Spikes of one status
+
+
+@SPIKES
+def test_a_spike_pages_two_minutes_after_it_crosses_the_limit(
+    status: str, alert: str, tmp_path: Path
+) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    world.messages("DELIVERED", Rate(120, 20))
+    world.messages(status, Rate(60, 0), Rate(60, 10))
+    crossed = {"REJECTED": 62.0, "UNDELIVERABLE": 63.5}[status]  # 20 of 320 messages, 35 of 335
+    world.firing(crossed + 1.5, alert)
+    world.firing(crossed + 2, alert, spike(status))
+    world.firing(119, alert, spike(status))
+    world.check(tmp_path)
+
+
+@SPIKES
+def test_a_spike_goes_on_for_ten_minutes_after_the_last_sign_of_it(
+    status: str, alert: str, tmp_path: Path
+) -> None:
+    world = World()
+    world.watched(Hold(150, 30))
+    world.messages("DELIVERED", Rate(150, 20))
+    world.messages(status, Rate(60, 0), Rate(20, 20), Rate(70, 0))
+    world.firing(80, alert, spike(status))
+    world.firing(95, alert, spike(status))  # the window is empty by now
+    world.firing(106, alert)
+    world.check(tmp_path)
+
+
+@SPIKES
+def test_one_of_two_messages_pages_nobody(status: str, alert: str, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(180, 30))
+    world.messages("DELIVERED", Rate(180, 1 / 15))
+    world.messages(status, Rate(180, 1 / 15))
+    world.never(180, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+@SPIKES
+def test_what_an_account_is_used_to_pages_nobody(status: str, alert: str, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    world.messages("DELIVERED", Rate(HISTORY, 20))
+    world.messages(status, Rate(HISTORY - 90, 4), Rate(90, 8))  # 17 %, then 29 %
+    world.firing(HISTORY - 90, alert)
+    world.firing(HISTORY - 45, alert)
+    world.firing(HISTORY - 1, alert)
+    world.check(tmp_path)
+
+
+@SPIKES
+def test_far_more_than_an_account_is_used_to_pages(status: str, alert: str, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    world.messages("DELIVERED", Rate(HISTORY - 60, 14), Rate(60, 1))
+    world.messages(
+        status, Rate(HISTORY - 60, 6), Rate(60, 19)
+    )  # 30 %, then 95 %: three times 30 % would be 90 %
+    world.firing(HISTORY - 60, alert)
+    world.firing(HISTORY - 30, alert, spike(status))
+    world.check(tmp_path)
+
+
+def test_an_account_used_to_most_being_rejected_still_pages_when_all_are(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    world.messages("DELIVERED", Rate(HISTORY - 60, 10), Rate(60, 0))
+    world.messages("REJECTED", Rate(HISTORY - 60, 10), Rate(60, 20))
+    world.firing(HISTORY - 60, "RejectedSpike")
+    world.firing(HISTORY - 30, "RejectedSpike", spike("REJECTED"))
+    world.check(tmp_path)
+
+
+def test_the_spike_of_one_entity_names_it_and_leaves_the_others_alone(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(90, 30))
+    for entity in ("shop", "bank", ""):
+        world.messages("DELIVERED", Rate(90, 20), entity=entity)
+    world.messages("REJECTED", Rate(60, 0), Rate(30, 10), entity="bank")
+    world.messages("REJECTED", Rate(60, 0), Rate(30, 10), entity="")
+    world.firing(80, "RejectedSpike", spike("REJECTED", "bank"), spike("REJECTED", ""))
+    world.check(tmp_path)
+
+
+def test_one_accounts_spike_pages_while_another_account_is_catching_up(tmp_path: Path) -> None:
+    other = {"account": "second", "channel": "sms"}
+    world = World()
+    world.watched(Hold(120, 30))
+    world.watched(Hold(60, 30), Hold(60, 7200), labels=other)
+    for labels in (FEED, other):
+        world.messages("DELIVERED", Rate(120, 20), labels=labels)
+        world.messages("REJECTED", Rate(60, 0), Rate(60, 10), labels=labels)
+    world.firing(90, "RejectedSpike", spike("REJECTED"))
+    world.check(tmp_path)
+
+
+def test_the_first_burst_of_a_new_entity_pages_because_its_counter_was_shown_at_zero(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    world.messages("DELIVERED", Rate(120, 20))
+    world.messages("REJECTED", Gap(60), Rate(1, 0), Jump(60), Rate(59, 0), entity="new")
+    world.firing(64, "RejectedSpike", spike("REJECTED", "new"))
+    world.check(tmp_path)
+
+
+def test_a_counter_that_appears_with_a_value_pages_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    world.messages("DELIVERED", Rate(120, 20))
+    world.messages("REJECTED", Gap(60), Jump(6000), Rate(60, 0), entity="new")
+    world.never(120, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+# Blind, catching up, starting
+
+
+def test_what_is_caught_up_after_an_outage_of_the_api_pages_nobody(tmp_path: Path) -> None:
+    world = World()
+    behind = [Hold(0.5, 30 + 60 * minute) for minute in range(120) for _ in range(2)]
+    world.watched(Hold(180, 30), *behind, Hold(360, 30))
+    outage: list[Part] = [Rate(120, 0)]
+    world.messages("DELIVERED", Rate(180, 20), *outage, Jump(500), Rate(360, 20))
+    world.messages("REJECTED", Rate(180, 0.1), *outage, Jump(1900), Rate(360, 0.1))
+    world.messages("UNDELIVERABLE", Rate(180, 0.1), *outage, Jump(1900), Rate(360, 0.1))
+    sent = [Rate(180, 20), *outage, Jump(4300), Rate(360, 20)]
+    world.add("infobip_messages_sent_total", *sent, entity_id="shop")
+    world.add("infobip_cost_total", *sent, currency="EUR", general_status="DELIVERED")
+    world.never(660, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+def test_what_is_caught_up_before_the_first_scrape_after_a_stop_pages_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(180, 30), Gap(120), Hold(360, 30))
+    world.messages("DELIVERED", Rate(180, 20), Gap(120), Jump(500), Rate(360, 20))
+    world.messages("REJECTED", Rate(180, 0.1), Gap(120), Jump(1900), Rate(360, 0.1))
+    # Not a series of before: shown at zero for a minute first.
+    world.messages("UNDELIVERABLE", Gap(300), Rate(1, 0), Jump(1900), Rate(359, 0.1))
+    world.add("infobip_cost_total", Rate(180, 20), Gap(120), Jump(4300), Rate(360, 20), currency="EUR")
+    world.never(660, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+def test_a_first_start_that_looks_back_pages_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Gap(10), Hold(180, 30))
+    for status in ("DELIVERED", "REJECTED", "UNDELIVERABLE"):
+        world.messages(
+            status, Gap(10), Rate(1, 0), Jump(20000), Rate(179, 20 if status == "DELIVERED" else 0)
+        )
+    world.never(190, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+def test_a_spike_that_goes_on_after_the_catching_up_pages(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Hold(60, 3600), Hold(60, 30))
+    world.messages("DELIVERED", Rate(60, 20), Rate(60, 0), Jump(1200), Rate(60, 20))
+    world.messages("REJECTED", Rate(60, 0), Rate(60, 0), Jump(600), Rate(60, 10))
+    world.firing(139, "RejectedSpike")
+    world.firing(145, "RejectedSpike", spike("REJECTED"))
+    world.check(tmp_path)
+
+
+def test_a_restart_pages_nobody_and_does_not_end_a_page(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Gap(1.5), Hold(118.5, 30))
+    world.messages("DELIVERED", Rate(60, 20), Gap(1.5), Jump(30), Rate(118.5, 20))
+    world.messages("REJECTED", Rate(60, 0.1), Gap(1.5), Rate(118.5, 0.1))
+    world.messages("REJECTED", Rate(40, 0), Rate(20, 20), Gap(1.5), Jump(30), Rate(118.5, 20), entity="bank")
+    world.firing(45, "RejectedSpike", spike("REJECTED", "bank"))
+    world.value(
+        179, 'count_over_time(ALERTS{alertname="RejectedSpike",alertstate="firing",entity_id="shop"}[3h])'
+    )
+    firing = 'count_over_time(ALERTS{alertname="RejectedSpike",alertstate="firing"}[120m])'
+    world.value(179, f"sum({firing})", ("{}", 241))
+    world.check(tmp_path)
+
+
+def test_a_state_that_was_lost_pages_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(180, 30))
+    world.messages("DELIVERED", Rate(90, 20), Reset(), Rate(90, 20))
+    world.messages("REJECTED", Jump(5000), Rate(90, 0.2), Reset(), Rate(90, 0.2))
+    world.add("infobip_messages_sent_total", Rate(90, 20), Reset(), Rate(90, 20), entity_id="shop")
+    world.never(180, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+# The delivery objective: 95 %
+
+
+def burn(window: str) -> dict[str, str]:
+    return {**(WARNING if window == "3d" else CRITICAL), "window": window}
+
+
+def test_a_budget_burnt_in_two_days_pages_within_the_hour(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(240, 30))
+    world.messages("DELIVERED", Rate(120, 20), Rate(120, 2))
+    world.messages("EXPIRED", Rate(120, 0), Rate(120, 18))  # 90 %, over 72 %
+    world.firing(160, "ErrorBudgetBurn")
+    world.firing(180, "ErrorBudgetBurn", burn("1h"))
+    world.check(tmp_path)
+
+
+def test_a_budget_burnt_in_five_days_pages_within_six_hours(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(840, 30))
+    world.messages("DELIVERED", Rate(360, 20), Rate(480, 12))
+    world.messages("EXPIRED", Rate(360, 0), Rate(480, 8))  # 40 %, over 30 %
+    world.value(600, 'ALERTS{alertname="ErrorBudgetBurn",severity="critical",alertstate="firing"}')
+    world.firing(700, "ErrorBudgetBurn", burn("6h"), burn("3d"))
+    world.check(tmp_path)
+
+
+def test_a_budget_that_will_not_last_the_month_makes_a_ticket(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(2 * HISTORY, 30))
+    world.messages("DELIVERED", Rate(2 * HISTORY, 18))
+    world.messages("EXPIRED", Rate(60, 0), Rate(2 * HISTORY - 60, 2))  # 10 %, over 5 %
+    world.firing(120, "ErrorBudgetBurn")
+    world.firing(2 * HISTORY - 1, "ErrorBudgetBurn", burn("3d"))
+    world.check(tmp_path)
+
+
+def test_failures_within_the_objective_burn_nothing(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    world.messages("DELIVERED", Rate(HISTORY, 20))
+    world.messages("EXPIRED", Rate(HISTORY, 0.8))
+    world.never(HISTORY, DELIVERY_ALERTS)
+    world.check(tmp_path)
+
+
+def test_failures_of_little_traffic_burn_nothing(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    world.messages("DELIVERED", Rate(HISTORY, 0.01))
+    world.messages("EXPIRED", Rate(HISTORY, 0.1))
+    world.never(HISTORY, "ErrorBudgetBurn")
+    world.check(tmp_path)
+
+
+def test_an_incident_that_is_over_stops_burning_soon(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(300, 30))
+    world.messages("DELIVERED", Rate(120, 20), Rate(60, 0), Rate(120, 20))
+    world.messages("EXPIRED", Rate(120, 0), Rate(60, 20), Rate(120, 0))
+    fast = 'ALERTS{alertname="ErrorBudgetBurn",alertstate="firing",window="1h"}'
+    name = 'ALERTS{alertname="ErrorBudgetBurn",alertstate="firing",account="main",channel="instagram",'
+    world.value(180, fast, (name + 'component="delivery",severity="critical",window="1h"}', 1))
+    world.value(196, fast)  # 5 minutes of window, 10 of keep_firing_for
+    world.check(tmp_path)
+
+
+# Slow, stuck, dear, silent
+
+
+def durations(
+    world: World, minutes: float, slow_from: float, per_minute: float = 10, status: str = "DELIVERED"
+) -> None:
+    """Every message takes 7 s, and from `slow_from` on 400 s."""
+    name = "infobip_delivery_duration_seconds"
+    fast, slow = Rate(slow_from, per_minute), Rate(minutes - slow_from, per_minute)
+    for bound in ("5", "300"):
+        parts: list[Part] = [Rate(minutes, 0)] if bound == "5" else [fast, Rate(slow.minutes, 0)]
+        world.add(f"{name}_bucket", *parts, general_status=status, le=bound)
+    for bound in ("600", "+Inf"):
+        world.add(f"{name}_bucket", fast, slow, general_status=status, le=bound)
+    world.add(f"{name}_count", fast, slow, general_status=status)
+
+
+def test_slow_deliveries_alert_after_ten_minutes(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    durations(world, 120, slow_from=60)
+    world.firing(62, "DeliverySlow")  # one in twenty is slow from minute 61.5 on
+    world.firing(71, "DeliverySlow")
+    world.firing(73, "DeliverySlow", WARNING)
+    world.check(tmp_path)
+
+
+def test_slow_failures_are_not_slow_deliveries(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    durations(world, 120, slow_from=60, status="EXPIRED")
+    world.never(120, "DeliverySlow")
+    world.check(tmp_path)
+
+
+def test_a_few_slow_deliveries_alert_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(180, 30))
+    durations(world, 180, slow_from=60, per_minute=1)
+    world.never(180, "DeliverySlow")
+    world.check(tmp_path)
+
+
+def test_old_deliveries_that_are_caught_up_are_not_slow_now(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Hold(10, 7200), Hold(60, 30))
+    durations(world, 120, slow_from=60)
+    world.firing(100, "DeliverySlow")
+    world.check(tmp_path)
+
+
+def in_flight(world: World, *parts: Part, oldest: Part) -> None:
+    world.add("infobip_messages_in_flight", *parts, general_status="PENDING", entity_id="shop")
+    world.add("infobip_oldest_in_flight_timestamp_seconds", oldest)
+    minutes = sum(getattr(part, "minutes", 0.0) for part in parts)
+    world.add("infobip_messages_sent_total", Rate(minutes, 10), entity_id="shop")
+
+
+def test_messages_without_an_outcome_alert_after_ten_minutes(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(240, 30))
+    in_flight(world, Hold(120, 10), Hold(120, 400), oldest=Hold(240, 3600.0))
+    world.firing(130, "MessagesStuckInFlight")  # the oldest is an hour old from minute 120 on
+    world.firing(130.5, "MessagesStuckInFlight", WARNING)
+    world.check(tmp_path)
+
+
+def test_messages_in_flight_for_less_than_an_hour_are_not_stuck(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(240, 30))
+    in_flight(world, Hold(120, 10), Hold(120, 400), oldest=Hold(240, 190 * 60.0))
+    world.never(239, "MessagesStuckInFlight")
+    world.check(tmp_path)
+
+
+def test_as_many_in_flight_as_usual_are_not_stuck(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(HISTORY, 30))
+    in_flight(world, Hold(HISTORY, 400), oldest=Hold(HISTORY, 0))
+    world.firing(HISTORY - 1, "MessagesStuckInFlight")
+    world.check(tmp_path)
+
+
+@pytest.mark.parametrize("count", [90, 290])
+def test_few_in_flight_or_few_for_the_traffic_are_not_stuck(count: int, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(240, 30))
+    in_flight(world, Hold(120, 10), Hold(120, count), oldest=Hold(240, 0))
+    world.never(240, "MessagesStuckInFlight")
+    world.check(tmp_path)
+
+
+def test_messages_that_only_wait_to_be_read_again_are_not_stuck(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(90, 30), Hold(60, 7200), Hold(120, 30))
+    in_flight(world, Hold(90, 10), Hold(120, 400), Hold(60, 10), oldest=Hold(270, 0))
+    world.never(270, "MessagesStuckInFlight")
+    world.check(tmp_path)
+
+
+def test_only_a_cost_beyond_the_dearest_hours_of_the_week_alerts(tmp_path: Path) -> None:
+    day = [Rate(8 * 60, 1), Rate(12 * 60, 50), Rate(4 * 60, 5)]
+    worlds: dict[str, list[Part]] = {
+        "ten times dearer": [Rate(600, 10), Rate(120, 30), Rate(DAY - 600, 10), Rate(DAY - 120, 100)],
+        "follows the day": [*day, *day],
+        "a few messages": [Rate(DAY + 120, 0.1), Rate(DAY - 120, 1)],
+        "without a day to compare with": [Gap(DAY), Rate(DAY - 240, 10), Rate(240, 100)],
+    }
+    world = World()
+    for account, parts in worlds.items():
+        labels = {"account": account, "channel": "sms"}
+        world.watched(Hold(2 * DAY, 30), labels=labels)
+        world.add("infobip_cost_total", *parts, labels=labels, currency="EUR", general_status="DELIVERED")
+        world.messages("DELIVERED", *parts, labels=labels)
+    alert = {**WARNING, "account": "ten times dearer", "channel": "sms", "currency": "EUR"}
+    world.firing(DAY + 120, "CostSpike")
+    world.firing(DAY + 180, "CostSpike", alert)
+    for hour in range(0, 34, 2):
+        world.value(
+            hour * 60, 'ALERTS{alertname="CostSpike",account!="ten times dearer",alertstate="firing"}'
+        )
+    world.check(tmp_path)
+
+
+def test_only_traffic_that_is_missed_at_this_time_of_the_day_pages(tmp_path: Path) -> None:
+    day = [Rate(8 * 60, 0), Rate(12 * 60, 10), Rate(4 * 60, 0)]
+    steady = Rate(DAY + 120, 10)
+    clear = Hold(2 * DAY, 30)
+    worlds: dict[str, tuple[list[Part], list[Part]]] = {
+        "stops": ([clear], [steady, Rate(DAY - 120, 0)]),
+        "leaves a trickle": ([clear], [steady, Rate(DAY - 120, 0.1)]),
+        "sleeps at night": ([clear], [*day, *day]),
+        "had a campaign": ([clear], [Rate(120, 0), Rate(60, 1000), Rate(2 * DAY - 180, 0)]),
+        "cannot be seen": ([Hold(DAY + 120, 30), Hold(DAY - 120, 7200)], [steady, Rate(DAY - 120, 0)]),
+        "caught up yesterday": (
+            [Hold(60, 30), Gap(120), Hold(2 * DAY - 180, 30)],
+            [Rate(60, 0), Gap(120), Jump(5000), Rate(2 * DAY - 180, 0)],
+        ),
+        "began today": ([clear], [Gap(DAY), Rate(600, 10), Rate(DAY - 600, 0)]),
+    }
+    world = World()
+    for account, (lag, parts) in worlds.items():
+        labels = {"account": account, "channel": "sms"}
+        world.watched(*lag, labels=labels)
+        world.add("infobip_messages_sent_total", *parts, labels=labels, entity_id="shop")
+    world.firing(DAY + 150, "TrafficStopped")
+    stopped, trickle = (
+        {**CRITICAL, "account": each, "channel": "sms"} for each in ("stops", "leaves a trickle")
+    )
+    world.firing(DAY + 156, "TrafficStopped", stopped, trickle)
+    for hour in range(0, 34, 2):
+        world.value(
+            hour * 60,
+            'ALERTS{alertname="TrafficStopped",account!~"stops|leaves a trickle",alertstate="firing"}',
+        )
+    world.check(tmp_path)

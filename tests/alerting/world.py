@@ -1,0 +1,219 @@
+"""Worlds for promtool: series as a scrape every 30 s would have stored them, and what the rules make of them."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RULES = sorted((REPOSITORY / "prometheus" / "rules").glob("*.yml"))
+GROUPS: list[dict[str, Any]] = [
+    group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]
+]
+ALERTS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
+
+STEPS_A_MINUTE = 2
+FEED = {"account": "main", "channel": "instagram"}
+TARGET = {"job": "infobip", "instance": "exporter:10470"}
+
+Sample = float | None
+"""None is a moment at which the exporter was not there."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A counter of whole messages that grows by `per_minute` for so many minutes."""
+
+    minutes: float
+    per_minute: float
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A gauge of this value for so many minutes."""
+
+    minutes: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Added in no time, before the next scrape."""
+
+    amount: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The exporter is away for so many minutes."""
+
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The counter starts again at zero."""
+
+
+Part = Rate | Hold | Jump | Gap | Reset
+
+
+def samples(parts: Iterable[Part]) -> list[Sample]:
+    values: list[Sample] = []
+    now = 0.0
+    for part in parts:
+        match part:
+            case Rate(minutes, per_minute):
+                for _ in range(round(minutes * STEPS_A_MINUTE)):
+                    values.append(now // 1)  # whole: in a sum of fractions promtool would see resets
+                    now = round(now + per_minute / STEPS_A_MINUTE, 6)
+            case Hold(minutes, value):
+                now = value
+                values += [value] * round(minutes * STEPS_A_MINUTE)
+            case Jump(amount):
+                now += amount
+            case Gap(minutes):
+                values += [None] * round(minutes * STEPS_A_MINUTE)
+            case Reset():
+                now = 0.0
+    return values
+
+
+def notation(values: list[Sample]) -> str:
+    """The values in promtool's notation; a gap begins with the stale marker that Prometheus writes."""
+    words: list[str] = []
+    position = 0
+    while position < len(values):
+        value = values[position]
+        if value is None:
+            length = len(list(next(groupby(values[position:], lambda v: v is None))[1]))
+            words += ["stale"] + ([f"_x{length - 1}"] if length > 1 else [])
+            position += length
+            continue
+        following = values[position + 1] if position + 1 < len(values) else None
+        step = 0.0 if following is None else following - value
+        length = 1
+        while position + length < len(values) and values[position + length] == value + step * length:
+            length += 1
+        words.append(f"{value:g}{step:+g}x{length - 1}" if length > 1 else f"{value:g}")
+        position += length
+    return " ".join(words)
+
+
+def selector(name: str, labels: Mapping[str, str]) -> str:
+    # A label of the empty string is no label, in a scrape as well.
+    inside = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()) if value)
+    return f"{name}{{{inside}}}"
+
+
+@dataclass
+class World:
+    series: dict[str, list[Sample]] = field(default_factory=dict)
+    expression_tests: list[dict[str, Any]] = field(default_factory=list)
+    alert_tests: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, name: str, *parts: Part, labels: Mapping[str, str] | None = None, **more: str) -> None:
+        """A series of the exporter; `labels` replaces the feed's account and channel."""
+        where = FEED if labels is None else labels
+        self.series[selector(name, {**TARGET, **where, **more})] = samples(parts)
+
+    def messages(
+        self, status: str, *parts: Part, entity: str = "shop", labels: Mapping[str, str] | None = None
+    ) -> None:
+        group = {"DELIVERED": "OK", "REJECTED": "OPERATOR_ERRORS"}.get(status, "HANDSET_ERRORS")
+        self.add(
+            "infobip_messages_total",
+            *parts,
+            labels=labels,
+            general_status=status,
+            error_group=group,
+            entity_id=entity,
+            application_id="app",
+        )
+
+    def watched(self, *lag: Part, labels: Mapping[str, str] | None = None) -> None:
+        """The exporter's own gauges: `lag` as given, no backlog, up while it is there."""
+        values = samples(lag)
+        where = {**TARGET, **(FEED if labels is None else labels)}
+        self.series[selector("infobip_exporter_lag_seconds", where)] = values
+        for name, value in (("infobip_exporter_backlog_seconds", 0.0), ("infobip_up", 1.0)):
+            self.series[selector(name, where)] = [None if lagging is None else value for lagging in values]
+        self.series[selector("up", TARGET)] = [0.0 if lagging is None else 1.0 for lagging in values]
+
+    def firing(self, minute: float, alert: str, *expected: Mapping[str, str]) -> None:
+        """At `minute` the alert fires with exactly these label sets (none: it does not fire)."""
+        self.expression_tests.append(
+            {
+                "expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}',
+                "eval_time": duration(minute),
+                "exp_samples": [
+                    {
+                        "labels": selector("ALERTS", {"alertname": alert, "alertstate": "firing", **each}),
+                        "value": 1,
+                    }
+                    for each in expected
+                ],
+            }
+        )
+
+    def never(self, minutes: float, alerts: str) -> None:
+        """None of the alerts that match the pattern fires in the first so many minutes."""
+        self.value(
+            minutes,
+            f'count_over_time(ALERTS{{alertname=~"{alerts}",alertstate="firing"}}[{duration(minutes)}])',
+        )
+
+    def value(self, minute: float, expression: str, *expected: tuple[str, float]) -> None:
+        self.expression_tests.append(
+            {
+                "expr": expression,
+                "eval_time": duration(minute),
+                "exp_samples": [{"labels": labels, "value": value} for labels, value in expected],
+            }
+        )
+
+    def text(
+        self, minute: float, alert: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+    ) -> None:
+        """At `minute` the alert fires once, and reads so."""
+        self.alert_tests.append(
+            {
+                "eval_time": duration(minute),
+                "alertname": alert,
+                "exp_alerts": [{"exp_labels": dict(labels), "exp_annotations": dict(annotations)}],
+            }
+        )
+
+    def check(self, folder: Path) -> None:
+        """Runs promtool; fails with what it says."""
+        groups = [group["name"] for group in GROUPS]
+        order = ["infobip-current", "infobip-delivery", "infobip-baseline"]
+        test = {
+            "rule_files": [str(path) for path in RULES],
+            "evaluation_interval": "30s",
+            "group_eval_order": order + [name for name in groups if name not in order],
+            "tests": [
+                {
+                    "interval": "30s",
+                    "input_series": [
+                        {"series": name, "values": notation(values)} for name, values in self.series.items()
+                    ],
+                    "promql_expr_test": self.expression_tests,
+                    "alert_rule_test": self.alert_tests,
+                }
+            ],
+        }
+        path = folder / "test.yml"
+        path.write_text(yaml.safe_dump(test, sort_keys=False))
+        result = subprocess.run(
+            ["promtool", "test", "rules", path], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def duration(minutes: float) -> str:
+    return f"{round(minutes * 60)}s"
