@@ -224,7 +224,7 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
         proxy = httpx.Proxy(text if "://" in text else f"http://{text}")
     except (ValueError, httpx.InvalidURL):
         proxy = None
-    if proxy is None or proxy.url.scheme not in ("http", "https"):
+    if proxy is None or proxy.url.scheme not in ("http", "https") or not proxy.url.host:
         name = base_url.scheme.upper()
         raise ConfigError([f"{name}_PROXY: can't be used; allowed are http:// and https:// proxies"])
     return proxy
