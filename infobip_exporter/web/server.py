@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -29,7 +30,7 @@ class Server:
         sockets = bound_sockets(self._listen_address)
         host, port = sockets[0].getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._thread = threading.Thread(target=self._server.run, args=(sockets,), name="web", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(sockets,), name="web", daemon=True)
         self._thread.start()
         while not self._server.serving.wait(0.1):
             if not self._thread.is_alive():
@@ -38,6 +39,11 @@ class Server:
                 raise ListenError(
                     f"can't serve on {self.address}: the web server ended as it began, see the log"
                 )
+
+    def _serve(self, sockets: list[socket.socket]) -> None:
+        # uvicorn leaves by SystemExit when the application can't begin; it has logged why.
+        with suppress(SystemExit):
+            self._server.run(sockets)
 
     def stop(self, timeout_s: float = 3.0) -> None:
         """Finish the answers under way and close, within about `timeout_s`. Without effect when not running."""

@@ -275,17 +275,7 @@ def test_an_answer_under_way_is_not_cut_off_by_garbage_behind_the_request() -> N
         b"GET /" + b"a" * (2 * LARGEST_HEAD),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
-    ids=[
-        "tls",
-        "no target",
-        "no host",
-        "version",
-        "length",
-        "header",
-        "huge header",
-        "huge target",
-        "http/2",
-    ],
+    ids=["tls", "no target", "no host", "length", "header", "huge header", "huge target", "http/2"],
 )
 def test_a_broken_request_is_refused_and_the_next_client_served(request_bytes: bytes) -> None:
     with serving() as server:
