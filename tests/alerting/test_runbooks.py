@@ -1,0 +1,78 @@
+"""Whoever is woken finds a page that helps."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
+
+RUNBOOKS = REPOSITORY / "docs" / "runbooks"
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
+NAMES = sorted({alert["alert"] for alert in ALERTS})
+
+
+def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
+    assert [path.stem for path in PAGES] == NAMES
+
+
+def test_all_links_to_runbooks_begin_alike_and_lead_to_their_page() -> None:
+    links = {alert["annotations"]["runbook_url"].removesuffix(f"/{alert['alert']}.md") for alert in ALERTS}
+    assert links == {"https://github.com/infobip-exporter/infobip-exporter/blob/main/docs/runbooks"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(path: Path) -> None:
+    headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
+    assert headings == ["What it means", "What to look at", "What to do"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_runbook_tells_the_severity_of_its_alert(path: Path) -> None:
+    told = set(re.findall(r"\*\*(critical|warning)\b", path.read_text(), re.IGNORECASE))
+    severities = {alert["labels"]["severity"] for alert in ALERTS if alert["alert"] == path.stem}
+    assert {word.lower() for word in told} == severities
+
+
+@pytest.mark.parametrize("path", [*PAGES, RUNBOOKS / "README.md"], ids=lambda path: path.stem)
+def test_links_between_runbooks_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        assert (RUNBOOKS / target).is_file(), target
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+def test_every_query_in_a_runbook_parses(tmp_path: Path) -> None:
+    queries = [
+        query for path in PAGES for query in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
+    ]
+    rules = [{"record": f"query:number_{number}:x", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(queries) >= len(PAGES) // 2
+
+
+def test_recording_rules_are_named_level_metric_operation() -> None:
+    records = [rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule]
+    assert records == list(dict.fromkeys(records))
+    for record in records:
+        assert re.fullmatch(r"(global|account_channel[a-z_]*):infobip_[a-z_0-9]+:[a-z0-9_]+", record), record
+
+
+def test_rules_count_on_an_interval_so_their_groups_name_it() -> None:
+    assert {group["name"]: group["interval"] for group in GROUPS if group["name"] != "infobip-baseline"} == {
+        "infobip-current": "30s",
+        "infobip-delivery": "30s",
+        "infobip-delivery-alerts": "30s",
+        "infobip-exporter-alerts": "30s",
+    }
+
+
+def test_every_alert_that_can_flap_keeps_firing_for_a_while() -> None:
+    spontaneous = {"ExporterDown", "ExporterBehind", "ApiRefusing"}
+    """Over the moment they are over: no window that empties slowly."""
+    assert {alert["alert"] for alert in ALERTS if "keep_firing_for" not in alert} == spontaneous
