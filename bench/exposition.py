@@ -21,8 +21,7 @@ from infobip_exporter.exposition.process import Process
 from infobip_exporter.exposition.render import Feed, Renderer
 from infobip_exporter.exposition.snapshot import FeedSnapshot, Series
 from infobip_exporter.exposition.zero_start import Mark, Moment, ZeroStart
-
-GZIP_LEVEL = 1
+from infobip_exporter.web.app import GZIP_LEVEL
 
 ROUNDS = 30
 STATUSES = ("DELIVERED", "REJECTED", "UNDELIVERABLE", "EXPIRED", "PENDING")
