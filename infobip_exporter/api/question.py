@@ -36,6 +36,12 @@ class Question:
     tight_since: bool = False
     tight_until: bool = False
 
+    @property
+    def special(self) -> bool:
+        """Whether it asks in a way that some servers may not know, where another question may serve as well."""
+        narrowed = (self.general_status, self.entity_id, self.application_id, self.sender, self.cursor)
+        return bool(self.message_ids) or any(value is not None for value in narrowed)
+
     def parameters(self, filters: Mapping[str, str]) -> dict[str, str]:
         """The query parameters: these and the account's `filters`.
 

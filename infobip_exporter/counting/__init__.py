@@ -1,0 +1,1 @@
+"""What the records of a page mean for the totals."""

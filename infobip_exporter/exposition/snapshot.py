@@ -13,6 +13,14 @@ class Series(NamedTuple):
     labels: tuple[str, ...]
 
 
+class InFlight(NamedTuple):
+    """The labels of `infobip_messages_in_flight`."""
+
+    general_status: str
+    entity_id: str
+    application_id: str
+
+
 class Histogram(NamedTuple):
     """Observations in each bucket, not cumulated, the last one for +Inf; and their sum in seconds."""
 
@@ -43,7 +51,7 @@ class FeedSnapshot:
     channel: str
     counters: Mapping[Series, int | Decimal] = field(default_factory=dict)
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
-    in_flight: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    in_flight: Mapping[InFlight, int] = field(default_factory=dict)
     oldest_in_flight_ms: int | None = None
     last_sent_ms: int | None = None
     up: bool | None = None

@@ -1,0 +1,118 @@
+"""Putting questions: within the budget, with patience when the API fails, and with every request counted."""
+
+import random
+from bisect import bisect_left
+from decimal import Decimal
+from typing import Protocol
+
+from infobip_exporter.api.backoff import Backoff
+from infobip_exporter.api.budget import Budget
+from infobip_exporter.api.clock import ApiClock
+from infobip_exporter.api.question import Question
+from infobip_exporter.errors import AskFailed
+from infobip_exporter.exposition import catalog
+from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.feed.recorder import Recorder
+from infobip_exporter.feed.time import Time
+from infobip_exporter.feed.trouble import Troubles
+from infobip_exporter.reading.dialogue import QuestionRefused, Reply
+from infobip_exporter.record import Answer
+
+ATTEMPTS = 5
+"""How often a question is put before the feed thinks again about what to ask."""
+CURSOR_ATTEMPTS = 3
+"""How often a cursor is tried before the walk does without."""
+
+REFUSED = ("401", "403")
+BAD_QUESTION = ("400", "414", "422")
+
+
+class Api(Protocol):
+    def ask(self, question: Question) -> Answer:
+        """One request. Raises AskFailed."""
+
+
+class GaveUp(Exception):
+    """A question found no answer in several attempts; the failures have been told and counted."""
+
+
+class Asker:
+    """Asks the API for one feed. Waiting, counting and telling of failures happen here and nowhere else."""
+
+    def __init__(
+        self, api: Api, budget: Budget, recorder: Recorder, troubles: Troubles, time: Time, rng: random.Random
+    ) -> None:
+        self.clock = ApiClock(time.wall(), time.monotonic())
+        self.budget = budget
+        self.answered = False
+        """Whether any request has been made and has come to an end, well or not."""
+        self.requests = 0
+        self._api = api
+        self._recorder = recorder
+        self._troubles = troubles
+        self._time = time
+        self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
+        self._refused_backoff = Backoff(rng, base_s=30.0, cap_s=300.0)
+
+    def ask(self, question: Question) -> Reply:
+        """The reply. Raises QuestionRefused where the API rejects this very question, GaveUp after several attempts."""
+        attempts = CURSOR_ATTEMPTS if question.cursor is not None else ATTEMPTS
+        for _ in range(attempts):
+            self._wait_for_budget()
+            asked_ms = self.clock.earliest_ms(self._time.monotonic())
+            try:
+                answer = self._request(question)
+            except AskFailed as failure:
+                if failure.code in BAD_QUESTION and question.special:
+                    raise QuestionRefused(str(failure)) from failure
+                self._failed(failure)
+                continue
+            self._backoff.reset()
+            self._refused_backoff.reset()
+            self._troubles.ended("api")
+            return Reply(answer.page, asked_ms)
+        if question.cursor is not None:
+            raise QuestionRefused("the cursor got no answer")
+        raise GaveUp
+
+    def _wait_for_budget(self) -> None:
+        """Wait for a free request, and make durable that one may be under way before it is."""
+        while (wait_s := self.budget.wait_s(self._time.monotonic())) > 0:
+            self._time.sleep(wait_s)
+        self._recorder.reserve()
+
+    def _request(self, question: Question) -> Answer:
+        self.budget.spend(self._time.monotonic())
+        self._recorder.use_reservation()
+        self.requests += 1
+        try:
+            answer = self._api.ask(question)
+        except AskFailed as failure:
+            self.answered = True
+            if failure.code:
+                self._count(failure.code, failure.took_s)
+            if failure.code == "429":
+                self.budget.throttled(self._time.monotonic())
+            raise
+        self.answered = True
+        now = self._time.monotonic()
+        self._count("200", answer.took_s)
+        self.budget.succeeded(now)
+        self.clock.saw(answer.date_ms, now, answer.took_s)
+        return answer
+
+    def _count(self, code: str, took_s: float) -> None:
+        buckets = catalog.REQUEST_DURATION.buckets
+        counts = [0] * (len(buckets) + 1)
+        counts[bisect_left(buckets, took_s)] = 1
+        took = Decimal(round(took_s * 1_000_000)).scaleb(-6)
+        self._recorder.later.add(Series(catalog.REQUESTS.name, (code,)), 1)
+        self._recorder.later.observe(
+            Series(catalog.REQUEST_DURATION.name, ()), Histogram(tuple(counts), took)
+        )
+
+    def _failed(self, failure: AskFailed) -> None:
+        self._troubles.began("api", str(failure))
+        self._recorder.commit()
+        backoff = self._refused_backoff if failure.code in (*REFUSED, "") else self._backoff
+        self._time.sleep(backoff.next_s(failure.retry_after_s))

@@ -1,0 +1,310 @@
+"""The poll loop: what is due is chosen, asked, recorded; then the feed waits for the next poll."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from infobip_exporter.api.budget import Budget
+from infobip_exporter.api.channels import LOG_KEEPS_MS
+from infobip_exporter.api.question import PAGE_LIMIT, Question
+from infobip_exporter.config.schema import Config
+from infobip_exporter.counting.labels import Caps
+from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.exposition.zero_start import ZeroStart
+from infobip_exporter.feed.asker import Api, Asker, GaveUp
+from infobip_exporter.feed.recorder import Found, Recorder
+from infobip_exporter.feed.show import by_hour, known_label_values
+from infobip_exporter.feed.time import Stopped, Time
+from infobip_exporter.feed.trouble import Troubles
+from infobip_exporter.feed.volume import Volume
+from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.reading import plan
+from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused
+from infobip_exporter.reading.plan import LookUp, ReadSpan, Task, Why
+from infobip_exporter.reading.spans import Span
+from infobip_exporter.reading.walk import BoundsIgnored, walk
+
+START_INSIDE_MS = 60_000
+"""A first start reads this much less than the log keeps at the most: what is about to leave can't be promised."""
+STALE_S = 120.0
+"""A walk that has not gone on for so long is begun again: the world has changed meanwhile."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk that stopped after a part of it was recorded, so that more urgent questions can be put in between."""
+
+    task: ReadSpan
+    dialogue: Dialogue
+    touched_s: float
+
+
+class Feed:
+    """One channel's log of one account, polled until `Stopped` is raised out of a wait.
+
+    Everything it needs from outside comes in: the API, the ledger, time and chance.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        channel: str,
+        config: Config,
+        requests_per_minute: int,
+        api: Api,
+        ledger: Ledger,
+        zero_start: ZeroStart,
+        time: Time,
+        rng: random.Random,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.account = account
+        self.channel = channel
+        self._poll = config.poll
+        self._zero_start = zero_start
+        self._time = time
+        self._log = log
+        self._troubles = Troubles(log, time)
+        behind = time.wall() - time.monotonic()
+        now = time.monotonic()
+        spent = [min(at / 1000 - behind, now) for at in ledger.progress.request_times_ms]
+        budget = Budget(requests_per_minute, spent)
+        self._recorder = Recorder(
+            ledger,
+            Caps(config.metrics.max_label_values, known_label_values(ledger)),
+            self._troubles,
+            time,
+            log,
+            late_ms=round(self._poll.late_arrival_s * 1000),
+            request_times=lambda: budget.times(time.monotonic()),
+            published=self._publish,
+        )
+        self._asker = Asker(api, budget, self._recorder, self._troubles, time, rng)
+        self._learnt = Learnt(takes=ledger.progress.takes)
+        self._volume = Volume()
+        self._walks: dict[Why, _Walk] = {}
+        self._spent: Counter[Why] = Counter()
+        self._fresh_done = False
+        self._began = False
+        self._up: bool | None = None
+        self._last_poll_s: float | None = None
+        self._series = 0
+        self.snapshot: FeedSnapshot
+        self._publish()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the API has been asked once and the request came to an end, well or not."""
+        return self._asker.answered
+
+    @property
+    def name(self) -> str:
+        return f"{self.account}/{self.channel}"
+
+    def run(self) -> None:
+        """Poll until the feed is to end."""
+        try:
+            while True:
+                began_s = self._time.monotonic()
+                self.poll()
+                self._time.sleep(began_s + self._poll.interval_s - self._time.monotonic())
+        except Stopped:
+            return
+
+    def poll(self) -> None:
+        """Do what is due, until nothing is or the next poll is."""
+        began_s = self._time.monotonic()
+        requests_before = self._asker.requests
+        self._recorder.found = Found()
+        self._spent.clear()
+        self._walks.pop(Why.FRESH, None)
+        self._fresh_done = False
+        try:
+            if not self._began:
+                # What is new begins at the API's now: ask for it, whatever the answer holds.
+                self._asker.ask(Question(limit=1))
+                self._began = True
+            self._advance()
+            self._expire()
+            self._recorder.move(looked_ms=plan.looked_after(self._outlook()))
+            while (task := plan.choose(self._outlook())) is not None:
+                self._carry_on(task)
+                if self._time.monotonic() >= began_s + self._poll.interval_s:
+                    break
+                self._expire()
+            self._recorder.prune(self._edge_ms())
+            self._ended(well=True)
+        except (GaveUp, QuestionRefused, BoundsIgnored) as error:
+            if isinstance(error, BoundsIgnored):
+                self._troubles.began("api", str(error))
+            self._walks.clear()
+            self._ended(well=False)
+        self._tell(self._asker.requests - requests_before, self._time.monotonic() - began_s)
+
+    # What is due
+
+    def _advance(self) -> None:
+        """The API's time has gone on since the last poll: there is more to read."""
+        now_ms = self._asker.clock.earliest_ms(self._time.monotonic())
+        progress = self._recorder.progress
+        frontier_ms = progress.frontier_ms
+        if frontier_ms is None:
+            frontier_ms = now_ms - min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
+        if now_ms > frontier_ms:
+            new = Span(frontier_ms, now_ms)
+            self._recorder.move(unread=progress.unread.add(new))
+        self._recorder.move(frontier_ms=max(now_ms, frontier_ms))
+
+    def _expire(self) -> None:
+        """What has left the log can't be read or settle any more."""
+        now_ms = self._asker.clock.earliest_ms(self._time.monotonic())
+        self._recorder.expire(self._edge_ms(), now_ms - LOG_KEEPS_MS)
+
+    def _edge_ms(self) -> int:
+        """The oldest sent time that is surely still in the log."""
+        return self._asker.clock.latest_ms(self._time.monotonic()) - LOG_KEEPS_MS
+
+    def _outlook(self) -> plan.Outlook:
+        ledger = self._recorder.ledger
+        progress = self._recorder.progress
+        self._volume.learn(ledger.volume, progress)
+        return plan.Outlook(
+            progress=progress,
+            now_ms=self._asker.clock.earliest_ms(self._time.monotonic()),
+            edge_ms=self._edge_ms(),
+            late_ms=round(self._poll.late_arrival_s * 1000),
+            interval_ms=round(self._poll.interval_s * 1000),
+            limit=PAGE_LIMIT,
+            requests_per_minute=self._asker.budget.effective,
+            rows_per_ms=self._volume.rows_per_ms,
+            rows_in=self._volume.rows_in,
+            since_with=self._volume.since_with,
+            in_flight=ledger.in_flight_between,
+            spent=self._spent,
+            fresh_done=self._fresh_done,
+            by_id=self._learnt.by_id,
+        )
+
+    # Doing it
+
+    def _carry_on(self, task: Task) -> None:
+        """One step of a task: up to the next commit. A walk of the same class that is under way goes on instead."""
+        requests_before = self._asker.requests
+        try:
+            if isinstance(task, LookUp):
+                self._look_up(task)
+            else:
+                self._walk_on(task)
+        finally:
+            self._spent[task.why] += max(1, self._asker.requests - requests_before)
+
+    def _look_up(self, task: LookUp) -> None:
+        try:
+            reply = self._asker.ask(Question(message_ids=tuple(task.messages)))
+        except QuestionRefused:
+            self._learnt.by_id = False
+            return
+        self._recorder.looked(reply, task.messages)
+        self._recorder.move(looked_ms=dict(task.looked_ms))
+
+    def _walk_on(self, task: ReadSpan) -> None:
+        now = self._time.monotonic()
+        under_way = self._walks.get(task.why)
+        if under_way is None or now - under_way.touched_s > STALE_S:
+            under_way = _Walk(task, walk(task.span, self._learnt, PAGE_LIMIT), now)
+        try:
+            ended = self._next_part(under_way)
+        except BaseException:
+            self._walks.pop(task.why, None)
+            raise
+        under_way.touched_s = self._time.monotonic()
+        self._walks[task.why] = under_way
+        if ended:
+            del self._walks[task.why]
+            self._done(under_way.task)
+
+    def _next_part(self, under_way: _Walk) -> bool:
+        """Put the questions of a walk until a part of it is read and recorded. True when there is no more."""
+        dialogue = under_way.dialogue
+        try:
+            step = dialogue.send(None)
+            while isinstance(step, Question):
+                try:
+                    reply = self._asker.ask(step)
+                except QuestionRefused as refused:
+                    step = dialogue.throw(refused)
+                else:
+                    step = dialogue.send(reply)
+        except StopIteration:
+            return True
+        self._recorder.move(takes=self._learnt.takes)
+        self._recorder.read(step, self._edge_ms())
+        return False
+
+    def _done(self, task: ReadSpan) -> None:
+        if task.looked_ms is not None:
+            self._recorder.move(looked_ms=dict(task.looked_ms))
+        if task.why is Why.FRESH:
+            self._fresh_done = True
+
+    # Telling of it
+
+    def _ended(self, *, well: bool) -> None:
+        self._up = well
+        self._last_poll_s = self._time.wall()
+        if well:
+            self._recorder.move(last_success_s=self._last_poll_s)
+        self._publish()
+
+    def _tell(self, requests: int, took_s: float) -> None:
+        shown = self.snapshot
+        self._log.info(
+            "poll",
+            ok=self._up,
+            new=self._recorder.found.new,
+            settled=self._recorder.found.settled,
+            in_flight=sum(shown.in_flight.values()),
+            requests=requests,
+            backlog_s=round(shown.backlog_ms / 1000),
+            took_s=round(took_s, 2),
+        )
+
+    def fell_over(self, error: Exception) -> None:
+        """The feed has met an error of its own making."""
+        self._troubles.began("exporter", f"{type(error).__name__}: see the log")
+        self._ended(well=False)
+
+    def _publish(self) -> None:
+        shown = self._show()
+        series = len(shown.counters) + len(shown.histograms)
+        if series != self._series:
+            self._zero_start.add(shown.counters)
+            self._zero_start.add(shown.histograms)
+            self._series = series
+        self.snapshot = shown
+
+    def _show(self) -> FeedSnapshot:
+        ledger = self._recorder.ledger
+        progress = self._recorder.progress
+        now = self._time.monotonic()
+        return FeedSnapshot(
+            account=self.account,
+            channel=self.channel,
+            counters=ledger.counters,
+            histograms=ledger.histograms,
+            in_flight=ledger.in_flight,
+            oldest_in_flight_ms=ledger.oldest_in_flight_ms,
+            last_sent_ms=ledger.progress.last_sent_ms,
+            up=self._up,
+            last_poll_s=self._last_poll_s,
+            last_success_s=progress.last_success_s,
+            read_up_to_ms=ledger.progress.read_up_to_ms,
+            backlog_ms=ledger.progress.unread.total_ms,
+            requests_per_minute=self._asker.budget.effective,
+            requests_last_minute=len(self._asker.budget.times(now)),
+            clock_skew_s=self._asker.clock.skew_s(self._time.wall(), now),
+            trouble=self._troubles.worst,
+            by_hour=by_hour(ledger.settled_by_hour),
+        )

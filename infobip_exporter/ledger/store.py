@@ -1,0 +1,171 @@
+"""The SQLite file that holds the ledgers of all feeds: opening it, keeping others out, and its transactions."""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from infobip_exporter.errors import LedgerError
+from infobip_exporter.ledger.schema import MIGRATIONS
+
+PREFIX = "sqlite:///"
+BUSY_TIMEOUT_S = 5.0
+
+
+class Store:
+    """One connection for all feeds, used by one thread at a time.
+
+    Every commit reaches the disk before it counts as done (WAL, synchronous=FULL): what a scrape has shown can't be
+    taken back by a power cut either. Raises LedgerError, with the path and what to do, when SQLite can't go on.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, where: str, lock_file: IO[str] | None = None) -> None:
+        self.connection = connection
+        self.where = where
+        self._lock_file = lock_file
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, url: str) -> "Store":
+        """Open or create the file of `url` (`sqlite:///relative`, `sqlite:////absolute`) and bring it up to date."""
+        path = Path(url.removeprefix(PREFIX))
+        lock_file = _take_lock(path)
+        try:
+            connection = connect(path)
+            store = cls(connection, str(path), lock_file)
+            store.migrate()
+        except BaseException:
+            lock_file.close()
+            raise
+        return store
+
+    def migrate(self) -> None:
+        with self.transaction() as cursor:
+            version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(MIGRATIONS):
+                raise LedgerError(
+                    f"state {self.where}: written by a newer exporter (schema {version}, this one knows"
+                    f" {len(MIGRATIONS)}): use that version again, or another state.url"
+                )
+            if version == len(MIGRATIONS):
+                return
+            for script in MIGRATIONS[version:]:
+                for statement in _statements(script):
+                    cursor.execute(statement)
+            cursor.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Cursor]:
+        """All or nothing. The commit is on the disk when the block has been left without an error."""
+        with self._lock, self._told():
+            cursor = self.connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, self._told():
+            yield self.connection.cursor()
+
+    def close(self) -> None:
+        """Wait for the transaction at hand, then close and let others in."""
+        with self._lock:
+            self.connection.close()
+            if self._lock_file is not None:
+                self._lock_file.close()
+
+    def _roll_back(self) -> None:
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # SQLite has rolled back by itself; the error that led here is the one to tell
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(f"state {self.where}: {explain(error)}") from error
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the settings that durability rests on."""
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error as error:
+        raise LedgerError(f"state {path}: {explain(error)}") from error
+    return connection
+
+
+def explain(error: sqlite3.Error) -> str:
+    """What went wrong and what to do, from SQLite's own name for it."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    for start, advice in _ADVICE.items():
+        if name.startswith(start):
+            return f"{error}: {advice}"
+    return f"{error} ({name})" if name else str(error)
+
+
+_ADVICE = {
+    "SQLITE_CANTOPEN": "check that the directory exists and that this user may write there",
+    "SQLITE_READONLY": "give this user write access to the file and its directory",
+    "SQLITE_FULL": "make room on the disk; counting goes on by itself then",
+    "SQLITE_IOERR": "the disk did not do what it was asked; counting goes on by itself once it does",
+    "SQLITE_NOTADB": "the file is not a ledger: name another one in state.url, or put a backup in its place",
+    "SQLITE_CORRUPT": "the file is damaged: put a backup in its place, or move it away and begin anew",
+    "SQLITE_BUSY": "another program holds the file: end it",
+    "SQLITE_PERM": "give this user access to the file",
+}
+
+
+def _take_lock(path: Path) -> IO[str]:
+    """Keep other exporters out for as long as the returned file is open; a killed one leaves nothing behind."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise LedgerError(
+            f"state {path}: can't write {lock_path}: {error.strerror}: check that the directory exists and that"
+            " this user may write there"
+        ) from error
+    lock_file = os.fdopen(descriptor, "r+")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = lock_file.read().strip() or "an unknown process"
+        lock_file.close()
+        raise LedgerError(
+            f"state {path}: in use by {holder}: end that exporter first, or name another state.url"
+        ) from error
+    try:
+        lock_file.truncate(0)
+        lock_file.write(f"process {os.getpid()}")
+        lock_file.flush()
+    except OSError:
+        pass  # a full disk: the lock holds all the same, only the name is missing
+    return lock_file
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The single statements of a migration: executescript would commit the transaction at hand."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,139 @@
+"""Reading one millisecond that holds more records than a page: by cursor, else split by what the API can filter.
+
+Whether a split has shown everything can't be asked of the API. It is taken to have when every part of it came whole
+and every record seen otherwise is among them; else the millisecond is yielded as not whole, with what was seen.
+"""
+
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+
+from infobip_exporter.api.question import STATUS_GROUPS, Question
+from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused, Read, Reply, ask
+from infobip_exporter.reading.spans import Span
+from infobip_exporter.record import Record, RejectedRow
+
+MOST_QUESTIONS = 500
+"""After this many the millisecond is given up: no single one may eat the budget of a feed for good."""
+
+Step = Generator[Question | Read, Reply | None, bool]
+"""Part of a dialogue that ends with whether it has shown everything it was to show."""
+
+
+def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Dialogue:
+    """Read the single millisecond `span`, of which `first` was a full page. Yields one Read of it."""
+    crowd = _Crowd(span, learnt, limit)
+    crowd.take(first)
+    whole = (
+        (yield from crowd.ask_tight(first))
+        or (yield from crowd.by_cursor())
+        or (yield from crowd.by_filter())
+    )
+    yield Read(span, list(crowd.records.values()), first.asked_ms, tuple(crowd.rejected), whole)
+
+
+class _Crowd:
+    """The records of the millisecond that were seen so far, by id: any order, any overlap of answers is right."""
+
+    def __init__(self, span: Span, learnt: Learnt, limit: int) -> None:
+        self.question = Question(*span, limit=limit)
+        self.span = span
+        self.learnt = learnt
+        self.limit = limit
+        self.records: dict[str, Record] = {}
+        self.rejected: list[RejectedRow] = []
+        self.questions = 0
+
+    def take(self, reply: Reply) -> list[Record]:
+        inside = reply.inside(self.span)
+        for record in inside:
+            self.records.setdefault(record.message_id, record)
+        self.rejected.extend(reply.page.rejected)
+        self.learnt.values.see([r.kind for r in inside], [r.sender for r in inside])
+        return inside
+
+    def ask_tight(self, first: Reply) -> Step:
+        """Leave out the milliseconds beside this one, where the API was seen to include them."""
+        moments = {record.sent_ms for record in first.page.records}
+        self.question = replace(
+            self.question,
+            tight_since=self.span.since_ms - 1 in moments,
+            tight_until=self.span.until_ms in moments,
+        )
+        if not (self.question.tight_since or self.question.tight_until):
+            return False
+        reply = yield from self._ask(self.question)
+        self.take(reply)
+        return not reply.full(self.limit)
+
+    def by_cursor(self) -> Step:
+        """Page through with a cursor. Not believed unless it ends in a page with room left and saw all that was seen."""
+        if self.learnt.cursor is False:
+            return False
+        before = set(self.records)
+        seen: set[str] = set()
+        cursors = {""}
+        cursor: str | None = ""
+        while cursor is not None:
+            try:
+                reply = yield from self._ask(replace(self.question, cursor=cursor))
+            except QuestionRefused:
+                self.learnt.cursor = False if cursor == "" else self.learnt.cursor
+                return False
+            if cursor == "":
+                self.learnt.cursor = reply.page.cursor_offered
+            if not reply.page.cursor_offered:
+                return False
+            seen.update(record.message_id for record in self.take(reply))
+            cursor = reply.page.next_cursor
+            if cursor in cursors or self.questions >= MOST_QUESTIONS:
+                return False
+            if cursor is not None:
+                cursors.add(cursor)
+        return 0 < reply.page.rows < self.limit and before <= seen
+
+    def by_filter(self) -> Step:
+        """Split by status group, and what is still full by entity, application and sender."""
+        values = self.learnt.values
+        dimensions: tuple[tuple[str, Iterable[str]], ...] = (
+            ("general_status", STATUS_GROUPS),
+            ("entity_id", tuple(values.entity_ids)),
+            ("application_id", tuple(values.application_ids)),
+            ("sender", tuple(values.senders)),
+        )
+        whole, _shown = yield from self._split(self.question, set(self.records), dimensions)
+        return whole
+
+    def _split(
+        self, question: Question, to_show: set[str], dimensions: tuple[tuple[str, Iterable[str]], ...]
+    ) -> Generator[Question | Read, Reply | None, tuple[bool, set[str]]]:
+        """Ask `question` in parts. Whole if some dimension shows all of `to_show` in parts that are whole.
+
+        Returns that, and the ids of the records shown.
+        """
+        all_shown: set[str] = set()
+        for number, (dimension, values) in enumerate(dimensions):
+            shown: set[str] = set()
+            whole = True
+            for value in values:
+                if self.questions >= MOST_QUESTIONS:
+                    return False, all_shown | shown
+                part = replace(question, **{dimension: value})  # type: ignore[arg-type]
+                try:
+                    reply = yield from self._ask(part)
+                except QuestionRefused:
+                    whole = False
+                    continue
+                ids = {record.message_id for record in self.take(reply)}
+                shown |= ids
+                if reply.full(self.limit):
+                    part_whole, part_shown = yield from self._split(part, ids, dimensions[number + 1 :])
+                    whole &= part_whole
+                    shown |= part_shown
+            all_shown |= shown
+            if whole and to_show <= shown:
+                return True, all_shown
+        return False, all_shown
+
+    def _ask(self, question: Question) -> Generator[Question | Read, Reply | None, Reply]:
+        self.questions += 1
+        return (yield from ask(question))

@@ -1,0 +1,102 @@
+"""What passes between a walk and the one who puts its questions."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from infobip_exporter.api.question import Question
+from infobip_exporter.errors import ExporterError
+from infobip_exporter.reading.spans import Span
+from infobip_exporter.record import Kind, Page, Record, RejectedRow
+
+COMMON_CAP = 50
+"""A server that caps answers below the limit asked for does so at a round figure (the API's own default is 50)."""
+
+
+class Takes(StrEnum):
+    """Which end of a range a full page was seen to hold. Nobody has written it down, so it is found out."""
+
+    UNKNOWN = "unknown"
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A page, and the API's time when it was asked for, in milliseconds: not later than it really was."""
+
+    page: Page
+    asked_ms: int
+
+    def inside(self, span: Span) -> list[Record]:
+        """The records sent in `span`: the bounds are asked wider than the span, and servers make mistakes."""
+        since_ms, until_ms = span
+        return [record for record in self.page.records if since_ms <= record.sent_ms < until_ms]
+
+    def full(self, limit: int) -> bool:
+        """Whether more may have been there: as many rows as asked for, or a number that smells of a lower cap."""
+        return self.page.rows >= limit or (self.page.rows > 0 and self.page.rows % COMMON_CAP == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """`span` has been read: `records` are all its records that were in the log at `asked_ms`.
+
+    `whole` is False for a millisecond that holds more records than the API lets anybody see; `records` are then those
+    that were seen.
+    """
+
+    span: Span
+    records: Sequence[Record]
+    asked_ms: int
+    rejected: Sequence[RejectedRow] = ()
+    whole: bool = True
+
+
+class QuestionRefused(ExporterError):
+    """The API won't answer this very question (thrown into a walk); another one may do."""
+
+
+Dialogue = Generator[Question | Read, Reply | None, None]
+"""Yields a Question and is sent the Reply, or yields a Read and is sent None."""
+
+
+@dataclass(slots=True)
+class KnownValues:
+    """Values of the filters that were seen in records: what a crowded millisecond can be split by."""
+
+    most: int = 500
+    entity_ids: dict[str, None] = field(default_factory=dict)
+    application_ids: dict[str, None] = field(default_factory=dict)
+    senders: dict[str, None] = field(default_factory=dict)
+
+    def see(self, kinds: Sequence[Kind], senders: Sequence[str]) -> None:
+        for known, values in (
+            (self.entity_ids, [kind.entity_id for kind in kinds]),
+            (self.application_ids, [kind.application_id for kind in kinds]),
+            (self.senders, senders),
+        ):
+            for value in values:
+                if value:
+                    known.pop(value, None)
+                    known[value] = None
+            while len(known) > self.most:
+                del known[next(iter(known))]
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What a feed has found out about the API. `takes` is kept in the ledger, the rest while the process runs."""
+
+    takes: Takes = Takes.UNKNOWN
+    cursor: bool | None = None
+    """Whether answers offer a cursor; None until one was asked for."""
+    by_id: bool = True
+    """Whether the API answers questions for message ids."""
+    values: KnownValues = field(default_factory=KnownValues)
+
+
+def ask(question: Question) -> Generator[Question | Read, Reply | None, Reply]:
+    reply = yield question
+    assert reply is not None, "a question is answered with a reply"
+    return reply

@@ -1,0 +1,282 @@
+"""What to ask next. Requests are the scarce thing: each is put where it brings the most.
+
+Everything here is a rule over values; the feed carries the tasks out and charges their requests to their class.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from infobip_exporter.api.channels import LOG_KEEPS_MS
+from infobip_exporter.api.question import MAX_LIST_LENGTH
+from infobip_exporter.ledger.changes import Remembered
+from infobip_exporter.ledger.progress import Progress
+from infobip_exporter.reading.spans import Span, SpanSet
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+LAST_LOOK_MS = LOG_KEEPS_MS - 3 * MINUTE_MS
+LADDER_MS = (
+    *(round(minutes * MINUTE_MS) for minutes in (0.5, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)),
+    *(round(hours * HOUR_MS) for hours in (2.4, 3.9, 6.3, 10, 16, 26, 40)),
+    LAST_LOOK_MS,
+)
+"""The ages at which a message that is still in flight is looked at again: a growing distance, and once at the end."""
+
+PATIENCE = 0.25
+"""How long a look may wait for company, as a part of the age it is due at: full requests instead of many."""
+
+NOTHING = Span(0, 0)
+ALWAYS = Span(0, 1 << 62)
+
+ROOM = 0.9
+"""How full a page may be expected to be for a span to count as read by one request."""
+
+
+class Why(Enum):
+    """The classes of work that share the budget."""
+
+    FRESH = "fresh"
+    RESCUE = "rescue"
+    AGAIN = "again"
+    LOOK = "look"
+    BACKLOG = "backlog"
+
+
+SHARES = {Why.FRESH: 4, Why.RESCUE: 4, Why.AGAIN: 3, Why.LOOK: 2, Why.BACKLOG: 2}
+"""Each class's share of the requests, where there is more to do than the budget allows; the first goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpan:
+    """Read this span of sent time."""
+
+    why: Why
+    span: Span
+    looked_ms: Mapping[int, int] | None = None
+    """The rungs of the ladder that are done with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Look up these messages by id, in one request."""
+
+    messages: Mapping[str, Remembered]
+    looked_ms: Mapping[int, int]
+    why: Why = Why.LOOK
+
+
+Task = ReadSpan | LookUp
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the planner goes by.
+
+    `now_ms` is the API's now at the earliest, `edge_ms` the sent time before which records may have left the log.
+    `rows_in` estimates the records in a span, `since_with` where the span that ends there with so many records begins;
+    `in_flight` gives messages in flight sent in a span, oldest first, at
+    most so many. `spent` are the requests of this poll by class.
+    """
+
+    progress: Progress
+    now_ms: int
+    edge_ms: int
+    late_ms: int
+    interval_ms: int
+    limit: int
+    requests_per_minute: float
+    rows_per_ms: float
+    rows_in: Callable[[Span], float]
+    since_with: Callable[[int, float], int]
+    in_flight: Callable[[Span, int], list[tuple[str, Remembered]]]
+    spent: Mapping[Why, int]
+    fresh_done: bool
+    by_id: bool = True
+
+    @property
+    def page(self) -> float:
+        return ROOM * self.limit
+
+    @property
+    def late_before_ms(self) -> int:
+        """Sent time before which no record turns up any more."""
+        return self.now_ms - self.late_ms
+
+    @property
+    def crowded(self) -> bool:
+        """Whether reading everything twice, fresh and for good, would take more than its part of the budget."""
+        pages_per_minute = self.rows_per_ms * MINUTE_MS / self.limit
+        return 2 * pages_per_minute > 0.7 * self.requests_per_minute
+
+
+def choose(outlook: Outlook) -> Task | None:
+    """The next task, or None when nothing is due: of the classes with work, the one with most of its share left."""
+    due = [
+        task
+        for task in (fresh(outlook), rescue(outlook), again(outlook), look(outlook), backlog(outlook))
+        if task
+    ]
+    return min(due, key=lambda task: outlook.spent.get(task.why, 0) / SHARES[task.why], default=None)
+
+
+def fresh(outlook: Outlook) -> Task | None:
+    """The newest time, once a poll. Where a page has room for it, all that is open with it, and due looks for free."""
+    progress = outlook.progress
+    if outlook.fresh_done or progress.frontier_ms is None:
+        return None
+    head = Span(progress.frontier_ms, progress.frontier_ms)
+    if progress.unread and progress.unread.spans[-1].until_ms == progress.frontier_ms:
+        head = progress.unread.spans[-1]
+    since_ms = min(closed_up_to_ms(progress), head.since_ms)
+    wide = Span(since_ms, progress.frontier_ms)
+    alone = progress.unread.meet(wide).total_ms == head.length_ms
+    if alone and outlook.rows_in(wide) <= outlook.page:
+        return _with_looks(wide, outlook)
+    if head.length_ms == 0 or outlook.crowded:
+        return None
+    recent = head.meet(Span(outlook.now_ms - max(outlook.late_ms, 2 * outlook.interval_ms), head.until_ms))
+    return ReadSpan(Why.FRESH, recent) if recent.length_ms else None
+
+
+def _with_looks(wide: Span, outlook: Outlook) -> Task | None:
+    """`wide`, longer by what the page has room for if messages in flight there are due for a look."""
+    room = Span(outlook.since_with(wide.until_ms, outlook.page), wide.since_ms)
+    unread = outlook.progress.unread.below(wide.since_ms)
+    if unread:
+        room = room.meet(Span(unread.spans[-1].until_ms, wide.since_ms))
+    firsts = [waiting[0][1].sent_ms for _, _, waiting in _due(outlook, room, most=1)]
+    span = Span(min(firsts, default=wide.since_ms), wide.until_ms)
+    if span.length_ms == 0:
+        return None
+    return ReadSpan(Why.FRESH, span, looked_after(outlook, span))
+
+
+def again(outlook: Outlook) -> Task | None:
+    """What was read while records could still turn up, once they can't; a page full at a time."""
+    progress = outlook.progress
+    due = progress.open.below(outlook.late_before_ms)
+    if outlook.crowded and progress.frontier_ms is not None:
+        head_from_ms = outlook.late_before_ms - max(outlook.late_ms, 10 * outlook.interval_ms)
+        due = SpanSet((*due, *progress.unread.meet(Span(head_from_ms, outlook.late_before_ms))))
+    if not due:
+        return None
+    oldest = due.spans[0]
+    waited_ms = outlook.late_before_ms - oldest.since_ms
+    if outlook.rows_in(oldest) < outlook.page and waited_ms < 4 * outlook.interval_ms:
+        return None
+    return ReadSpan(Why.AGAIN, _page_full_from_below(oldest, outlook))
+
+
+def backlog(outlook: Outlook) -> Task | None:
+    """Unread time, newest first; what is young enough to be read fresh is left to that."""
+    unread = outlook.progress.unread
+    if outlook.crowded:
+        unread = unread.below(outlook.late_before_ms)
+    elif outlook.fresh_done is False:
+        return None
+    return ReadSpan(Why.BACKLOG, unread.spans[-1]) if unread else None
+
+
+def rescue(outlook: Outlook) -> Task | None:
+    """Time that would leave the log before its turn comes, oldest first."""
+    waiting = SpanSet((*outlook.progress.unread, *outlook.progress.open.below(outlook.late_before_ms)))
+    if not waiting:
+        return None
+    rows = sum(outlook.rows_in(span) for span in waiting)
+    minutes = rows / outlook.limit / outlook.requests_per_minute
+    danger_ms = outlook.edge_ms + round(2 * minutes * MINUTE_MS) + 10 * MINUTE_MS
+    endangered = waiting.below(danger_ms)
+    return ReadSpan(Why.RESCUE, _page_full_from_below(endangered.spans[0], outlook)) if endangered else None
+
+
+def _page_full_from_below(span: Span, outlook: Outlook) -> Span:
+    """The oldest part of `span` that one request should hold."""
+    rows = outlook.rows_in(span)
+    if rows <= outlook.page:
+        return span
+    length_ms = max(1, int(span.length_ms * outlook.page / rows))
+    return Span(span.since_ms, span.since_ms + length_ms)
+
+
+def closed_up_to_ms(progress: Progress) -> int:
+    """The sent time before which nothing is open any more; what is unread there does not matter to a look."""
+    return progress.open.spans[0].since_ms if progress.open else (progress.frontier_ms or 0)
+
+
+Rung = tuple[int, Span, list[tuple[str, Remembered]]]
+"""The age of a rung of the ladder, the sent time whose look is due, and the messages in flight there."""
+
+
+def _due(outlook: Outlook, within: Span, most: int) -> list[Rung]:
+    """The rungs with messages waiting for their look in `within`, oldest first; `most` messages of each."""
+    rungs = []
+    closed_ms = closed_up_to_ms(outlook.progress)
+    for age_ms in reversed(LADDER_MS):
+        looked_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
+        due = Span(looked_ms, min(outlook.now_ms - age_ms, closed_ms))
+        inside = due.meet(within)
+        if inside.length_ms and (waiting := outlook.in_flight(inside, most)):
+            rungs.append((age_ms, due, waiting))
+    return rungs
+
+
+def looked_after(outlook: Outlook, looked: Span = NOTHING) -> dict[int, int]:
+    """How far each rung is done once all in flight in `looked` have been looked at: to the first left waiting."""
+    done = {}
+    for age_ms in LADDER_MS:
+        up_to_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
+        due = Span(up_to_ms, max(up_to_ms, outlook.now_ms - age_ms))
+        below = Span(due.since_ms, min(due.until_ms, max(due.since_ms, looked.since_ms)))
+        above = Span(max(due.since_ms, looked.until_ms), due.until_ms)
+        waiting = outlook.in_flight(below, 1) or outlook.in_flight(above, 1)
+        done[age_ms] = waiting[0][1].sent_ms if waiting else due.until_ms
+    return done
+
+
+def look(outlook: Outlook) -> Task | None:
+    """Messages in flight that are due for a look: by id, or by reading their span, whichever takes fewer requests.
+
+    One that is due waits a while for others, so that requests go out full; then all that are due go along.
+    """
+    rungs = _due(outlook, ALWAYS, outlook.limit)
+    rungs.sort(key=lambda rung: _urgency(rung, outlook), reverse=True)
+    messages = [message for _, _, waiting in rungs for message in waiting]
+    taken = _fitting(messages)
+    if not messages or (len(taken) == len(messages) and _urgency(rungs[0], outlook) < 1):
+        return None
+    _, due, waiting = rungs[0]
+    window = _page_full_from_below(Span(waiting[0][1].sent_ms, due.until_ms), outlook)
+    in_window = sum(known.sent_ms < window.until_ms for _, known in waiting)
+    if in_window > len(_fitting(waiting)) or not outlook.by_id or any("," in name for name, _ in taken):
+        return ReadSpan(Why.LOOK, window, looked_after(outlook, window))
+    return LookUp(dict(taken), _looked_after_ids(outlook, rungs, {name for name, _ in taken}))
+
+
+def _urgency(rung: Rung, outlook: Outlook) -> float:
+    """How long the rung's first message has waited, in terms of its patience."""
+    age_ms, _, waiting = rung
+    patience_ms = max(outlook.interval_ms, min(PATIENCE * age_ms, LOG_KEEPS_MS - age_ms - 2 * MINUTE_MS))
+    return (outlook.now_ms - age_ms - waiting[0][1].sent_ms) / patience_ms
+
+
+def _looked_after_ids(outlook: Outlook, rungs: list[Rung], ids: set[str]) -> dict[int, int]:
+    """How far each rung is done once the messages of `ids` have been looked at."""
+    done = dict(outlook.progress.looked_ms)
+    for age_ms, due, waiting in rungs:
+        left = [known.sent_ms for name, known in waiting if name not in ids]
+        seen_whole = len(waiting) < outlook.limit
+        done[age_ms] = min(left, default=due.until_ms if seen_whole else waiting[-1][1].sent_ms)
+    return done
+
+
+def _fitting(waiting: list[tuple[str, Remembered]]) -> list[tuple[str, Remembered]]:
+    """As many of the first of them as fit into one request; one at least."""
+    length = 0
+    for count, (message_id, _) in enumerate(waiting):
+        # Nobody says whether a comma counts as it is or as it is sent (%2C).
+        length += len(message_id.encode()) + 3
+        if length > MAX_LIST_LENGTH:
+            return waiting[: max(1, count)]
+    return waiting
