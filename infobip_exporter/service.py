@@ -145,24 +145,24 @@ class _Runner:
             self._account.requests_per_minute,
             self.client,
             self.ledger,
-            self.zero_start,
             self._time,
             random.Random(),
             self._log,
         )
 
     def _run(self) -> None:
-        while True:
+        begin_again = False
+        while not self._time.stopping:
             try:
+                if begin_again:
+                    self.ledger = Ledger(self._store, self._account.name, self._channel)
+                    self.feed = self._make_feed()
                 self.feed.run()
-                return
             except Exception as error:  # noqa: BLE001 - whatever it was, the counts are safe and the feed goes on
                 self._log.exception("the feed fell over, beginning again from its ledger")
                 self.feed.fell_over(error)
-                if self._time.wait(START_AGAIN_AFTER_S):
-                    return
-                self.ledger = Ledger(self._store, self._account.name, self._channel)
-                self.feed = self._make_feed()
+                begin_again = True
+                self._time.wait(START_AGAIN_AFTER_S)
 
 
 class _signals:  # noqa: N801 - reads as a word of the with statement

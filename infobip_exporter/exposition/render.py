@@ -26,7 +26,7 @@ from infobip_exporter.exposition.lines import (
     numbers,
 )
 from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, Series
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, InFlight, Series
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -108,7 +108,7 @@ class _FeedLines:
         begin = beginner(account, channel)
         labels = label_set((("account", account), ("channel", channel)))
         self._counters: Lines[Series, str] = Lines(_itself, begin)
-        self._in_flight: Lines[tuple[str, str, str], str] = Lines(_in_flight_series, begin)
+        self._in_flight: Lines[InFlight, str] = Lines(_in_flight_series, begin)
         self._histograms: Lines[Series, tuple[str, ...]] = Lines(
             _itself, histogram_beginner(account, channel)
         )
@@ -164,7 +164,7 @@ def _itself(series: Series) -> Series:
     return series
 
 
-def _in_flight_series(labels: tuple[str, str, str]) -> Series:
+def _in_flight_series(labels: InFlight) -> Series:
     return Series(catalog.IN_FLIGHT.name, labels)
 
 

@@ -12,7 +12,6 @@ from infobip_exporter.api.question import PAGE_LIMIT, Question
 from infobip_exporter.config.schema import Config
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.exposition.snapshot import FeedSnapshot
-from infobip_exporter.exposition.zero_start import ZeroStart
 from infobip_exporter.feed.asker import Api, Asker, GaveUp
 from infobip_exporter.feed.recorder import Found, Recorder
 from infobip_exporter.feed.show import by_hour, known_label_values
@@ -55,7 +54,6 @@ class Feed:
         requests_per_minute: int,
         api: Api,
         ledger: Ledger,
-        zero_start: ZeroStart,
         time: Time,
         rng: random.Random,
         log: FilteringBoundLogger,
@@ -63,7 +61,6 @@ class Feed:
         self.account = account
         self.channel = channel
         self._poll = config.poll
-        self._zero_start = zero_start
         self._time = time
         self._log = log
         self._troubles = Troubles(log, time)
@@ -90,9 +87,7 @@ class Feed:
         self._began = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
-        self._series = 0
-        self.snapshot: FeedSnapshot
-        self._publish()
+        self.snapshot: FeedSnapshot = self._show()
 
     @property
     def answered(self) -> bool:
@@ -277,13 +272,7 @@ class Feed:
         self._ended(well=False)
 
     def _publish(self) -> None:
-        shown = self._show()
-        series = len(shown.counters) + len(shown.histograms)
-        if series != self._series:
-            self._zero_start.add(shown.counters)
-            self._zero_start.add(shown.histograms)
-            self._series = series
-        self.snapshot = shown
+        self.snapshot = self._show()
 
     def _show(self) -> FeedSnapshot:
         ledger = self._recorder.ledger

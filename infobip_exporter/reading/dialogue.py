@@ -98,5 +98,6 @@ class Learnt:
 
 def ask(question: Question) -> Generator[Question | Read, Reply | None, Reply]:
     reply = yield question
-    assert reply is not None, "a question is answered with a reply"
+    if reply is None:
+        raise TypeError("a question is answered with a reply")
     return reply
