@@ -1,8 +1,11 @@
 """Rules for the whole test run."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 REQUIRE_SERVERS = "INFOBIP_EXPORTER_REQUIRE_SERVERS"
 """Set to 1 (as CI does), a test that was skipped, say for want of a Prometheus, makes the run fail."""
@@ -25,3 +28,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{REQUIRE_SERVERS}=1 and {len(skipped)} skipped: the run fails.", red=True
         )
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """How one test has logs written does not reach the next."""
+    handlers, level = logging.root.handlers, logging.root.level
+    yield
+    logging.root.handlers, logging.root.level = handlers, level
+    structlog.reset_defaults()

@@ -1,4 +1,6 @@
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +80,14 @@ def test_demo_needs_no_file(ran: list[tuple[object, ...]], folder: Path) -> None
     assert cli.main(["demo"]) == 7
     assert cli.main(["demo", "--web.listen-address=:1", "--log.format=console"]) == 7
     assert ran == [("demo", None, Log()), ("demo", ":1", Log(format="console"))]
+
+
+def test_demo_logs_as_its_flags_say(
+    ran: list[tuple[object, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["demo", "--log.format=json"])
+    structlog.get_logger().info("hello")
+    assert capsys.readouterr().err.endswith('"level": "info", "msg": "hello"}\n')
 
 
 @pytest.mark.parametrize(
@@ -248,6 +258,21 @@ def test_check_says_what_failed_and_exits_1(tmp_path: Path) -> None:
     assert (code, err) == (1, "")
     assert out.startswith("FAIL  main/instagram: connection: ")
     assert out.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_check_at_once_though_a_question_hangs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        base_url = f'"http://127.0.0.1:{silent.getsockname()[1]}"'
+        config = SOUND.replace("https://x.api.infobip.com", base_url) + "poll: {timeout: 5m}"
+        (tmp_path / "config.yaml").write_text(config)
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "exporter.py"), "check"], cwd=tmp_path, stderr=subprocess.PIPE
+        )
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 130
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:

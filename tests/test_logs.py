@@ -14,12 +14,9 @@ SECRET = 'abcdef"12345'
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    handlers, level = logging.root.handlers, logging.root.level
+def _at_a_known_time() -> Iterator[None]:
     with freeze_time("2026-11-24T22:00:00.123456Z"):
         yield
-    logging.root.handlers, logging.root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def configured(form: str = "logfmt", level: str = "info") -> io.StringIO:

@@ -23,6 +23,7 @@ STATE_URL = (
 )
 LISTEN = "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470"
 ALONE = "must be scheme and host alone, without a path, ? or #"
+EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
 FILTER = "must be 1 to 2048 printable characters"
 FILTERS = "sender, destination, entityId, applicationId, campaignReferenceId"
@@ -61,6 +62,7 @@ def account(**changed: str | None) -> str:
         ("https://", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://"'),
         ("https://-x-", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://-x-"'),
         ("https://1.2.3", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://1.2.3"'),
+        (f"https://{'x.' * 126}xx", f'must name a host, such as {EXAMPLE}, got "https://{"x." * 25}x…"'),
         ("https://x:65536", f'{URL}, got "https://x:65536"'),
         ('"https://x:"', f'{URL}, got "https://x:"'),
         ("https://x:0", f'{URL}, got "https://x:0"'),
@@ -156,6 +158,10 @@ def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
         ({"filters": "{sender: ''}"}, f"5: accounts[0].filters.sender: {FILTER}"),
         ({"filters": "{sender: }"}, "5: accounts[0].filters.sender: has no value"),
         ({"filters": '{sender: "a\\nb"}'}, f'5: accounts[0].filters.sender: {FILTER}, got "a\\nb"'),
+        (
+            {"filters": f"{{sender: {'1' * 2049}}}"},
+            f'5: accounts[0].filters.sender: {FILTER}, got "{"1" * 59}…"',
+        ),
         (
             {"filters": "{sender: [a]}"},
             "5: accounts[0].filters.sender: must be a single value, not a list or a mapping",
