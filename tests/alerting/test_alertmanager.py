@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.alerting.servers import alertmanager, until
 from tests.alerting.world import ALERTS, REPOSITORY
@@ -27,6 +28,15 @@ def test_the_example_for_prometheus_is_valid() -> None:
     assert "3 rule files found" in run(
         "promtool", "check", "config", str(REPOSITORY / "prometheus" / "prometheus.yml")
     )
+
+
+def test_compose_gives_prometheus_the_example_with_the_names_of_its_services() -> None:
+    compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
+    example = (REPOSITORY / "prometheus" / "prometheus.yml").read_text()
+    for port, service in (("10470", "exporter"), ("9093", "alertmanager")):
+        assert service in compose["services"]
+        example = example.replace(f"localhost:{port}", f"{service}:{port}")
+    assert yaml.safe_load(compose["configs"]["prometheus"]["content"]) == yaml.safe_load(example)
 
 
 @promtool

@@ -1,0 +1,207 @@
+"""The dashboards are whole, consistent with the catalogue, and can be imported anywhere."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana import build
+from infobip_exporter.exposition import catalog
+from tests.alerting.dashboards import DASHBOARDS, PATHS, Asked, panels, queries, substituted
+from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
+
+each_dashboard = pytest.mark.parametrize("uid", DASHBOARDS)
+each_query = pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.name)
+
+
+def test_the_committed_dashboards_are_what_the_code_writes() -> None:
+    committed = {path: path.read_text() for path in PATHS}
+    assert build.files() == committed, "stale: run python -m grafana.build"
+
+
+def test_uids_are_stable() -> None:
+    assert {uid: each["uid"] for uid, each in DASHBOARDS.items()} == {
+        uid: uid for uid in ("infobip-cost", "infobip-delivery", "infobip-exporter")
+    }
+
+
+@each_dashboard
+def test_the_schema_is_one_that_grafana_10_knows_and_later_ones_migrate(uid: str) -> None:
+    assert DASHBOARDS[uid]["schemaVersion"] == 38
+    assert "id" not in DASHBOARDS[uid]  # a number of one Grafana
+
+
+@each_dashboard
+def test_every_panel_has_a_title_a_description_a_unit_and_says_so_without_data(uid: str) -> None:
+    for panel in panels(uid):
+        defaults = panel["fieldConfig"]["defaults"]
+        assert panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert defaults["unit"], panel["title"]
+        assert defaults["noValue"] == "no data"
+        assert defaults["thresholds"]["steps"][0]["value"] is None
+        assert panel["targets"]
+
+
+@each_dashboard
+def test_titles_and_numbers_are_unique_within_a_dashboard(uid: str) -> None:
+    numbers = [panel["id"] for panel in DASHBOARDS[uid]["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    shown = [(panel["title"], panel["type"]) for panel in panels(uid)]
+    assert len(set(shown)) == len(shown)
+
+
+@each_dashboard
+def test_panels_fill_rows_of_24_columns_and_do_not_overlap(uid: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARDS[uid]["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+@each_dashboard
+def test_the_data_source_is_always_the_chosen_one(uid: str) -> None:
+    def sources(value: Any) -> list[Any]:
+        if isinstance(value, dict):
+            found = [value["datasource"]] if "datasource" in value else []
+            return found + [source for each in value.values() for source in sources(each)]
+        return [source for each in value for source in sources(each)] if isinstance(value, list) else []
+
+    assert all(
+        source == {"type": "prometheus", "uid": "${datasource}"} for source in sources(DASHBOARDS[uid])
+    )
+
+
+@each_dashboard
+def test_several_or_all_can_be_chosen_and_the_first_choice_is_the_data_source(uid: str) -> None:
+    source, *choices = DASHBOARDS[uid]["templating"]["list"]
+    assert (source["type"], source["query"]) == ("datasource", "prometheus")
+    for choice in choices:
+        assert choice["multi"]
+        assert choice["includeAll"]
+        assert choice["allValue"] == ".*"  # also what has no such label
+    expected = {"infobip-delivery": 4, "infobip-cost": 5, "infobip-exporter": 2}
+    assert len(choices) == expected[uid]
+
+
+@each_dashboard
+def test_links_to_the_other_dashboards_carry_the_choices_and_the_time(uid: str) -> None:
+    (link,) = DASHBOARDS[uid]["links"]
+    assert (link["type"], link["includeVars"], link["keepTime"]) == ("dashboards", True, True)
+    assert link["tags"] == DASHBOARDS[uid]["tags"] == ["infobip"]
+
+
+def test_links_in_tables_lead_to_a_dashboard_and_carry_the_row() -> None:
+    links = re.findall(r'"url": "(/d/[^"]+)"', "".join(path.read_text() for path in PATHS))
+    assert len(links) == 2
+    for link in links:
+        assert re.match(r"/d/(infobip-[a-z]+)\?", link).group(1) in DASHBOARDS  # type: ignore[union-attr]
+        assert "${datasource:queryparam}" in link
+        assert "var-entity=${__data.fields.Entity:percentencode}" in link
+        assert "${__url_time_range}" in link
+
+
+@each_dashboard
+def test_alerts_and_restarts_are_marked(uid: str) -> None:
+    assert [each["name"] for each in DASHBOARDS[uid]["annotations"]["list"]] == ["Alerts", "Restarts"]
+
+
+@each_query
+def test_a_rate_looks_back_by_the_rate_interval_and_a_figure_by_the_range(asked: Asked) -> None:
+    for function, window in re.findall(r"\b(rate|increase|\w+_over_time)\([^\[\]]*\[([^\]]+)\]", asked.expr):
+        assert window == ("$__range" if function.endswith("_over_time") else "$__rate_interval")
+        assert asked.instant == (window == "$__range")
+
+
+@each_query
+def test_every_query_follows_the_choices(asked: Asked) -> None:
+    whole = ("infobip_exporter_build_info", 'job="infobip"')
+    if not any(part in asked.expr for part in whole):
+        selectors = re.findall(r"infobip_\w+(?::\w+)?\{([^}]*)\}", asked.expr)
+        assert selectors
+        assert all('account=~"$account",channel=~"$channel"' in selector for selector in selectors)
+
+
+@each_query
+def test_every_metric_in_a_query_exists_with_its_labels(asked: Asked) -> None:
+    known: dict[str, set[str]] = {}
+    for family in catalog.FAMILIES:
+        labels = {*family.labels, "account", "channel", "job", "instance", "le"}
+        for suffix in ("", "_bucket", "_count", "_sum") if family.type == "histogram" else ("",):
+            known[family.name + suffix] = labels
+    known |= {
+        rule["record"]: {"account", "channel"}
+        for group in GROUPS
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    for metric, inside in re.findall(r"\b([a-z_]*:?infobip_[a-z_]+(?::\w+)?)(?:\{([^}]*)\})?", asked.expr):
+        assert metric in known
+        assert set(re.findall(r"(\w+)(?==)", inside)) <= known[metric], metric
+
+
+@each_query
+def test_a_division_has_no_data_rather_than_nan_where_nothing_happened(asked: Asked) -> None:
+    # (... > 0); what is above 0 as topk() or a failure is in it; the budget; seconds.
+    safe = (
+        "(",
+        "topk(",
+        "sum by (account, channel, entity_id)",
+        "max by (account, channel) (infobip_exporter_api",
+        "$__range_s",
+    )
+    for divisor in re.findall(r" / (.*)", asked.expr):
+        assert divisor.startswith(safe), asked.expr
+
+
+def test_every_metric_of_the_catalogue_is_shown_somewhere() -> None:
+    text = "".join(asked.expr for asked in queries())
+    unseen = {family.name for family in catalog.FAMILIES if family.name not in text}
+    # The age of the oldest message in flight is in the alert MessagesStuckInFlight.
+    assert unseen <= {"infobip_oldest_in_flight_timestamp_seconds"}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+def test_every_query_parses(tmp_path: Path) -> None:
+    annotations = [each["expr"] for board in DASHBOARDS.values() for each in board["annotations"]["list"]]
+    expressions = [asked.expr for asked in queries()] + annotations
+    rules = [
+        {"record": f"query:number_{number}:x", "expr": substituted(expr)}
+        for number, expr in enumerate(expressions)
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_alerts_link_to_dashboards_and_choices_that_exist() -> None:
+    for alert in ALERTS:
+        link = alert["annotations"]["dashboard_url"]
+        uid = re.fullmatch(r"http://localhost:3000/d/([a-z-]+)(\?.*)?", link).group(1)  # type: ignore[union-attr]
+        choices = {choice["name"] for choice in DASHBOARDS[uid]["templating"]["list"]}
+        assert set(re.findall(r"var-(\w+)=", link)) <= choices
+
+
+def test_grafana_is_provisioned_with_the_dashboards_and_a_data_source() -> None:
+    folder = REPOSITORY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["type"] == "prometheus"
+    (provider,) = yaml.safe_load((folder / "dashboards" / "infobip.yml").read_text())["providers"]
+    compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
+    mounts = dict(
+        mount.split(":")[:2] for mount in compose["services"]["grafana"]["volumes"] if "./" in mount
+    )
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
