@@ -26,9 +26,9 @@ def demo(listen_address: str | None, log: Log, *, run: Callable[[Config], int] |
     Raises ListenError, with the way out, when `listen_address` (default 127.0.0.1:10470) is taken.
     """
     if run is None:
-        from infobip_exporter import service  # noqa: PLC0415 - the web server takes a moment to load
+        from infobip_exporter.service import run as run_exporter  # noqa: PLC0415 - takes a moment to load
 
-        run = service.run
+        run = run_exporter
     address = listen_address or LISTEN_ADDRESS
     options = SiteOptions(
         seed=1,
