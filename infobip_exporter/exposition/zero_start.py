@@ -68,7 +68,7 @@ class ZeroStart:
         hold.saved = mark
         hold.shown_ms = mark.shown_ms
         # The clock may have been set back or forth meanwhile: never hold longer than a new series would be.
-        remaining_s = min(max(mark.shown_ms / 1000 + self._hold_s - now.wall_s, 0.0), self._hold_s)
+        remaining_s = min(mark.shown_ms / 1000 + self._hold_s - now.wall_s, self._hold_s)
         hold.ends_s = now.monotonic_s + remaining_s
         return hold
 

@@ -259,6 +259,15 @@ def test_open_metrics_ends_with_its_end_and_text_has_none() -> None:
     assert "_created" not in rendered(feed, open_metrics=True)
 
 
+def test_a_feed_that_is_still_there_is_remembered() -> None:
+    renderer = Renderer("1", PROCESS)
+    feed = FeedSnapshot("main", "sms", counters={SENT: 1})
+    renderer.render([Feed(feed, released(feed))], NOW)
+    remembered = renderer._feeds["main", "sms"]
+    renderer.render([Feed(feed, released(feed))], NOW)
+    assert renderer._feeds["main", "sms"] is remembered
+
+
 def test_a_feed_that_is_gone_is_forgotten() -> None:
     renderer = Renderer("1", PROCESS)
     feed = FeedSnapshot("gone", "sms", counters={SENT: 1})

@@ -1,11 +1,13 @@
 """What each address answers."""
 
+import asyncio
 import threading
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from infobip_exporter.exposition.process import Process
 from infobip_exporter.exposition.snapshot import Series
 from infobip_exporter.exposition.zero_start import Moment
 from infobip_exporter.web.app import create_app
@@ -93,6 +95,21 @@ def test_an_answer_that_could_not_be_sent_begins_no_hold(view: FakeView) -> None
     with pytest.raises(OSError, match="gone"):
         coroutine.send(None)
     assert view.starts["main", "instagram"].unsaved(later(view, 1)) == {}
+
+
+def test_the_figures_of_the_process_are_read_anew_while_serving(
+    view: FakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infobip_exporter.web.app.REFRESH_S", 0.001)
+    read_again = threading.Event()
+
+    async def serve() -> None:
+        app = create_app(view)
+        monkeypatch.setattr(Process, "refresh", lambda _: read_again.set())
+        async with app.router.lifespan_context(app):
+            assert await asyncio.to_thread(read_again.wait, 10)
+
+    asyncio.run(serve())
 
 
 def test_healthy_is_always_answered(view: FakeView, client: Client) -> None:

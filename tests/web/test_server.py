@@ -305,6 +305,15 @@ def test_a_body_is_not_kept() -> None:
         assert everything(client).count(HEALTHY) == 2
 
 
+def test_no_answer_waits_for_the_client_to_acknowledge_its_head() -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(GET)
+        until(client, HEALTHY)
+        (connection,) = server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_an_upgrade_is_not_taken_up() -> None:
     with serving() as server, connected(server) as (client,):
         upgrade = b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
