@@ -111,10 +111,8 @@ class _Network(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         addresses = _addresses(host, port, self.left_s(timeout))
         failure: Exception = httpcore.ConnectError("the name has no address")
-        for index, address in enumerate(addresses):
-            share_s = self.left_s(timeout) / (
-                len(addresses) - index
-            )  # a dead address leaves time for the next
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            share_s = self.left_s(timeout) / left  # a dead address leaves time for the next
             try:
                 stream = self._network.connect_tcp(
                     address, port, share_s, local_address, socket_options or []

@@ -172,6 +172,11 @@ def test_where_a_message_counts_survives_any_field(changes: dict[str, Any], expe
     )
 
 
+def test_an_absurd_count_costs_no_time() -> None:
+    body = json.dumps({"results": [row()]}).replace('"messageCount": 1', '"messageCount": 1e999999999')
+    assert decode_page(body.encode()).records == [REFERENCE_RECORD]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

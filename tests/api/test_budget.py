@@ -87,7 +87,7 @@ def test_a_quiet_feed_never_waits() -> None:
 
 def test_requests_made_before_a_restart_count() -> None:
     before = [float(second) for second in range(0, 60, 6)]
-    budget = Budget(10, spent=before)
+    budget = Budget(10, spent=reversed(before))
     assert budget.wait_s(59.0) == pytest.approx(60.05 - 59.0)
     assert budget.times(59.0) == tuple(before)
 

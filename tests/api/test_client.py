@@ -285,6 +285,24 @@ def test_a_closed_client_asks_nothing() -> None:
     assert failed.value.code == ""
 
 
+def test_a_client_closed_while_it_asks_gives_its_connections_back_after() -> None:
+    class Transport(httpx.MockTransport):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asking.close()
+        assert not transport.closed
+        return httpx.Response(200, json=PAGE)
+
+    transport = Transport(answer)
+    asking = client(answer, transport=transport)
+    asking.ask(Question())
+    assert transport.closed
+
+
 def test_addresses_and_keys_are_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     ask(httpx.Response(200, json=PAGE), filters={"destination": DESTINATION})

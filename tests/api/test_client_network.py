@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import trustme
 
@@ -339,9 +340,35 @@ def test_a_name_server_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) 
     assert failed.took_s < TIMEOUT_S + 0.5
 
 
+def test_a_name_that_can_be_none_is_a_connection_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> list[str]:
+        raise UnicodeError("label too long")
+
+    look_up_as(monkeypatch, refuse)
+    assert failure(1, base_url="http://api.test:{port}").code == "connection"
+
+
 def test_a_name_without_an_address_is_a_connection_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     look_up_as(monkeypatch, list)
     assert failure(1, base_url="http://api.test:{port}").code == "connection"
+
+
+def test_each_address_gets_a_share_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+
+    class Dead(httpcore.SyncBackend):
+        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *rest: Any) -> Any:
+            assert timeout is not None
+            shares.append(timeout)
+            raise httpcore.ConnectTimeout
+
+    monkeypatch.setattr(httpcore, "SyncBackend", Dead)
+    look_up_as(monkeypatch, lambda: ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+    credentials = GivenKey(Secret("key"))
+    asking = Client("http://api.test", "/x", credentials, {}, 30.0, clock=lambda: 0.0)
+    with pytest.raises(AskFailed, match="timeout"):
+        asking.ask(Question())
+    assert shares == [10.0, 15.0, 30.0]
 
 
 def test_an_address_that_is_dead_leaves_time_for_the_next(

@@ -1,3 +1,6 @@
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,16 @@ DATE = "Wed, 01 Feb 2023 23:15:03 GMT"
 DATE_S = 1_675_293_303
 
 
+@pytest.fixture
+def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_greenwich")
 def test_the_date_is_read_in_milliseconds() -> None:
     assert date_ms({"date": DATE}) == DATE_S * 1000
     assert date_ms({"date": "Wed, 01 Feb 2023 23:15:03 -0000"}) == DATE_S * 1000

@@ -79,6 +79,11 @@ def test_the_widest_prices_count(price: str) -> None:
     assert kind(Decimal(price)).cost == Decimal(price)
 
 
+def test_the_longest_price_of_the_most_parts_is_exact() -> None:
+    price = Decimal("9" * 16 + "." + "9" * 50)
+    assert Fraction(kind(price, MOST_PARTS).cost) == Fraction(price) * MOST_PARTS
+
+
 @given(
     st.decimals(min_value=0, max_value=Decimal(10) ** 16 - 1, places=50, allow_nan=False),
     st.integers(min_value=0, max_value=MOST_PARTS),

@@ -94,6 +94,10 @@ def test_the_key_is_in_no_text(status: int, body: str) -> None:
     assert "s3cr3t-k3y" not in told(status, body.format("s3cr3t-k3y").encode(), secrets=("s3cr3t-k3y", ""))
 
 
+def test_an_empty_secret_hides_nothing() -> None:
+    assert told(500, {"description": "as it is"}, secrets=("",)) == "as it is"
+
+
 def test_a_key_at_the_cut_does_not_come_through_in_part() -> None:
     assert "s3cr" not in told(500, {"description": "x" * 174 + "s3cr3t-k3y"}, secrets=("s3cr3t-k3y",))
 
