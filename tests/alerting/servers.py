@@ -17,9 +17,9 @@ START_S = 30.0
 
 
 @contextmanager
-def alertmanager(config: Path, folder: Path) -> Iterator[str]:
+def alertmanager(config: Path, folder: Path, address: str | None = None) -> Iterator[str]:
     """Its URL. Alone: no cluster."""
-    address = free_address()
+    address = address or free_address()
     command = [
         "prometheus-alertmanager",
         f"--config.file={config}",

@@ -1,0 +1,90 @@
+"""The whole chain, nothing mocked: an incident at Infobip, the exporter, Prometheus, Alertmanager, and who is told.
+
+The rules and configurations are those that are shipped, with all their durations divided: minutes become seconds.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infobip_exporter.chain import configure
+from tests.alerting import servers
+from tests.alerting.servers import free_address, until
+from tests.end_to_end.conftest import MakeExporter
+from tests.end_to_end.programs import NO_LIMIT, account, sandbox
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("prometheus-alertmanager")),
+    reason="Prometheus or Alertmanager is not on this machine",
+)
+
+FASTER = 60
+QUICK = ("--traffic", "settle_median_s=0.3", "--traffic", "settle_sigma=0.5", "--traffic", "late_share=0")
+TELLING = {
+    "poll": {"interval": "1s", "late_arrival": "1s", "lookback": "0s", "timeout": "5s"},
+    "metrics": {"zero_hold": "1s"},
+}
+
+
+def alerts(received: list[dict[str, Any]], status: str, name: str) -> list[dict[str, Any]]:
+    return [
+        {"path": each["path"], **alert}
+        for each in received
+        for alert in each["alerts"]
+        if alert["status"] == status and alert["labels"]["alertname"] == name
+    ]
+
+
+def test_an_incident_reaches_the_pager_and_so_does_its_end(
+    make_exporter: MakeExporter, tmp_path: Path
+) -> None:
+    with (
+        sandbox("--rate=20", "--traffic", "daily_swing=0", *QUICK, *NO_LIMIT) as api,
+        servers.receiver() as (receiver, received),
+    ):
+        exporter = make_exporter({"accounts": [account(api)], **TELLING})
+        exporter.start(wait_until_ready=True)
+        address = free_address()
+        configs = configure(tmp_path, exporter.address, address, receiver, FASTER)
+        with (
+            servers.alertmanager(configs[1], tmp_path, address) as alertmanager,
+            servers.prometheus(configs[0], tmp_path) as prometheus,
+        ):
+            watched = "count(account_channel:infobip_exporter_current:min20m)"
+            until(lambda: ask(prometheus, watched) == [1.0], within_s=60)
+            assert received == []
+            api.control(
+                "POST",
+                "incident",
+                {"seconds": 15, "kind": "rejected", "entity_id": "shop-france", "extra_per_second": 20},
+            )
+            until(lambda: bool(alerts(received, "firing", "RejectedSpike")), within_s=45)
+            (page,) = alerts(received, "firing", "RejectedSpike")
+            assert page["path"] == "/pager"
+            assert page["labels"] == {
+                "alertname": "RejectedSpike", "severity": "critical", "component": "delivery",
+                "account": "demo", "channel": "instagram", "entity_id": "shop-france", "general_status": "REJECTED",
+            }  # fmt: skip
+            assert "of the messages of entity shop-france are REJECTED" in page["annotations"]["summary"]
+            assert page["annotations"]["runbook_url"].endswith("/RejectedSpike.md")
+            (shown,) = [
+                each
+                for each in httpx.get(f"{alertmanager}/api/v2/alerts").json()
+                if each["labels"]["alertname"] == "RejectedSpike"
+            ]
+            assert shown["status"]["state"] == "active"
+
+            until(lambda: bool(alerts(received, "resolved", "RejectedSpike")), within_s=90)
+            # Minutes made seconds, a handful of messages can look like another spike, but not of this kind.
+            told = [alert["labels"] for each in received for alert in each["alerts"]]
+            assert {each["component"] for each in told} == {"delivery"}
+            rejected = [each["entity_id"] for each in told if each["alertname"] == "RejectedSpike"]
+            assert set(rejected) == {"shop-france"}
+
+
+def ask(prometheus: str, expr: str) -> list[float]:
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expr}).json()
+    return [float(each["value"][1]) for each in answer["data"]["result"]]
