@@ -1,7 +1,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -10,13 +9,8 @@ from freezegun import freeze_time
 from infobip_exporter import logs
 from infobip_exporter.config.schema import Log, Secret
 
+AT_TEN = freeze_time("2026-11-24T22:00:00.123456Z")
 SECRET = 'abcdef"12345'
-
-
-@pytest.fixture(autouse=True)
-def _at_a_known_time() -> Iterator[None]:
-    with freeze_time("2026-11-24T22:00:00.123456Z"):
-        yield
 
 
 def configured(form: str = "logfmt", level: str = "info") -> io.StringIO:
@@ -25,6 +19,7 @@ def configured(form: str = "logfmt", level: str = "info") -> io.StringIO:
     return stream
 
 
+@AT_TEN
 def test_logfmt_has_time_level_and_message_first_as_prometheus_does() -> None:
     stream = configured()
     structlog.get_logger(account="main").info("polled", found=3, cost=1.5, more=True, error=None, empty="")
@@ -51,6 +46,7 @@ def test_no_value_breaks_out_of_its_logfmt_pair(value: object, written: str) -> 
     assert stream.getvalue().split("msg=x value=")[1] == written + "\n"
 
 
+@AT_TEN
 def test_json_has_the_same_keys() -> None:
     stream = configured("json")
     structlog.get_logger().warning("the log\nis refused", status=401, error=ValueError("é"))
@@ -64,6 +60,7 @@ def test_json_has_the_same_keys() -> None:
     }
 
 
+@AT_TEN
 def test_the_console_is_for_eyes_and_coloured_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = configured("console")
     structlog.get_logger().error("no\x1b[2J", why="a\nb")
@@ -104,6 +101,7 @@ def test_lines_below_the_level_are_left_out(level: str, seen: list[str]) -> None
     assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == seen
 
 
+@AT_TEN
 def test_a_value_can_not_pose_as_time_level_or_message() -> None:
     stream = configured()
     structlog.get_logger().info("x", level="error", ts=0, msg="y")
@@ -139,6 +137,7 @@ def test_a_secret_is_blanked_wherever_it_stands(form: str) -> None:
     assert "<secret>" in stream.getvalue()
 
 
+@AT_TEN
 def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
     stream = configured("logfmt", "debug")
     logging.getLogger("uvicorn.error").warning("bad request from %s", "a\nb")
@@ -156,6 +155,7 @@ def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
     assert len(lines) == 2
 
 
+@AT_TEN
 def test_stderr_is_where_lines_go_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Log())
     structlog.get_logger().info("hello")
