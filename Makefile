@@ -36,7 +36,7 @@ bench: $(VENV)/.dev ## Measure: CPU, requests, memory, disk, scrape time
 	$(PY) -m bench $(ARGS)
 
 sim: $(VENV)/.dev ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
-	$(PY) -m simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
+	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/, the same bytes each time, without network
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel
