@@ -55,8 +55,6 @@ class Connection(H11Protocol):
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
         if not self._asking and not self._is_answering():
             self._ask()
         super().data_received(data)
@@ -68,11 +66,11 @@ class Connection(H11Protocol):
             self._expect(self.answer_s)
 
     def on_response_complete(self) -> None:
-        # Before the next request, which may have arrived already, is looked at.
-        if self.conn.their_state is not h11.SEND_BODY:
-            self._asking = False
-            self._waiting_since = self.loop.time()
-            self._expect(self.answer_s)
+        # Before the next request, which may have arrived already, is looked at. More of a body than was waited for
+        # counts as a next request: it begins a deadline, and anything else is left to uvicorn's for idle ones.
+        self._asking = False
+        self._waiting_since = self.loop.time()
+        self._expect(self.answer_s)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -85,12 +83,6 @@ class Connection(H11Protocol):
         try:
             super().send_400_response(msg)
         except h11.LocalProtocolError:  # the answer to an earlier request is under way
-            self.transport.abort()
-
-    def shutdown(self) -> None:
-        try:
-            super().shutdown()
-        except h11.LocalProtocolError:
             self.transport.abort()
 
     def _ask(self) -> None:
@@ -109,7 +101,7 @@ class Connection(H11Protocol):
 
     def _give_up(self) -> None:
         untaken = self.transport.get_write_buffer_size() > 0
-        if self._asking or untaken or self._is_answering() or self.transport.is_closing():
+        if self._asking or untaken or self._is_answering():
             self.transport.abort()
 
     def _make_room(self) -> None:

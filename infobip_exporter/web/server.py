@@ -54,9 +54,6 @@ class Server:
         self._server.should_exit = True
         thread.join(timeout_s)
         if thread.is_alive():
-            self._server.force_exit = True
-            thread.join(1.0)
-        if thread.is_alive():
             _log.warning("the web server is still closing; leaving it behind")
         self._thread = None
 

@@ -120,6 +120,25 @@ def test_a_name_for_several_addresses_listens_on_each(monkeypatch: pytest.Monkey
         bound.close()
 
 
+def test_with_any_free_port_a_name_for_several_addresses_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    (bound,) = bound_sockets("both.example:0")
+    bound.close()
+
+
+def test_a_port_is_taken_from_the_moment_it_is_bound() -> None:
+    (bound,) = bound_sockets("127.0.0.1:0")
+    try:
+        with pytest.raises(ListenError, match="in use"):
+            bound_sockets(f"127.0.0.1:{bound.getsockname()[1]}")
+    finally:
+        bound.close()
+
+
 def test_a_port_in_use_is_told_in_a_line() -> None:
     with serving() as server, pytest.raises(ListenError) as told:
         Server(our_app(), server.address).start()
@@ -246,12 +265,14 @@ def test_a_client_that_does_not_take_its_answer_is_dropped() -> None:
     for ending in (b"", b"Connection: close\r\n"):
         with serving(_large_app(), Impatient) as server, connected(server) as (client,):
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + ending + b"\r\n")
+            until(client, b"HTTP/1.1 200")
             wait_until(lambda: not server._server.server_state.connections)
 
 
 def test_a_client_that_asks_on_and_on_without_taking_answers_is_dropped() -> None:
     with serving(_large_app(), Impatient) as server, connected(server) as (client,):
         client.sendall(GET * 200)
+        until(client, b"HTTP/1.1 200")
         wait_until(lambda: not server._server.server_state.connections)
 
 
@@ -285,6 +306,23 @@ def test_a_broken_request_is_refused_and_the_next_client_served(request_bytes: b
             received = everything(client)
             assert received == b"" or received.startswith(b"HTTP/1.1 4")
         assert "infobip_up" in scrape(server)
+
+
+def test_an_answer_that_never_ends_is_given_up() -> None:
+    with serving(_endless_app(), Impatient) as server, connected(server) as (client,):
+        client.sendall(GET)
+        assert everything(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_breaks_while_the_answer_is_under_way_ends_the_connection_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(_endless_app()) as server, connected(server) as (client,):
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        until(client, b"HTTP/1.1 200")
+        client.sendall(b"no chunk\r\n")
+        everything(client)
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_pipelined_requests_are_answered_in_turn() -> None:
