@@ -4,14 +4,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from infobip_exporter.counting.labels import OTHER, Caps
+from infobip_exporter.counting.labels import Caps, Place
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
 from infobip_exporter.ledger.changes import EXACT, Changes, Remembered
 from infobip_exporter.record import Kind, Record
 
 MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
 
 DURATION_BOUNDS_MS = tuple(round(bound * 1000) for bound in catalog.DELIVERY_DURATION.buckets)
 
@@ -27,19 +26,19 @@ class Counting:
     def __init__(
         self, changes: Changes, known: Mapping[str, Remembered], caps: Caps, *, open_from_ms: int, hour: int
     ) -> None:
+        self.new = 0
+        self.settled = 0
         self._changes = changes
         self._known = dict(known)
         self._caps = caps
         self._open_from_ms = open_from_ms
         self._hour = hour
-        self._kinds: dict[int | tuple[int, str, str], _Kind] = {}
-        self.new = 0
-        self.settled = 0
+        self._tallies: dict[int | tuple[int, str, str], _Tally] = {}
 
     def first_reads(self, records: Iterable[Record]) -> None:
         """Count the records of a span that is being read: a message that is not known is new."""
         known = self._known
-        kinds = self._kinds
+        tallies = self._tallies
         open_from_ms = self._open_from_ms
         minutes: dict[int, int] = {}
         once: set[str] = set()
@@ -50,21 +49,21 @@ class Counting:
                 continue
             if message_id in once:
                 continue
-            counted = kinds.get(id(kind)) or self._kind(kind)
-            counted.new += 1
+            tally = tallies.get(id(kind)) or self._tally(kind)
+            tally.new += 1
             minute = sent_ms // MINUTE_MS
             minutes[minute] = minutes.get(minute, 0) + 1
-            if not counted.final:
-                self._remember(message_id, sent_ms, counted, settled=False)
-                self._changes.in_flight[counted.labels] += 1
-            else:
-                counted.settled += 1
+            if tally.final:
+                tally.settled += 1
                 if done_ms is not None:
-                    counted.observe(done_ms - sent_ms)
-                if sent_ms >= open_from_ms:
-                    self._remember(message_id, sent_ms, counted, settled=True)
-                else:
+                    tally.durations_ms.append(done_ms - sent_ms)
+                if sent_ms < open_from_ms:
                     once.add(message_id)
+                else:
+                    self._remember(message_id, sent_ms, tally, settled=True)
+            else:
+                self._changes.in_flight[tally.place.labels] += 1
+                self._remember(message_id, sent_ms, tally, settled=False)
         self._changes.volume.update(minutes)
 
     def looks(self, records: Iterable[Record]) -> None:
@@ -74,123 +73,106 @@ class Counting:
                 self._known_again(record)
 
     def finish(self) -> None:
-        """Add what the records came to, kind by kind."""
-        for counted in self._kinds.values():
-            self.new += counted.new
-            self.settled += counted.settled
-            counted.add_to(self._changes)
-            if counted.settled:
-                self._changes.settled_by_hour[self._hour, counted.labels.general_status] += counted.settled
-            for label in counted.overflowed:
-                seen = counted.new if label in ("entity_id", "application_id") else counted.settled
-                self._changes.add(Series(catalog.OVERFLOW.name, (label,)), seen)
+        """Add what the records came to."""
+        durations_ms: dict[str, list[int]] = {}
+        for tally in self._tallies.values():
+            self.new += tally.new
+            self.settled += tally.settled
+            tally.add_to(self._changes)
+            status = tally.place.labels.general_status
+            if tally.settled:
+                self._changes.settled_by_hour[self._hour, status] += tally.settled
+            if tally.durations_ms:
+                durations_ms.setdefault(status, []).extend(tally.durations_ms)
+        for status, durations in durations_ms.items():
+            self._changes.observe(Series(catalog.DELIVERY_DURATION.name, (status,)), _histogram(durations))
 
     def _known_again(self, record: Record) -> None:
         before = self._known[record.message_id]
-        counted = self._kind(record.kind, before)
+        tally = self._tally(record.kind, before)
+        labels = tally.place.labels
         if before.settled:
-            self._settled_again(record.message_id, before, counted.labels.general_status)
+            self._settled_again(record.message_id, before, labels.general_status)
             return
         was_in = InFlight(before.general_status, before.entity_id, before.application_id)
-        if counted.final:
+        if tally.final:
             self._changes.in_flight[was_in] -= 1
             self._changes.forget[record.message_id] = before
             self._changes.remember.pop(record.message_id, None)
-            counted.settled += 1
+            tally.settled += 1
             if record.done_ms is not None:
-                counted.observe(record.done_ms - before.sent_ms)
-            self._remember(record.message_id, before.sent_ms, counted, settled=True)
-        elif counted.labels != was_in:
+                tally.durations_ms.append(record.done_ms - before.sent_ms)
+            self._remember(record.message_id, before.sent_ms, tally, settled=True)
+        elif labels != was_in:
             self._changes.in_flight[was_in] -= 1
-            self._changes.in_flight[counted.labels] += 1
-            self._remember(record.message_id, before.sent_ms, counted, settled=False)
+            self._changes.in_flight[labels] += 1
+            self._remember(record.message_id, before.sent_ms, tally, settled=False)
 
     def _settled_again(self, message_id: str, before: Remembered, status: str) -> None:
         if status == before.general_status:
             return
-        series = Series(catalog.CHANGED_AFTER_FINAL.name, (before.general_status, status))
-        self._changes.add(series, 1)
+        self._changes.add(Series(catalog.CHANGED_AFTER_FINAL.name, (before.general_status, status)), 1)
         changed = before._replace(general_status=status)
         self._known[message_id] = changed
         if before.sent_ms >= self._open_from_ms:
             self._changes.remember[message_id] = changed
 
-    def _remember(self, message_id: str, sent_ms: int, counted: "_Kind", *, settled: bool) -> None:
+    def _remember(self, message_id: str, sent_ms: int, tally: "_Tally", *, settled: bool) -> None:
         """Know the message from here on; in the ledger too, unless it has settled and won't be read again."""
-        remembered = Remembered(sent_ms, *counted.labels, settled)
+        remembered = Remembered(sent_ms, *tally.place.labels, settled)
         self._known[message_id] = remembered
         if not settled or sent_ms >= self._open_from_ms:
             self._changes.remember[message_id] = remembered
 
-    def _kind(self, kind: Kind, first_seen_as: Remembered | None = None) -> "_Kind":
-        """The labels and sums of `kind`.
+    def _tally(self, kind: Kind, first_seen_as: Remembered | None = None) -> "_Tally":
+        """The tally of `kind`.
 
         A message that was seen before stays under the entity and application it was first counted under: what it
         leaves must be what it entered.
         """
         key = (id(kind), *first_seen_as[2:4]) if first_seen_as else id(kind)
-        counted = self._kinds.get(key)
-        if counted is None:
-            counted = self._kinds[key] = _Kind(kind, first_seen_as, self._caps)
-        return counted
-
-
-class _Kind:
-    """The messages of one kind on the way into the totals. Holds the kind itself, so that its id() stays its own."""
-
-    __slots__ = ("counts", "currency", "error_group", "final", "kind", "labels", "new", "observed", "overflowed",
-                 "settled", "sum_ms")  # fmt: skip
-
-    def __init__(self, kind: Kind, first_seen_as: Remembered | None, caps: Caps) -> None:
-        self.kind = kind
-        self.final = kind.final
-        self.overflowed: list[str] = []
-
-        def shown(label: str, value: str) -> str:
-            admitted = caps.admit(label, value)
-            if admitted == OTHER:
-                self.overflowed.append(label)
-            return admitted
-
-        if first_seen_as is None:
-            entity, application = (
-                shown("entity_id", kind.entity_id),
-                shown("application_id", kind.application_id),
+        tally = self._tallies.get(key)
+        if tally is None:
+            entity, application = first_seen_as[2:4] if first_seen_as else kind[2:4]
+            place = self._caps.place(
+                kind.general_status, kind.error_group, entity, application, kind.currency
             )
-        else:
-            entity, application = first_seen_as.entity_id, first_seen_as.application_id
-        self.labels = InFlight(shown("general_status", kind.general_status), entity, application)
-        self.error_group = shown("error_group", kind.error_group)
-        self.currency = shown("currency", kind.currency)
+            tally = self._tallies[key] = _Tally(kind, place)
+        return tally
+
+
+class _Tally:
+    """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own."""
+
+    __slots__ = ("durations_ms", "final", "kind", "new", "place", "settled")
+
+    def __init__(self, kind: Kind, place: Place) -> None:
+        self.kind = kind
+        self.place = place
+        self.final = kind.final
         self.new = 0
         self.settled = 0
-        self.counts = [0] * (len(DURATION_BOUNDS_MS) + 1)
-        self.sum_ms = 0
-        self.observed = False
-
-    def observe(self, duration_ms: int) -> None:
-        duration_ms = max(0, duration_ms)
-        self.counts[bisect_left(DURATION_BOUNDS_MS, duration_ms)] += 1
-        self.sum_ms += duration_ms
-        self.observed = True
+        self.durations_ms: list[int] = []
 
     def add_to(self, changes: Changes) -> None:
-        status, entity, application = self.labels
+        place = self.place
         if self.new:
-            changes.add(Series(catalog.SENT.name, (entity, application)), self.new)
-        if not self.settled:
-            return
-        changes.add(
-            Series(catalog.MESSAGES.name, (status, self.error_group, entity, application)), self.settled
-        )
-        changes.add(Series(catalog.PARTS.name, (status, entity, application)), self.settled * self.kind.parts)
-        if self.currency:
-            changes.add(
-                Series(catalog.COST.name, (self.currency, status, entity, application)),
-                EXACT.multiply(self.kind.cost, Decimal(self.settled)),
-            )
-        if self.observed:
-            changes.observe(
-                Series(catalog.DELIVERY_DURATION.name, (status,)),
-                Histogram(tuple(self.counts), Decimal(self.sum_ms).scaleb(-3)),
-            )
+            changes.add(place.sent, self.new)
+            for overflow in place.first_overflowed:
+                changes.add(overflow, self.new)
+        if self.settled:
+            changes.add(place.settled, self.settled)
+            changes.add(place.parts, self.settled * self.kind.parts)
+            if self.kind.currency:
+                changes.add(place.cost, EXACT.multiply(self.kind.cost, self.settled))
+            for overflow in place.settled_overflowed:
+                changes.add(overflow, self.settled)
+
+
+def _histogram(durations_ms: list[int]) -> Histogram:
+    """A message that was done before it was sent, by clocks that differ, took no time."""
+    durations_ms = [max(0, duration_ms) for duration_ms in durations_ms]
+    counts = [0] * (len(DURATION_BOUNDS_MS) + 1)
+    for duration_ms in durations_ms:
+        counts[bisect_left(DURATION_BOUNDS_MS, duration_ms)] += 1
+    return Histogram(tuple(counts), Decimal(sum(durations_ms)).scaleb(-3))

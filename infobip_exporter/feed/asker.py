@@ -52,7 +52,7 @@ class Asker:
         self._troubles = troubles
         self._time = time
         self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
-        self._refused_backoff = Backoff(rng, base_s=30.0, cap_s=300.0)
+        self._refused_backoff = Backoff(rng, base_s=60.0, cap_s=300.0, floor_s=30.0)
 
     def ask(self, question: Question) -> Reply:
         """The reply. Raises QuestionRefused where the API rejects this very question, GaveUp after several attempts."""
@@ -112,7 +112,7 @@ class Asker:
         )
 
     def _failed(self, failure: AskFailed) -> None:
-        self._troubles.began("api", str(failure))
+        self._troubles.began("api", str(failure) if failure.code else failure.text)
         self._recorder.commit()
         backoff = self._refused_backoff if failure.code in (*REFUSED, "") else self._backoff
         self._time.sleep(backoff.next_s(failure.retry_after_s))

@@ -124,7 +124,7 @@ class Feed:
             self._advance()
             self._expire()
             self._recorder.move(looked_ms=plan.looked_after(self._outlook()))
-            while (task := plan.choose(self._outlook())) is not None:
+            while (task := self._next_task()) is not None:
                 self._carry_on(task)
                 if self._time.monotonic() >= began_s + self._poll.interval_s:
                     break
@@ -181,6 +181,11 @@ class Feed:
             fresh_done=self._fresh_done,
             by_id=self._learnt.by_id,
         )
+
+    def _next_task(self) -> Task | None:
+        """What to go on with: the walk for the newest time is finished first, then what is most due is chosen."""
+        newest = self._walks.get(Why.FRESH)
+        return newest.task if newest else plan.choose(self._outlook())
 
     # Doing it
 

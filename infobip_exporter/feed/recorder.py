@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -24,6 +25,7 @@ NEVER_MS = 1 << 62
 UNRESOLVED_AT_ONCE = 20_000
 LEDGER_RETRY_S = 5.0
 RESERVATION_S = 1.0
+_SENT_MS = attrgetter("sent_ms")
 
 
 @dataclass(slots=True)
@@ -181,7 +183,7 @@ class Recorder:
         self.found.settled += counting.settled
 
     def _saw(self, records: Sequence[Record]) -> None:
-        last_ms = max((record.sent_ms for record in records), default=None)
+        last_ms = max(map(_SENT_MS, records), default=None)
         if last_ms is not None:
             self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
 

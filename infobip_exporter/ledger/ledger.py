@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
@@ -239,5 +240,6 @@ def _added(old: Mapping[K, int], by: Counter[K]) -> dict[K, int]:
     return new
 
 
+@lru_cache(maxsize=100_000)
 def _text(labels: tuple[str, ...]) -> str:
     return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))

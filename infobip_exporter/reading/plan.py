@@ -113,11 +113,9 @@ class Outlook:
 
 def choose(outlook: Outlook) -> Task | None:
     """The next task, or None when nothing is due: of the classes with work, the one with most of its share left."""
-    due = [
-        task
-        for task in (fresh(outlook), rescue(outlook), again(outlook), look(outlook), backlog(outlook))
-        if task
-    ]
+    newest = fresh(outlook)
+    tasks = (newest, rescue(outlook), again(outlook), look(outlook), None if newest else backlog(outlook))
+    due = [task for task in tasks if task]
     return min(due, key=lambda task: outlook.spent.get(task.why, 0) / SHARES[task.why], default=None)
 
 
@@ -174,8 +172,6 @@ def backlog(outlook: Outlook) -> Task | None:
     unread = outlook.progress.unread
     if outlook.crowded:
         unread = unread.below(outlook.late_before_ms)
-    elif outlook.fresh_done is False:
-        return None
     return ReadSpan(Why.BACKLOG, unread.spans[-1]) if unread else None
 
 

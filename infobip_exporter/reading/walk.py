@@ -88,7 +88,7 @@ def _full_page(
     part: Part, reply: Reply, learnt: Learnt, limit: int
 ) -> Generator[Question | Read, Reply | None, Outcome]:
     asked = Span(part.span.since_ms - 1, part.span.until_ms + 1)
-    records = [record for record in reply.page.records if record.sent_ms in asked]
+    records = reply.inside(asked)
     strangers = reply.page.rows - len(records) - len(reply.page.rejected)
     if 2 * strangers > reply.page.rows:
         raise BoundsIgnored("most records of the answer were sent at other times than asked for")
