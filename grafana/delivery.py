@@ -15,6 +15,7 @@ from grafana.panels import (
     table,
 )
 from grafana.parts import (
+    ALIVE,
     FAILED,
     FEED,
     MESSAGES,
@@ -184,7 +185,7 @@ _TRUST = Row(
         ),
         stat(
             "Lost", "Sent time that was given up unread in the time chosen; its messages are in no number here.",
-            "s", total(grown("infobip_exporter_lost_seconds_total", FEED)), steps=((None, GREEN), (0.001, RED)), width=8,
+            "s", zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)), width=8,
         ),
         stat(
             "Last message sent", "Age of the newest message seen.", "s",

@@ -1,7 +1,7 @@
 """Exporter health: whether the numbers can be trusted, and what reading them costs."""
 
 from grafana.panels import BLUE, GREEN, RED, YELLOW, Json, Query, Row, lines, stat, timeline, values
-from grafana.parts import FEED, dashboard, grown, rate, total
+from grafana.parts import ALIVE, FEED, dashboard, grown, rate, total, zero_where
 
 _EACH = "{{account}} {{channel}}"
 _BY = "account, channel"
@@ -38,7 +38,7 @@ _FIGURES = Row(
         ),
         stat(
             "Lost", "Sent time given up in the time chosen.", "s",
-            total(grown("infobip_exporter_lost_seconds_total", FEED)), steps=((None, GREEN), (0.001, RED)),
+            zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)),
         ),
         stat(
             "Last success", "Age of the last poll that succeeded: the worst feed.", "s",
@@ -47,7 +47,7 @@ _FIGURES = Row(
         ),
         stat(
             "Rejected records", "Rows of the log that could not be counted, in the time chosen.", "short",
-            total(grown("infobip_exporter_records_rejected_total", FEED)), steps=((None, GREEN), (1, YELLOW)), decimals=0,
+            zero_where(ALIVE, total(grown("infobip_exporter_records_rejected_total", FEED))), steps=((None, GREEN), (1, YELLOW)), decimals=0,
         ),
     ),
 )  # fmt: skip

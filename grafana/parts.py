@@ -3,6 +3,9 @@
 from grafana.panels import DATASOURCE, SCHEMA_VERSION, Json, Row, Variable, lay_out
 
 FEED = 'account=~"$account",channel=~"$channel"'
+ALIVE = f"sum(infobip_exporter_backlog_seconds{{{FEED}}})"
+"""There whenever the exporter is."""
+
 MESSAGES = f'{FEED},entity_id=~"$entity",application_id=~"$application"'
 FAILED = 'general_status=~"UNDELIVERABLE|EXPIRED|REJECTED"'
 
