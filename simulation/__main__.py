@@ -1,0 +1,41 @@
+"""`python -m simulation`: many seeds, or one with a trace of everything that happens."""
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from simulation.run import Outcome, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seed", type=int, help="run this one alone")
+    parser.add_argument("--trace", action="store_true", help="tell of everything that happens")
+    parser.add_argument("--jobs", type=int, default=2, help="processes to use")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        outcome = run(arguments.seed, print if arguments.trace else None)
+        print(outcome)
+        return 1 if outcome.problems else 0
+    return run_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
+
+
+def run_many(seeds: range, jobs: int) -> int:
+    began = time.monotonic()
+    failed: list[Outcome] = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for outcome in pool.map(run, seeds, chunksize=4):
+            if outcome.problems:
+                failed.append(outcome)
+                print(outcome, flush=True)
+    print(f"{len(seeds)} seeds, {len(failed)} failed, {time.monotonic() - began:.0f} s")
+    if failed:
+        print("failed:", *(outcome.seed for outcome in failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The feed's API over the simulated log: real parameters out, real decoding in, failures as the client tells them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from infobip_exporter.api.answer import InvalidBody, decode_page
+from infobip_exporter.api.headers import date_ms, retry_after_s
+from infobip_exporter.api.question import Question
+from infobip_exporter.errors import AskFailed
+from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.record import Answer, Page
+from infobip_exporter.sandbox.asked import BadRequest, read_parameters
+from infobip_exporter.sandbox.faults import FaultyLog
+from infobip_exporter.sandbox.replies import Reply
+from simulation.crash import Fate
+from simulation.time import VirtualTime
+from simulation.trace import Trace
+from simulation.violation import Violated
+
+LONGEST_TRAVEL_S = 0.04
+"""How long a request takes to the API at most: less than the reserve in the budget's minute."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """What the API has given away in good answers."""
+
+    shown: set[str] = field(default_factory=set)
+    """Ids of the messages that were in an answer."""
+    finals: dict[str, dict[str, None]] = field(default_factory=dict)
+    """The final status groups that were shown of a message, in order."""
+    asked: SpanSet = SpanSet()
+    """Sent time that was asked for with nothing but its bounds."""
+    last_asked_ms: int = 0
+    """When the last of those questions arrived, by the API's clock."""
+
+    def saw(self, question: Question, page: Page, arrived_ms: int) -> None:
+        self.shown.update(record.message_id for record in page.records)
+        for record in page.records:
+            if record.kind.final:
+                self.finals.setdefault(record.message_id, {})[record.kind.general_status] = None
+        if question.since_ms is not None and question.until_ms is not None:
+            self.asked = self.asked.add(Span(question.since_ms, question.until_ms))
+            self.last_asked_ms = arrived_ms
+
+
+@dataclass(slots=True)
+class SimulatedApi:
+    """One channel's log of one account. `budget` is how many requests may arrive in any minute; more is a violation."""
+
+    log: FaultyLog
+    time: VirtualTime
+    fate: Fate
+    rng: Random
+    trace: Trace
+    filters: Mapping[str, str]
+    timeout_s: float
+    budget: int
+    dates: bool = True
+    witness: Witness = field(default_factory=Witness)
+    requests: int = 0
+
+    def ask(self, question: Question) -> Answer:
+        self.fate.point("before a request")
+        began_s = self.time.now_s
+        self.time.advance(self.rng.uniform(0.001, LONGEST_TRAVEL_S))
+        arrived_ms = self.time.api_ms
+        parameters = question.parameters(self.filters)
+        reply = self.log.answer(parameters, arrived_ms, self.time.elapsed_ms)
+        self.requests += 1
+        self._check(parameters, reply)
+        self.time.advance(reply.delay_s + self.rng.uniform(0.005, 0.2))
+        self.fate.point("before the answer")
+        try:
+            answer = self._read(reply, began_s)
+        except AskFailed as failure:
+            self.trace("asked", _told(parameters), "->", failure)
+            raise
+        self.trace("asked", _told(parameters), "->", answer.page.rows, "rows", answer.page.next_cursor or "")
+        self.witness.saw(question, answer.page, arrived_ms)
+        self.fate.point("after the answer")
+        return answer
+
+    def _check(self, parameters: Mapping[str, str], reply: Reply) -> None:
+        if self.log.most_in_a_minute > self.budget:
+            raise Violated(f"{self.log.most_in_a_minute} requests in a minute, the budget is {self.budget}")
+        if reply.status == 400:
+            try:
+                read_parameters(parameters, self.log.log.quirks)
+            except BadRequest as error:
+                if error.parameter not in ("useCursor", "cursor"):
+                    raise Violated(f"a question that the API does not know: {error}") from error
+
+    def _read(self, reply: Reply, began_s: float) -> Answer:
+        if reply.fault == "timeout" or self.time.now_s - began_s >= self.timeout_s:
+            self.time.advance(began_s + self.timeout_s - self.time.now_s)
+            raise AskFailed("timeout", "no whole answer in time", took_s=self.timeout_s)
+        took_s = self.time.now_s - began_s
+        if reply.fault is not None:
+            raise AskFailed("connection", f"the connection was {reply.fault}", took_s=took_s)
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        if reply.status != 200:
+            wait_s = retry_after_s(headers, self.time.wall())
+            raise AskFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
+        try:
+            page = decode_page(reply.body)
+        except InvalidBody as error:
+            raise AskFailed("invalid_body", str(error), took_s=took_s) from None
+        return Answer(page, date_ms(headers) if self.dates else None, took_s)
+
+
+def _told(parameters: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value[:60]}" for name, value in parameters.items())

@@ -1,0 +1,209 @@
+"""The oracle: at the end the counters equal the world's truth, or the difference is owned up to.
+
+For each message it works out how it may have been counted. Nearly always there is one way. There are more for a
+message sent in time told as lost (it may have been seen or not), for one that settled when no look was due any more,
+and for one whose final status changed before it was first seen. A counter must lie between the least and the most
+that these ways add up to.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from infobip_exporter.api.channels import LOG_KEEPS_MS
+from infobip_exporter.counting.labels import OTHER
+from infobip_exporter.exposition import catalog
+from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.reading.plan import LAST_LOOK_MS
+from infobip_exporter.reading.spans import SpanSet
+from infobip_exporter.sandbox.message import Message, Step
+from infobip_exporter.sandbox.truth import normalised
+from simulation.api import Witness
+
+Key = tuple[str, tuple[str, ...]]
+Way = dict[Key, int | Decimal]
+"""What a message adds to the counters if it is counted in this way."""
+
+SLACK_MS = 5000
+EXACT = (
+    catalog.SENT.name, catalog.MESSAGES.name, catalog.UNRESOLVED.name, catalog.PARTS.name, catalog.COST.name,
+    catalog.REJECTED.name,
+)  # fmt: skip
+HISTOGRAM = catalog.DELIVERY_DURATION.name
+SUM = HISTOGRAM + "_sum"
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll that ended. Moments by the API's clock; `eager` is whether it used up its requests."""
+
+    began_ms: int
+    ended_ms: int
+    well: bool
+    eager: bool
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What happened to one feed: all the oracle goes by, besides the world itself."""
+
+    begin_ms: int
+    frontier_ms: int
+    lost: SpanSet
+    witness: Witness
+    polls: list[Poll] = field(default_factory=list)
+    interval_ms: int = 30_000
+    label_cap: int = 1000
+    strays: bool = False
+
+
+def compare(
+    messages: Iterable[Message],
+    others: Iterable[Message],
+    evidence: Evidence,
+    counters: Mapping[Series, int | Decimal],
+    histograms: Mapping[Series, Histogram],
+) -> list[str]:
+    """What of the counters can't be right, a line each. `others` are messages outside of what is counted."""
+    least: Counter[Key] = Counter()
+    most: Counter[Key] = Counter()
+    problems: list[str] = []
+    for message in messages:
+        ways = list(_ways(message, evidence, problems))
+        for key in dict.fromkeys(key for way in ways for key in way):
+            least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
+            most[key] += max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
+    for message in others:
+        if message.defect:
+            most[catalog.REJECTED.name, (message.defect,)] += 1
+    counted = dict(_counted(counters, histograms))
+    capped = _capped(most, evidence.label_cap)
+    if capped:
+        least, most, counted = _totals(least), _totals(most), dict(_totals(counted))
+    elif overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or OTHER in s.labels]:
+        problems.append(f"counted under {OTHER} below the cap: {overflowed}")
+    for key in sorted({*most, *counted}):
+        value, low, high = counted.get(key, 0), least.get(key, 0), most.get(key, 0)
+        if not low <= value <= high:
+            wanted = f"{low}" if low == high else f"{low} to {high}"
+            problems.append(f"{key[0]}{list(key[1])} is {value}, should be {wanted}")
+    return problems
+
+
+def _ways(message: Message, evidence: Evidence, problems: list[str]) -> Iterator[Way]:
+    if message.visible_ms >= message.leaves_ms:
+        yield {}
+        return
+    lost = message.sent_ms in evidence.lost
+    if message.defect:
+        yield {(catalog.REJECTED.name, (message.defect,)): 1}
+        if lost:
+            yield {}
+        return
+    shown = message.message_id in evidence.witness.shown
+    if lost:
+        yield {}
+    if not shown:
+        if not lost:
+            problems.append(f"{message.message_id}, sent {message.sent_ms}, was never in an answer")
+        return
+    yield from _outcomes(message, evidence, [] if lost else problems, lost=lost)
+
+
+def _outcomes(message: Message, evidence: Evidence, problems: list[str], *, lost: bool) -> Iterator[Way]:
+    settles = next((step for step in message.steps if step.final), None)
+    shown = evidence.witness.finals.get(message.message_id, {})
+    for step in _by_group(message.steps):
+        if step.final and normalised(step.status.group_name) in shown:
+            yield _settled(message, step)
+    excused = (
+        lost
+        or settles is None
+        or _excused(max(settles.at_ms, message.visible_ms), message.leaves_ms, evidence)
+    )
+    if not shown and not excused:
+        problems.append(
+            f"{message.message_id}, sent {message.sent_ms}, settled {settles.at_ms if settles else None}, was not"
+            f" looked at again before it left at {message.leaves_ms}"
+        )
+    if not shown or excused:
+        for step in _by_group(message.steps):
+            if not step.final:
+                yield _unresolved(message, step)
+
+
+def _by_group(steps: Iterable[Step]) -> list[Step]:
+    """The first step of each status group."""
+    return list({step.status.group_name: step for step in reversed(list(steps))}.values())
+
+
+def _excused(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
+    """Whether no poll that could have looked came between settling and leaving, or none with requests to spare."""
+    due_ms = leaves_ms - LOG_KEEPS_MS + LAST_LOOK_MS + max(evidence.interval_ms, 60_000) + SLACK_MS
+    since_ms = max(settled_ms + SLACK_MS, due_ms)
+    polls = evidence.polls
+    first = bisect_left(polls, since_ms, key=lambda poll: poll.began_ms)
+    looks = [poll for poll in polls[first : first + 100] if poll.ended_ms < leaves_ms - SLACK_MS]
+    return not any(poll.well and not poll.eager for poll in looks)
+
+
+def _settled(message: Message, step: Step) -> Way:
+    status = normalised(step.status.group_name)
+    error_group = normalised(step.error.group_name) if step.error is not None else ""
+    platform = (message.entity_id, message.application_id)
+    way: Way = {
+        (catalog.SENT.name, platform): 1,
+        (catalog.MESSAGES.name, (status, error_group, *platform)): 1,
+        (catalog.PARTS.name, (status, *platform)): message.parts,
+    }
+    if step.price is not None:
+        way[catalog.COST.name, (step.currency, status, *platform)] = step.price * message.parts
+    if message.done_told:
+        done_ms = next(each.at_ms for each in message.steps if each.final)
+        took = Decimal(done_ms - message.sent_ms).scaleb(-3)
+        bucket = bisect_left([Decimal(str(bound)) for bound in catalog.DELIVERY_DURATION.buckets], took)
+        way[HISTOGRAM, (status, str(bucket))] = 1
+        way[SUM, (status,)] = took
+    return way
+
+
+def _unresolved(message: Message, step: Step) -> Way:
+    platform = (message.entity_id, message.application_id)
+    status = normalised(step.status.group_name)
+    return {(catalog.SENT.name, platform): 1, (catalog.UNRESOLVED.name, (status, *platform)): 1}
+
+
+def _counted(
+    counters: Mapping[Series, int | Decimal], histograms: Mapping[Series, Histogram]
+) -> Iterator[tuple[Key, int | Decimal]]:
+    for series, value in counters.items():
+        if series.family in EXACT:
+            yield (series.family, series.labels), value
+    for series, observed in histograms.items():
+        if series.family == HISTOGRAM:
+            yield (SUM, series.labels), observed.sum_s
+            for bucket, count in enumerate(observed.counts):
+                if count:
+                    yield (HISTOGRAM, (*series.labels, str(bucket))), count
+
+
+_LABELS = {family.name: family.labels for family in catalog.FAMILIES}
+
+
+def _capped(most: Iterable[Key], cap: int) -> bool:
+    """Whether some label has more values than it may show."""
+    values: dict[str, set[str]] = {}
+    for family, labels in most:
+        for label, value in zip(_LABELS.get(family, ()), labels, strict=False):
+            values.setdefault(label, set()).add(value)
+    return any(len(seen - {""}) > cap for seen in values.values())
+
+
+def _totals(values: Mapping[Key, int | Decimal]) -> Counter[Key]:
+    totals: Counter[Key] = Counter()
+    for (family, labels), value in values.items():
+        key = (family, labels if family == catalog.REJECTED.name else ())
+        totals[key] += value  # type: ignore[assignment]
+    return totals

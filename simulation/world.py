@@ -1,0 +1,270 @@
+"""Worlds drawn from a seed: traffic, the API's quirks and faults, clocks, crashes and the configuration."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+from infobip_exporter.config.schema import Config, Metrics, Poll
+from infobip_exporter.sandbox import statuses
+from infobip_exporter.sandbox.faults import FAULT_KINDS, Faults, Outage
+from infobip_exporter.sandbox.quirks import Quirks
+from infobip_exporter.sandbox.traffic import (
+    OUTCOMES,
+    PLATFORMS,
+    TARIFFS,
+    Dense,
+    Incident,
+    Outcome,
+    Platform,
+    Tariff,
+    Traffic,
+)
+from simulation.time import ClockStep
+
+BEGINS_MS = 1_790_000_000_000
+HOUR_S = 3600.0
+LOG_KEEPS_S = 48 * HOUR_S
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWorld:
+    """What one feed meets. Moments ending in `_s` are seconds of virtual time from the start of the run."""
+
+    channel: str
+    traffic: Traffic
+    traffic_from_ms: int
+    traffic_until_ms: int
+    quirks: Quirks
+    faults: Faults
+    filters: Mapping[str, str]
+    budget: int
+    ends_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedWorld:
+    seed: int
+    feeds: tuple[FeedWorld, ...]
+    config: Config
+    page_limit: int
+    steps: tuple[ClockStep, ...]
+    kill_every: float
+    most_kills: int
+    longest_down_s: float
+    disk_full: tuple[tuple[float, float], ...]
+
+
+def draw(seed: int) -> SimulatedWorld:
+    """The world of `seed`: always the same."""
+    rng = Random(f"world {seed}")
+    length_s = rng.choice((0.5, 1, 1, 2, 4, 8, 16, 40)) * HOUR_S
+    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 250)))
+    late_s = float(rng.choice((0, 10, 30, 120, 120, 600, 1800)))
+    lookback_s = rng.choice((0.0, 0.0, rng.uniform(0, 3 * HOUR_S), rng.uniform(0, LOG_KEEPS_S), LOG_KEEPS_S))
+    config = Config(
+        accounts=(),
+        poll=Poll(interval_s, lookback_s, late_s, rng.choice((2.0, 10.0))),
+        metrics=Metrics(max_label_values=rng.choice((1000, 1000, 1000, 1, 2, 4, 8))),
+    )
+    page_limit = rng.choice((20, 50, 100, 100, 1000))
+    channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 2, 3))]
+    feeds = tuple(
+        _feed(Random(f"feed {seed} {channel}"), channel, config, page_limit, length_s, len(channels))
+        for channel in channels
+    )
+    restless = rng.random() < 0.6
+    return SimulatedWorld(
+        seed=seed,
+        feeds=feeds,
+        config=config,
+        page_limit=page_limit,
+        steps=_steps(rng, length_s),
+        kill_every=_log_uniform(rng, 10, 3000) if restless else 0.0,
+        most_kills=rng.choice((1, 3, 10, 30)),
+        longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
+        disk_full=_stretches(rng, rng.choice((0, 0, 0, 1, 2)), length_s, 5, HOUR_S),
+    )
+
+
+def _feed(
+    rng: Random, channel: str, config: Config, page_limit: int, length_s: float, feeds: int
+) -> FeedWorld:
+    poll = config.poll
+    messages = _log_uniform(rng, 20, 2500) / feeds
+    before_s = poll.lookback_s + 600
+    ends_ms = BEGINS_MS + round(length_s * 1000)
+    traffic = _traffic(rng, messages / (length_s + before_s), poll.late_arrival_s, length_s, page_limit)
+    requests = 3 * messages / page_limit / (length_s / 60)
+    budget = max(math.ceil(8 + 2 * requests), rng.choice((10, 30, 60, 100, 100)))
+    faults = _faults(rng, length_s, budget)
+    last_outage_s = max(((outage.end_ms - BEGINS_MS) / 1000 for outage in faults.outages), default=0.0)
+    return FeedWorld(
+        channel=channel,
+        traffic=traffic,
+        traffic_from_ms=BEGINS_MS - round(before_s * 1000),
+        traffic_until_ms=ends_ms,
+        quirks=_quirks(rng),
+        faults=faults,
+        filters=_filters(rng, traffic),
+        budget=budget,
+        ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S),
+    )
+
+
+def _traffic(rng: Random, per_second: float, late_s: float, length_s: float, page_limit: int) -> Traffic:
+    late_ms = round(late_s * 1000)
+    platforms = _platforms(rng)
+    return Traffic(
+        per_second=per_second,
+        daily_swing=rng.choice((0.0, 0.5, 1.0)),
+        burstiness=rng.choice((0.0, 0.2, 2.0)),
+        dead_hours=rng.choice(((), (), ((2.0, 5.5),), ((0.0, 8.0), (12.0, 13.0)))),
+        bulk_share=rng.choice((0.0, 0.05, 0.3)),
+        bulk_size=rng.choice((5, 20, 100)),
+        platforms=platforms,
+        tariffs=_tariffs(rng),
+        outcomes=_outcomes(rng),
+        settle_median_s=_log_uniform(rng, 0.5, 7200),
+        settle_sigma=rng.choice((0.0, 0.5, 1.3, 2.5)),
+        validities_ms=rng.choice(((86_400_000, 172_800_000), (3_600_000,), (172_799_999, 172_800_001))),
+        ingest_ms=min(late_ms, rng.choice((0, 1500, 20_000))),
+        late_share=rng.choice((0.0, 0.01, 0.1, 1.0)),
+        late_max_ms=late_ms,
+        tick_ms=rng.choice((1, 1, 1, 1000, 60_000)),
+        dense=_dense(rng, length_s, page_limit),
+        incidents=_incidents(rng, length_s, platforms, per_second),
+        price_change_share=rng.choice((0.0, 0.2)),
+        change_after_final_share=rng.choice((0.0, 0.0, 0.1)),
+        without_price_share=rng.choice((0.0, 0.01, 0.3)),
+        without_error_share=rng.choice((0.0, 0.01, 0.3)),
+        without_done_share=rng.choice((0.0, 0.01, 0.3)),
+        bad_share=rng.choice((0.0, 0.0, 0.02, 0.2)),
+    )
+
+
+def _platforms(rng: Random) -> tuple[Platform, ...]:
+    kind = rng.choice(("usual", "usual", "one", "none", "many"))
+    if kind == "one":
+        return PLATFORMS[:1]
+    if kind == "none":
+        return PLATFORMS[-1:]
+    if kind == "many":
+        return tuple(
+            Platform(f"entity-{n % 9}", f"app-{n % 5}", f"sender-{n % 4}", rng.uniform(1, 9))
+            for n in range(30)
+        )
+    return PLATFORMS
+
+
+def _tariffs(rng: Random) -> tuple[Tariff, ...]:
+    odd = (Tariff(Decimal("0.00000001"), "JPY", 10), Tariff(Decimal("12345678.12345678"), "IDR", 5))
+    return rng.choice((TARIFFS, TARIFFS + odd))
+
+
+def _outcomes(rng: Random) -> tuple[Outcome, ...]:
+    stuck = Outcome(
+        "stuck", 40, (statuses.ACCEPTED, statuses.ENROUTE), (statuses.EXPIRED,), statuses.ABSENT, "expires"
+    )
+    return rng.choice((OUTCOMES, OUTCOMES, (*OUTCOMES, stuck), OUTCOMES[:2]))
+
+
+def _dense(rng: Random, length_s: float, page_limit: int) -> tuple[Dense, ...]:
+    if page_limit > 100 or rng.random() < 0.5:
+        return ()
+    return tuple(
+        Dense(
+            BEGINS_MS + round(rng.uniform(-0.02, 1) * length_s * 1000),
+            round(page_limit * rng.uniform(0.5, 5)),
+        )
+        for _ in range(rng.choice((1, 2, 4)))
+    )
+
+
+def _incidents(
+    rng: Random, length_s: float, platforms: tuple[Platform, ...], per_second: float
+) -> tuple[Incident, ...]:
+    return tuple(
+        Incident(
+            start_ms=BEGINS_MS + round(rng.random() * length_s * 1000),
+            length_ms=round(_log_uniform(rng, 1, length_s / 4) * 1000),
+            kind=rng.choice(("rejected", "undeliverable", "slow")),
+            entity_id=rng.choice((None, platforms[0].entity_id)),
+            extra_per_second=rng.choice((0.0, 3 * per_second)),
+        )
+        for _ in range(rng.choice((0, 0, 1, 2)))
+    )
+
+
+def _quirks(rng: Random) -> Quirks:
+    shares = (0.0, 0.0, 0.05, 0.3)
+    return Quirks(
+        since_inclusive=rng.random() < 0.5,
+        until_inclusive=rng.random() < 0.5,
+        keeps=rng.choice(("newest", "newest", "oldest")),
+        order=rng.choice(("newest_first", "oldest_first", "shuffled")),
+        ties=rng.choice(("stable", "random")),
+        cursor=rng.choice(("ignored", "offered", "fails_midway", "empty_midway", "rejected")),
+        accept_z=rng.random() < 0.5,
+        error_body=rng.choice(("new", "old")),
+        utc_offset_minutes=rng.choice((0, 0, 60, 330, -480)),
+        absent=rng.choice(("missing", "null", "empty", "mixed")),
+        without_content_share=rng.choice(shares),
+        new_field_share=rng.choice(shares),
+        stray_share=rng.choice(shares),
+        duplicate_share=rng.choice(shares),
+    )
+
+
+def _faults(rng: Random, length_s: float, budget: int) -> Faults:
+    shares = {}
+    if rng.random() < 0.6:
+        kinds = rng.sample(FAULT_KINDS, rng.choice((1, 2, 5)))
+        shares = {kind: _log_uniform(rng, 0.002, 0.06) for kind in kinds}
+    outages = []
+    for _ in range(rng.choice((0, 0, 1, 1, 3))):
+        start_s = rng.uniform(0, length_s)
+        longest_s = rng.choice((600.0, 600.0, 6 * HOUR_S, 60 * HOUR_S))
+        end_s = start_s + _log_uniform(rng, 5, longest_s)
+        outages.append(
+            Outage(
+                BEGINS_MS + round(start_s * 1000), BEGINS_MS + round(end_s * 1000), rng.choice(FAULT_KINDS)
+            )
+        )
+    return Faults(
+        shares=shares,
+        outages=tuple(outages),
+        requests_per_minute=rng.choice((0, 120 if budget <= 120 else 0, max(1, budget // 2))),
+        retry_after=rng.choice(("seconds", "date", "none")),
+        retry_after_s=rng.choice((1, 5, 90)),
+        slow_s=rng.choice((1.0, 3.0, 30.0)),
+        latency_s=rng.choice((0.0, 0.0, 0.5)),
+    )
+
+
+def _filters(rng: Random, traffic: Traffic) -> Mapping[str, str]:
+    platform = rng.choice(traffic.platforms)
+    kind = rng.choice((None, None, None, None, None, "entityId", "applicationId", "sender"))
+    value = {
+        "entityId": platform.entity_id, "applicationId": platform.application_id, "sender": platform.sender,
+    }.get(kind or "")  # fmt: skip
+    return {kind: value} if kind and value else {}
+
+
+def _steps(rng: Random, length_s: float) -> tuple[ClockStep, ...]:
+    steps = [ClockStep(0.0, rng.choice((0.0, rng.uniform(-600, 600))))]
+    more = range(rng.choice((0, 0, 0, 1, 3)))
+    steps += [ClockStep(rng.uniform(0, length_s), rng.uniform(-600, 600)) for _ in more]
+    return tuple(sorted(steps))
+
+
+def _stretches(
+    rng: Random, count: int, length_s: float, shortest_s: float, longest_s: float
+) -> tuple[tuple[float, float], ...]:
+    begins = [rng.uniform(0, length_s) for _ in range(count)]
+    return tuple((begin, begin + _log_uniform(rng, shortest_s, longest_s)) for begin in begins)
+
+
+def _log_uniform(rng: Random, low: float, high: float) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(max(low, high))))
