@@ -25,13 +25,13 @@ class AskFailed(ExporterError):
     """A question to the API got no usable answer.
 
     `code` is the value of the label `code` of `infobip_exporter_api_requests_total`: the HTTP status, or
-    `timeout`, `connection`, `invalid_body`. `retry_after_s` is what the answer's Retry-After asked for, in seconds.
+    `timeout`, `connection`, `invalid_body`; empty where no request was made. `retry_after_s` is what the answer's Retry-After asked for, in seconds.
     """
 
     def __init__(
         self, code: str, text: str, *, retry_after_s: float | None = None, took_s: float = 0.0
     ) -> None:
-        super().__init__(f"{code}: {text}" if text else code)
+        super().__init__(": ".join(part for part in (code, text) if part))
         self.code = code
         self.text = text
         self.retry_after_s = retry_after_s

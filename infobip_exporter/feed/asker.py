@@ -112,7 +112,7 @@ class Asker:
         )
 
     def _failed(self, failure: AskFailed) -> None:
-        self._troubles.began("api", str(failure) if failure.code else failure.text)
+        self._troubles.began("api", str(failure))
         self._recorder.commit()
         backoff = self._refused_backoff if failure.code in (*REFUSED, "") else self._backoff
         self._time.sleep(backoff.next_s(failure.retry_after_s))

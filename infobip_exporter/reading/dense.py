@@ -24,9 +24,7 @@ def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Di
     crowd = _Crowd(span, learnt, limit)
     crowd.take(first)
     whole = (
-        (yield from crowd.ask_tight(first))
-        or (yield from crowd.by_cursor())
-        or (yield from crowd.by_filter())
+        (yield from crowd.alone(first)) or (yield from crowd.by_cursor()) or (yield from crowd.by_filter())
     )
     yield Read(span, list(crowd.records.values()), first.asked_ms, tuple(crowd.rejected), whole)
 
@@ -42,6 +40,8 @@ class _Crowd:
         self.records: dict[str, Record] = {}
         self.rejected: list[RejectedRow] = []
         self.questions = 0
+        self._since_included = False
+        self._until_included = False
 
     def take(self, reply: Reply) -> list[Record]:
         inside = reply.inside(self.span)
@@ -51,15 +51,9 @@ class _Crowd:
         self.learnt.values.see([r.kind for r in inside], [r.sender for r in inside])
         return inside
 
-    def ask_tight(self, first: Reply) -> Step:
-        """Leave out the milliseconds beside this one, where the API was seen to include them."""
-        moments = {record.sent_ms for record in first.page.records}
-        self.question = replace(
-            self.question,
-            tight_since=self.span.since_ms - 1 in moments,
-            tight_until=self.span.until_ms in moments,
-        )
-        if not (self.question.tight_since or self.question.tight_until):
+    def alone(self, first: Reply) -> Step:
+        """Ask again without the milliseconds beside this one, if `first` shows that the API includes them."""
+        if not self._tighten(first):
             return False
         reply = yield from self._ask(self.question)
         self.take(reply)
@@ -75,7 +69,8 @@ class _Crowd:
         cursor: str | None = ""
         while cursor is not None:
             try:
-                reply = yield from self._ask(replace(self.question, cursor=cursor))
+                self.questions += 1
+                reply = yield from ask(replace(self._tight(self.question), cursor=cursor))
             except QuestionRefused:
                 self.learnt.cursor = False if cursor == "" else self.learnt.cursor
                 return False
@@ -135,5 +130,19 @@ class _Crowd:
         return False, all_shown
 
     def _ask(self, question: Question) -> Generator[Question | Read, Reply | None, Reply]:
-        self.questions += 1
-        return (yield from ask(question))
+        while True:
+            self.questions += 1
+            reply = yield from ask(self._tight(question))
+            if not (reply.full(self.limit) and self._tighten(reply)):
+                return reply
+
+    def _tight(self, question: Question) -> Question:
+        return replace(question, tight_since=self._since_included, tight_until=self._until_included)
+
+    def _tighten(self, reply: Reply) -> bool:
+        """Learn from records beside the millisecond that the API includes the bounds. True if that is new."""
+        before = (self._since_included, self._until_included)
+        moments = {record.sent_ms for record in reply.page.records}
+        self._since_included |= self.span.since_ms - 1 in moments
+        self._until_included |= self.span.until_ms in moments
+        return before != (self._since_included, self._until_included)
