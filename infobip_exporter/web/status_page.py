@@ -101,7 +101,9 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
             _figure("Last poll", _ago(feed.last_poll_s, now_s), last_success),
             _figure("Lag", "–" if lag is None else duration(lag), "" if lag is None else "behind now"),
             _figure(
-                "Backlog", duration(feed.backlog_ms / 1000) if feed.backlog_ms else "none", "of sent time"
+                "Backlog",
+                duration(feed.backlog_ms / 1000) if feed.backlog_ms else "none",
+                "sent time to read",
             ),
             _figure(
                 "Lost",

@@ -109,6 +109,12 @@ def test_a_trouble_is_told_with_its_age_and_when_it_last_went_well() -> None:
     assert "succeeded 3 min 20 s ago" in page
 
 
+def test_a_feed_that_has_not_been_asked_claims_nothing() -> None:
+    page = text_of(FeedSnapshot("main", "sms", requests_per_minute=100))
+    assert "Last pollneverLag–Backlognone" in page
+    assert "No message settled in the last day." in page
+
+
 def test_the_summary_says_who_needs_a_look_and_leads_there() -> None:
     outline = Outline(page_of(*all_states(), not_asked=["second account/sms"]))
     assert "2 of 5 feeds need a look: second account / rcs (refused), " in outline.text
