@@ -1,0 +1,155 @@
+"""A state that can't be used is told in a line; one that fails later loses nothing and comes back by itself."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.alerting.servers import until
+from tests.end_to_end.conftest import MakeExporter
+from tests.end_to_end.counts import fallen, value
+from tests.end_to_end.programs import NO_LIMIT, QUICK, account, run_to_its_end, sandbox, wait_for_truth
+
+SENT = "infobip_messages_sent_total"
+MODEST = {"requests_per_minute": 100}
+"""Within what the API allows: an exporter that is to say one line must not warn of this."""
+
+
+def test_a_second_exporter_on_the_same_state_says_who_has_it_and_ends(make_exporter: MakeExporter) -> None:
+    with sandbox() as api:
+        first = make_exporter({"accounts": [account(api, **MODEST)]})
+        first.start(wait_until_ready=True)
+        second = make_exporter(
+            {"accounts": [account(api, **MODEST)], "state": {"url": f"sqlite:///{first.state}"}}
+        )
+        code, said = run_to_its_end(second)
+        assert code == 2
+        [line] = said
+        assert str(first.state) in line
+        assert f"process {first.pid}" in line
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(make_exporter: MakeExporter) -> None:
+    with sandbox() as api, socket.socket() as listener:
+        exporter = make_exporter({"accounts": [account(api, **MODEST)]})
+        host, port = exporter.address.split(":")
+        listener.bind((host, int(port)))
+        listener.listen()
+        code, said = run_to_its_end(exporter)
+        assert code == 2
+        [line] = said
+        assert exporter.address in line
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda state: state.write_bytes(b"no database at all\n" * 1000), id="another file"),
+        pytest.param(lambda state: os.truncate(state, 5000), id="cut"),
+        pytest.param(
+            lambda state: state.write_bytes(
+                state.read_bytes()[:4096] + os.urandom(state.stat().st_size - 4096)
+            ),
+            id="overwritten",
+        ),
+    ],
+)
+def test_a_damaged_state_is_told_in_a_line(make_exporter: MakeExporter, damage: object) -> None:
+    with sandbox(*NO_LIMIT) as api:
+        exporter = make_exporter({"accounts": [account(api, **MODEST)]})
+        exporter.start(wait_until_ready=True)
+        assert exporter.stop() == 0
+        damage(exporter.state)  # type: ignore[operator]
+        code, said = run_to_its_end(exporter)
+        assert code == 2, said
+        [line] = said
+        assert str(exporter.state) in line
+        assert "backup" in line or "another" in line
+
+
+def test_a_state_directory_that_is_not_there_is_told_in_a_line(make_exporter: MakeExporter) -> None:
+    with sandbox() as api:
+        exporter = make_exporter(
+            {"accounts": [account(api, **MODEST)], "state": {"url": "sqlite:////nowhere/state.db"}}
+        )
+        code, said = run_to_its_end(exporter)
+        assert code == 2
+        [line] = said
+        assert "/nowhere/state.db" in line
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 KiB. Needs the right to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes up all the room there is."""
+    stuffing = folder / "stuffing"
+    with stuffing.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return stuffing
+
+
+def test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_again(
+    make_exporter: MakeExporter, small_disk: Path
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter(
+            {"accounts": [account(api)], "state": {"url": f"sqlite:///{small_disk / 'state.db'}"}}
+        )
+        exporter.start(wait_until_ready=True)
+        api.lively_for(2, per_second=50)
+        wait_for_truth(exporter, api)
+        before = exporter.counts()
+        stuffing = fill(small_disk)
+        until(lambda: "make room on the disk" in exporter.log, 30.0)
+        api.lively_for(2, per_second=50)
+        until(lambda: api.now_ms() > api.quiet_from_ms)
+        meanwhile = exporter.counts()
+        assert fallen(before, meanwhile) == []
+        assert value(meanwhile, SENT) == value(before, SENT)
+        stuffing.unlink()
+        wait_for_truth(exporter, api)
+        assert fallen(meanwhile, exporter.counts()) == []
+        assert exporter.log.count("make room on the disk") == 1
+        assert "state trouble is over" in exporter.log
+        assert exporter.stop() == 0
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="mount is not on this machine")
+def test_a_state_that_became_read_only_recovers_by_itself(
+    make_exporter: MakeExporter, small_disk: Path
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter(
+            {"accounts": [account(api, **MODEST)], "state": {"url": f"sqlite:///{small_disk / 'state.db'}"}}
+        )
+        exporter.start(wait_until_ready=True)
+        assert exporter.stop() == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        code, said = run_to_its_end(exporter)
+        assert code == 2, said
+        [line] = said
+        assert str(small_disk / "state.db") in line
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        exporter.start(wait_until_ready=True)
+        assert exporter.stop() == 0
