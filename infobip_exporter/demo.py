@@ -1,10 +1,15 @@
-"""The `demo` command: a simulated Infobip with lively traffic, and the exporter on it, in one process."""
+"""The `demo` command: a simulated Infobip with lively traffic, and the exporter on it, in one process.
+
+Where the machine has Prometheus and Alertmanager, they watch it, and what the pager gets is printed.
+"""
 
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from infobip_exporter.chain import chain
 from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
 from infobip_exporter.errors import ListenError
 from infobip_exporter.sandbox.quirks import Quirks
@@ -20,8 +25,19 @@ _FIRST_INCIDENT_MS = 40_000
 """From the start to the first burst of REJECTED: soon enough to watch, late enough to see the calm before."""
 
 
-def demo(listen_address: str | None, log: Log, *, run: Callable[[Config], int] | None = None) -> int:
+Watch = Callable[[str, Path, Callable[[str], None]], AbstractContextManager[str]]
+
+
+def demo(
+    listen_address: str | None,
+    log: Log,
+    *,
+    run: Callable[[Config], int] | None = None,
+    watch: Watch = chain,
+) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code of `run`, by default the exporter's own.
+
+    `watch` is what watches the exporter meanwhile, as `chain` does.
 
     Raises ListenError, with the way out, when `listen_address` (default 127.0.0.1:10470) is taken.
     """
@@ -37,9 +53,13 @@ def demo(listen_address: str | None, log: Log, *, run: Callable[[Config], int] |
         accounts=(SandboxAccount("demo", "demo-key", CHANNELS),),
         history_ms=6 * HOUR_MS,
     )
-    with tempfile.TemporaryDirectory(prefix="infobip-exporter-demo-") as folder, Sandbox(options) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="infobip-exporter-demo-") as folder,
+        Sandbox(options) as sandbox,
+        watch(_reached_at(address), Path(folder), _tell) as watched,
+    ):
         config = _config(sandbox, Path(folder), address, log)
-        print(_where_to_look(address, sandbox.base_url), flush=True)
+        print(_where_to_look(address, sandbox.base_url, watched), flush=True)
         try:
             return run(config)
         except ListenError as error:
@@ -91,10 +111,18 @@ def _config(sandbox: Sandbox, folder: Path, address: str, log: Log) -> Config:
     )
 
 
-def _where_to_look(address: str, sandbox_url: str) -> str:
+def _reached_at(address: str) -> str:
+    """HOST:PORT at which what listens on `address` is reached from this machine."""
     host, _, port = address.rpartition(":")
-    shown = "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host  # noqa: S104 - compared, not listened on
-    url = f"http://{shown}:{port}"
+    return f"127.0.0.1:{port}" if host in ("", "0.0.0.0", "[::]") else address  # noqa: S104 - compared, not listened on
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _where_to_look(address: str, sandbox_url: str, watched: str) -> str:
+    url = f"http://{_reached_at(address)}"
     return f"""
 A simulated Infobip is at {sandbox_url}, with {" and ".join(CHANNELS)} traffic of the last hours and of now.
 The exporter reads it every 5 s:
@@ -102,7 +130,9 @@ The exporter reads it every 5 s:
   status page   {url}/
   metrics       {url}/metrics
 
-Point a Prometheus at it (scrape_interval: 5s) and ask:
+{watched}
+
+Ask Prometheus (your own: scrape_interval: 5s):
 
   messages by status, per second
     sum by (channel, general_status) (rate(infobip_messages_total[1m]))

@@ -1,6 +1,9 @@
 """The demo: an exporter's configuration that finds lively traffic, and words on where to look."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +12,11 @@ from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.demo import demo
 from infobip_exporter.errors import ListenError
+
+
+@contextmanager
+def nobody(exporter: str, folder: Path, told: Callable[[str], None]) -> Iterator[str]:
+    yield f"nobody watches {exporter}"
 
 
 def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() -> None:
@@ -24,7 +32,7 @@ def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() ->
             assert len(answer.json()["results"]) == 50
         return 7
 
-    assert demo(None, Log(level="warn"), run=run) == 7
+    assert demo(None, Log(level="warn"), run=run, watch=nobody) == 7
     [config] = seen
     assert config.web.listen_address == "127.0.0.1:10470"
     assert config.log.level == "warn"
@@ -43,13 +51,19 @@ def test_a_burst_of_rejected_comes_within_two_minutes() -> None:
         assert rejected > 100
         return 0
 
-    assert demo(None, Log(), run=run) == 0
+    assert demo(None, Log(), run=run, watch=nobody) == 0
 
 
 def test_the_demo_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
-    demo("0.0.0.0:9999", Log(), run=lambda config: 0)
+    demo("0.0.0.0:9999", Log(), run=lambda config: 0, watch=nobody)
     told = capsys.readouterr().out
-    for expected in ("http://127.0.0.1:9999/metrics", "http://127.0.0.1:9999/\n", "rate(infobip_", "Ctrl-C"):
+    for expected in (
+        "http://127.0.0.1:9999/metrics",
+        "http://127.0.0.1:9999/\n",
+        "rate(infobip_",
+        "Ctrl-C",
+        "nobody watches 127.0.0.1:9999",
+    ):
         assert expected in told
 
 
@@ -58,4 +72,4 @@ def test_a_taken_port_is_told_with_the_way_out() -> None:
         raise ListenError("can't listen on 127.0.0.1:10470: already in use")
 
     with pytest.raises(ListenError, match=r"--web.listen-address=127.0.0.1:10471"):
-        demo(None, Log(), run=run)
+        demo(None, Log(), run=run, watch=nobody)

@@ -1,0 +1,100 @@
+"""From the demo to the pager: the rules in a hurry, and what is told."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from infobip_exporter import chain
+from infobip_exporter.chain import FASTER, configure, hurried
+from tests.alerting.servers import ready, until
+from tests.alerting.world import GROUPS, RULES
+
+needs_servers = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("prometheus-alertmanager")),
+    reason="Prometheus or Alertmanager is not on this machine",
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("for: 10m", "for: 60000ms"),
+        ("increase(infobip_messages_total[5m])", "increase(infobip_messages_total[30000ms])"),
+        ("x:sum[1w] offset 1h", "x:sum[60480000ms] offset 360000ms"),
+        ("interval: 30s", "interval: 3000ms"),
+        (
+            "account_channel:infobip_messages:increase15m > 0",
+            "account_channel:infobip_messages:increase15m > 0",
+        ),
+        ("infobip_cost_increase1h:quantile98_1w", "infobip_cost_increase1h:quantile98_1w"),
+        ("window: 1h", "window: 1h"),
+        ("in the last 15 minutes, > 14.4 * 3600", "in the last 15 minutes, > 14.4 * 3600"),
+    ],
+)
+def test_durations_are_divided_and_nothing_else(given: str, expected: str) -> None:
+    assert hurried(given, 10) == expected
+
+
+def test_rules_in_a_hurry_are_the_same_rules() -> None:
+    groups = [group for path in RULES for group in yaml.safe_load(hurried(path.read_text(), 60))["groups"]]
+    for group, plain in zip(groups, GROUPS, strict=True):
+        assert group["name"] == plain["name"]
+        for rule, before in zip(group["rules"], plain["rules"], strict=True):
+            assert rule.get("alert") == before.get("alert")
+            assert rule.get("record") == before.get("record")
+            assert rule.get("labels") == before.get("labels")
+
+
+def test_configurations_name_the_places_given(tmp_path: Path) -> None:
+    prometheus, alertmanager = configure(tmp_path, "127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3", FASTER)
+    config = yaml.safe_load(prometheus.read_text())
+    assert config["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:1"]}]
+    assert config["alerting"]["alertmanagers"][0]["static_configs"] == [{"targets": ["127.0.0.1:2"]}]
+    receivers = yaml.safe_load(alertmanager.read_text())["receivers"]
+    assert {each["webhook_configs"][0]["url"] for each in receivers} == {
+        "http://127.0.0.1:3/pager",
+        "http://127.0.0.1:3/chat",
+    }
+
+
+@needs_servers
+def test_configurations_in_a_hurry_are_valid(tmp_path: Path) -> None:
+    prometheus, alertmanager = configure(tmp_path, "127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3", 60)
+    for command in (["promtool", "check", "config", prometheus], ["amtool", "check-config", alertmanager]):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_servers
+def test_the_pager_tells_what_alertmanager_sends_it_and_all_ends_with_the_chain(tmp_path: Path) -> None:
+    told: list[str] = []
+    with chain.chain("127.0.0.1:9", tmp_path, told.append) as words:
+        alertmanager = next(word for word in words.split() if word.startswith("http") and word.endswith("/"))
+        prometheus = next(word for word in words.split() if word.endswith("/alerts")).removesuffix("/alerts")
+        until(lambda: ready(f"{alertmanager}-/ready") and ready(f"{prometheus}/-/ready"))
+        labels = {"alertname": "Test", "severity": "critical"}
+        alert = {"labels": labels, "annotations": {"summary": "only a test"}}
+        httpx.post(f"{alertmanager}api/v2/alerts", json=[alert]).raise_for_status()
+        until(lambda: bool(told))
+        assert told == ["pager: firing: Test: only a test"]
+    assert not ready(f"{alertmanager}-/ready")
+    assert not ready(f"{prometheus}/-/ready")
+
+
+def test_a_machine_without_servers_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with chain.chain("127.0.0.1:9", tmp_path, print) as words:
+        assert words == "No alerts: prometheus and alertmanager not on this machine."
+
+
+@needs_servers
+def test_an_installation_without_the_rules_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(chain, "RULES", tmp_path / "nowhere")
+    with chain.chain("127.0.0.1:9", tmp_path, print) as words:
+        assert words == "No alerts: the rules are in the source tree only."
