@@ -66,6 +66,16 @@ def test_one_of_two_messages_pages_nobody(status: str, alert: str, tmp_path: Pat
 
 
 @SPIKES
+def test_a_handful_of_messages_pages_nobody(status: str, alert: str, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    world.messages("DELIVERED", Rate(120, 3))
+    world.messages(status, Rate(60, 0), Rate(60, 1.2))  # 18 of 63
+    world.never(120, alert)
+    world.check(tmp_path)
+
+
+@SPIKES
 def test_what_an_account_is_used_to_pages_nobody(status: str, alert: str, tmp_path: Path) -> None:
     world = World()
     world.watched(Hold(HISTORY, 30))
