@@ -1,0 +1,33 @@
+"""Memory and disk with as many messages in the last 48 h as a large account sends."""
+
+from pathlib import Path
+
+from bench.backlog import read_all
+from bench.figures import Figure
+from bench.log_server import PENDING_EVERY
+from bench.running import running
+
+HOURS = 47.9
+"""A first start leaves out the last minute before the 48 h."""
+MEMORY_GOAL_MIB = 150.0
+STATE_GOAL_BYTES = 60.0
+
+
+def measure(folder: Path, messages: int) -> list[Figure]:
+    with running(folder / "memory", messages=messages, hours=HOURS) as exporter:
+        before_s = exporter.cpu_s()
+        read_all(exporter, messages, within_s=60.0 + messages / 10_000, every_s=2.0)
+        cpu_s = exporter.cpu_s() - before_s
+        settled = messages - messages // PENDING_EVERY
+        return [
+            Figure("memory at its most (VmHWM)", exporter.memory_mib("VmHWM"), "MiB", MEMORY_GOAL_MIB),
+            Figure("memory afterwards (VmRSS)", exporter.memory_mib("VmRSS"), "MiB", MEMORY_GOAL_MIB),
+            Figure(
+                "state on disk for a settled message",
+                exporter.state_bytes() / settled,
+                "bytes",
+                STATE_GOAL_BYTES,
+            ),
+            Figure("state on disk", exporter.state_bytes() / 1e6, "MB"),
+            Figure("CPU on the way", cpu_s / messages * 1e6, "CPU s / million"),
+        ]
