@@ -1,7 +1,7 @@
 """From the bytes of an answer to a `Page`: the hot path of the whole exporter.
 
 A good page is decoded typed and at once. One bad row sends the page row by row, and only that row to the lenient
-reading; a body that is not quite JSON (cut emoji, invalid UTF-8) is read leniently as a whole.
+reading; a body that is not quite what JSON allows (half an emoji, NaN) is read leniently as a whole.
 """
 
 from decimal import Decimal
@@ -121,7 +121,10 @@ def _decode_by_row(body: bytes) -> Page:
         page = _decode_raw_rows(body)
     except (ValueError, RecursionError):
         return _decode_leniently(body)
-    return _sorted_out([_read_raw(bytes(raw)) for raw in page.results], page.cursor)
+    try:
+        return _sorted_out([_read_raw(bytes(raw)) for raw in page.results], page.cursor)
+    except ValueError:
+        raise InvalidBody(_what_it_is(body)) from None
 
 
 def _read_raw(raw: bytes) -> Record | RejectedRow:

@@ -22,15 +22,17 @@ class _Number(str):
     __slots__ = ()
 
 
-_JSON = json.JSONDecoder(
-    parse_float=_Number, parse_int=_Number, parse_constant=lambda _name: None, strict=False
-)
+_JSON = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=lambda _name: None)
 
 
 def parse_json(body: bytes) -> object:
-    """`body` as untyped values. Invalid UTF-8 is replaced; NaN and the infinities are null. Raises ValueError."""
+    """`body` as untyped values; NaN and the infinities are null.
+
+    Raises ValueError, also for invalid UTF-8 and bare control characters: bytes that were garbled on the way must not
+    make up a message.
+    """
     try:
-        return _JSON.decode(body.decode("utf-8-sig", "replace"))
+        return _JSON.decode(body.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -40,8 +40,8 @@ def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(Store, "open", tracked)
     yield
-    for store in opened:
-        store.close()
+    for each in opened:
+        each.close()
 
 
 def url(tmp_path: Path) -> str:

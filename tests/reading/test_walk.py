@@ -31,9 +31,10 @@ class Reader:
     learnt: Learnt = field(default_factory=Learnt)
     questions: list[Question] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    limit: int = LIMIT
 
     def read(self, span: Span) -> None:
-        dialogue = walk(span, self.learnt, LIMIT)
+        dialogue = walk(span, self.learnt, self.limit)
         try:
             step = dialogue.send(None)
             while True:
@@ -196,14 +197,36 @@ def test_a_crowded_millisecond_is_split_by_what_the_api_filters(cursor: str, tie
         group=["DELIVERED", "DELIVERED", "REJECTED"],
         entity_id=["e1", "e2", "e3", "e4", "e5"],
         application_id=["a1", "a2", "a3", "a4", "a5", "a6", "a7"],
+        sender=["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"],
     )
     reading = reader(messages, Quirks(cursor=cursor, ties=ties, strict=cursor == "rejected"))  # type: ignore[arg-type]
-    reading.learnt.values.see([], [])
-    reading.learnt.values.entity_ids.update(dict.fromkeys(["e1", "e2", "e3", "e4", "e5"]))
+    reading.learnt.values.entity_ids.update(dict.fromkeys([f"e{n}" for n in range(1, 6)]))
     reading.learnt.values.application_ids.update(dict.fromkeys([f"a{n}" for n in range(1, 8)]))
+    reading.learnt.values.senders.update(dict.fromkeys([f"s{n}" for n in range(1, 10)]))
     reading.read(span(0, 10_000))
     check(reading, messages, span(0, 10_000))
     assert all(read.whole for read in reading.reads)
+
+
+def test_an_entity_that_nobody_has_seen_yet_is_not_missed_in_silence() -> None:
+    """The page of ten shows only e1; e2 is known from before, e3 from nowhere."""
+    messages = [*crowd(10, entity_id=["e1"]), *crowd(9, entity_id=["e2"]), *crowd(3, entity_id=["e3"])]
+    messages = [message._replace(message_id=f"m{number}") for number, message in enumerate(messages)]
+    reading = reader(messages[::-1], Quirks(cursor="ignored"))
+    reading.learnt.values.entity_ids["e2"] = None
+    reading.read(span(0, 10_000))
+    assert [read.span for read in reading.reads if not read.whole] == [span(5_000, 5_001)]
+    check(reading, messages, span(0, 10_000))
+
+
+def test_thousands_in_a_millisecond_of_known_entities_are_read_whole() -> None:
+    messages = crowd(3_500, entity_id=[f"e{number}" for number in range(7)])
+    reading = reader(messages, Quirks(cursor="ignored", ties="random"))
+    reading.limit = 1000
+    reading.read(span(0, 10_000))
+    check(reading, messages, span(0, 10_000))
+    assert all(read.whole for read in reading.reads)
+    assert len(reading.questions) < 25
 
 
 def test_what_can_not_be_split_is_told_and_what_was_seen_is_given() -> None:
