@@ -118,9 +118,9 @@ class _Crowd:
     ) -> Generator[Question | Read, Reply | None, tuple[bool, set[Seen]]]:
         """Ask `question` in parts. Returns whether that has shown all there is, and what it has shown.
 
-        A dimension must show, in parts that are whole, all that was seen otherwise. That is enough for the status
-        groups, which the API names. An entity that nobody has seen yet may be missing, so it takes two dimensions
-        that agree, or so many rows seen otherwise that a missing value would hardly hide from them.
+        A dimension must show, in parts that are whole, all that was seen otherwise. A value that nobody has seen yet,
+        be it an entity or a new status group, may be missing from it: so it takes two dimensions that agree, or so
+        many rows seen otherwise that a missing value would hardly hide from them.
         """
         all_shown: set[Seen] = set()
         before: set[Seen] | None = None
@@ -144,7 +144,7 @@ class _Crowd:
                     shown |= part_shown
             all_shown |= shown
             if whole and to_show <= shown and all_shown <= shown:
-                if dimension == "general_status" or shown == before or len(to_show) >= TELLING:
+                if shown == before or len(to_show) >= TELLING:
                     return True, all_shown
                 before = shown
         return False, all_shown
