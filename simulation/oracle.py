@@ -141,10 +141,12 @@ def _by_group(steps: Iterable[Step]) -> list[Step]:
 
 def _excused(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
     """Whether no poll that could have looked came between settling and leaving, or none with requests to spare."""
-    due_ms = leaves_ms - LOG_KEEPS_MS + LAST_LOOK_MS + max(evidence.interval_ms, 60_000) + SLACK_MS
-    since_ms = max(settled_ms + SLACK_MS, due_ms)
+    last_look_ms = leaves_ms - LOG_KEEPS_MS + LAST_LOOK_MS
+    if settled_ms > last_look_ms - SLACK_MS:
+        return True
+    done_ms = last_look_ms + max(evidence.interval_ms, 60_000) + SLACK_MS
     polls = evidence.polls
-    first = bisect_left(polls, since_ms, key=lambda poll: poll.began_ms)
+    first = bisect_left(polls, done_ms, key=lambda poll: poll.began_ms)
     looks = [poll for poll in polls[first : first + 100] if poll.ended_ms < leaves_ms - SLACK_MS]
     return not any(poll.well and not poll.eager for poll in looks)
 

@@ -32,12 +32,14 @@ from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
 from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
-QUIET_GAP_S = 600.0
+QUIET_GAP_S = 1800.0
 """How long a poll is put off where nothing happens: a process may be held up, and a run gets short by it."""
-LEAVING_MS = 13 * 60_000
+LEAVING_MS = 35 * 60_000
 """How long before leaving the log a message in flight is watched without such gaps."""
 STRAY_MS = 62_000
 RESTART_AFTER_S = 5.0
+LAST_UP_S = 600.0
+"""The process is up at the end, so that what it has to tell is told."""
 
 
 @dataclass(slots=True)
@@ -123,7 +125,9 @@ class Life:
             except Stopped:
                 lived.ended = True
             except Killed:
-                self._down(self.rng.choice((0.0, self.world.longest_down_s * self.rng.random())))
+                left_s = min(each.time.ends_s - each.time.now_s for each in waiting)
+                longest_s = max(0.0, min(self.world.longest_down_s, left_s - LAST_UP_S))
+                self._down(self.rng.choice((0.0, longest_s * self.rng.random())))
                 self.begin()
 
     def begin(self) -> None:
