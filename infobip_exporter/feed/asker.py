@@ -24,6 +24,7 @@ CURSOR_ATTEMPTS = 3
 """How often a cursor is tried before the walk does without."""
 
 REFUSED = ("401", "403")
+TOO_MUCH = ("timeout", "500", "502", "503", "504", "invalid_body")
 BAD_QUESTION = ("400", "414", "422")
 
 
@@ -33,7 +34,14 @@ class Api(Protocol):
 
 
 class GaveUp(Exception):
-    """A question found no answer in several attempts; the failures have been told and counted."""
+    """A question found no answer in several attempts.
+
+    `too_much` is whether it may have been too much to answer: each time the API took it and then failed or fell silent.
+    """
+
+    def __init__(self, *, too_much: bool) -> None:
+        super().__init__()
+        self.too_much = too_much
 
 
 class Asker:
@@ -57,6 +65,7 @@ class Asker:
     def ask(self, question: Question) -> Reply:
         """The reply. Raises QuestionRefused where the API rejects this very question, GaveUp after several attempts."""
         attempts = CURSOR_ATTEMPTS if question.cursor is not None else ATTEMPTS
+        too_much = True
         for _ in range(attempts):
             self._wait_for_budget()
             asked_ms = self.clock.earliest_ms(self._time.monotonic())
@@ -66,6 +75,7 @@ class Asker:
                 if failure.code in BAD_QUESTION and question.special:
                     raise QuestionRefused(str(failure)) from failure
                 self._failed(failure)
+                too_much &= failure.code in TOO_MUCH
                 continue
             self._backoff.reset()
             self._refused_backoff.reset()
@@ -73,7 +83,7 @@ class Asker:
             return Reply(answer.page, asked_ms)
         if question.cursor is not None:
             raise QuestionRefused("the cursor got no answer")
-        raise GaveUp
+        raise GaveUp(too_much=too_much)
 
     def _wait_for_budget(self) -> None:
         """Wait for a free request, and make durable that one may be under way before it is."""
@@ -112,7 +122,8 @@ class Asker:
         )
 
     def _failed(self, failure: AskFailed) -> None:
-        self._troubles.began("api", str(failure))
+        refused = failure.code in (*REFUSED, "")
+        self._troubles.began("api", str(failure), refused=refused)
         self._recorder.commit()
-        backoff = self._refused_backoff if failure.code in (*REFUSED, "") else self._backoff
+        backoff = self._refused_backoff if refused else self._backoff
         self._time.sleep(backoff.next_s(failure.retry_after_s))

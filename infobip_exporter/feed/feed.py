@@ -27,6 +27,10 @@ from infobip_exporter.reading.walk import BoundsIgnored, walk
 
 START_INSIDE_MS = 60_000
 """A first start reads this much less than the log keeps at the most: what is about to leave can't be promised."""
+NARROWEST_MS = 1000
+"""Spans are not narrowed further where the API fails to answer for wide ones."""
+WIDER = 1.1
+"""How much wider the next span may be when one of the width that was left has been read."""
 STALE_S = 120.0
 """A walk that has not gone on for so long is begun again: the world has changed meanwhile."""
 
@@ -84,6 +88,7 @@ class Feed:
         self._walks: dict[Why, _Walk] = {}
         self._spent: Counter[Why] = Counter()
         self._fresh_done = False
+        self._widest_ms = LOG_KEEPS_MS
         self._began = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
@@ -132,7 +137,7 @@ class Feed:
             self._recorder.prune(self._edge_ms())
             self._ended(well=True)
         except (GaveUp, QuestionRefused, BoundsIgnored) as error:
-            if isinstance(error, BoundsIgnored):
+            if not isinstance(error, GaveUp):
                 self._troubles.began("api", str(error))
             self._walks.clear()
             self._ended(well=False)
@@ -143,14 +148,17 @@ class Feed:
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""
         now_ms = self._asker.clock.earliest_ms(self._time.monotonic())
+        first_start = self._recorder.progress.frontier_ms is None
+        if first_start:
+            lookback_ms = min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
+            self._recorder.move(frontier_ms=now_ms - lookback_ms)
         progress = self._recorder.progress
-        frontier_ms = progress.frontier_ms
-        if frontier_ms is None:
-            frontier_ms = now_ms - min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
-        if now_ms > frontier_ms:
-            new = Span(frontier_ms, now_ms)
-            self._recorder.move(unread=progress.unread.add(new))
-        self._recorder.move(frontier_ms=max(now_ms, frontier_ms))
+        if progress.frontier_ms is not None and now_ms > progress.frontier_ms:
+            new = Span(progress.frontier_ms, now_ms)
+            self._recorder.move(unread=progress.unread.add(new), frontier_ms=now_ms)
+        if first_start:
+            # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
+            self._recorder.commit()
 
     def _expire(self) -> None:
         """What has left the log can't be read or settle any more."""
@@ -213,17 +221,28 @@ class Feed:
         now = self._time.monotonic()
         under_way = self._walks.get(task.why)
         if under_way is None or now - under_way.touched_s > STALE_S:
+            task = self._narrowed(task)
             under_way = _Walk(task, walk(task.span, self._learnt, PAGE_LIMIT), now)
         try:
             ended = self._next_part(under_way)
-        except BaseException:
-            self._walks.pop(task.why, None)
+        except GaveUp as gave_up:
+            if gave_up.too_much:
+                self._widest_ms = max(NARROWEST_MS, task.span.length_ms // 2)
             raise
         under_way.touched_s = self._time.monotonic()
         self._walks[task.why] = under_way
         if ended:
             del self._walks[task.why]
+            if under_way.task.span.length_ms == self._widest_ms:
+                self._widest_ms = min(round(WIDER * self._widest_ms), LOG_KEEPS_MS)
             self._done(under_way.task)
+
+    def _narrowed(self, task: ReadSpan) -> ReadSpan:
+        """The newest part of a task, where the API has failed to answer for as much as that."""
+        if task.span.length_ms <= self._widest_ms:
+            return task
+        since_ms = task.span.until_ms - self._widest_ms
+        return ReadSpan(task.why, Span(since_ms, task.span.until_ms))
 
     def _next_part(self, under_way: _Walk) -> bool:
         """Put the questions of a walk until a part of it is read and recorded. True when there is no more."""

@@ -19,12 +19,13 @@ class Troubles:
         """The one that began first."""
         return min(self._now.values(), key=lambda trouble: trouble.since_s, default=None)
 
-    def began(self, where: str, text: str) -> None:
+    def began(self, where: str, text: str, *, refused: bool = False) -> None:
+        """Something is in the way, or still is. `refused`: the API does not take the key."""
         known = self._now.get(where)
         if known is not None and known.text == text:
             return
         since_s = known.since_s if known is not None else self._time.wall()
-        self._now[where] = Trouble(text, since_s)
+        self._now[where] = Trouble(text, since_s, refused)
         self._log.error(f"{where} trouble, trying again", error=text)
 
     def ended(self, where: str) -> None:

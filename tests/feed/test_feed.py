@@ -1,0 +1,282 @@
+"""How a feed polls: what it asks, when, how often, and what it does when that goes wrong."""
+
+import sqlite3
+
+import pytest
+
+from infobip_exporter.api.question import Question
+from infobip_exporter.config.schema import Poll
+from infobip_exporter.errors import AskFailed, LedgerError
+from infobip_exporter.sandbox.message import plain_message
+from infobip_exporter.sandbox.quirks import Quirks
+from simulation.time import ClockStep, VirtualTime
+from tests.feed.worlds import BEGINS_MS, HOUR_S, FeedWorld
+
+SENT = "infobip_messages_sent_total"
+SETTLED = "infobip_messages_total"
+LOST = "infobip_exporter_lost_seconds_total"
+REQUESTS = "infobip_exporter_api_requests_total"
+HOUR_MS = HOUR_S * 1000
+
+
+def at(seconds: float, name: str = "m", **fields: object) -> object:
+    return plain_message(f"{name}-{seconds}", BEGINS_MS + round(seconds * 1000), **fields)  # type: ignore[arg-type]
+
+
+def test_messages_sent_before_the_first_start_are_not_counted() -> None:
+    world = FeedWorld([at(-1), at(-HOUR_S), at(5)])
+    world.live(300)
+    assert world.total(SENT) == 1
+
+
+def test_lookback_counts_messages_sent_before_the_first_start() -> None:
+    world = FeedWorld([at(-2 * HOUR_S), at(-HOUR_S + 5), at(5)], Poll(lookback_s=HOUR_S))
+    world.live(300)
+    assert world.total(SENT) == 2
+
+
+def test_lookback_is_for_the_first_start_only() -> None:
+    world = FeedWorld([at(-HOUR_S + 5)], Poll(lookback_s=HOUR_S))
+    world.live(60)
+    world.poll = Poll(lookback_s=48 * HOUR_S)
+    world.start()
+    world.live(300)
+    assert world.total(SENT) == 1
+
+
+def test_a_lookback_of_48_hours_loses_nothing() -> None:
+    world = FeedWorld([at(-47 * HOUR_S, f"m{n}") for n in range(5)], Poll(lookback_s=48 * HOUR_S))
+    world.live(600)
+    assert world.total(SENT) == 5
+    assert world.total(LOST) == 0
+
+
+def test_a_quiet_account_costs_one_request_a_poll() -> None:
+    world = FeedWorld([at(100 * n) for n in range(20)])
+    world.live(30)
+    began_s = world.time.now_s
+    world.live(3000)
+    assert len(world.asked_since(began_s)) == 100
+
+
+def test_a_record_that_turns_up_late_is_counted_once() -> None:
+    world = FeedWorld([at(40, late_ms=119_000), at(41)])
+    world.live(600)
+    assert world.total(SENT) == 2
+
+
+def test_a_message_counts_as_settled_once_its_status_is_final() -> None:
+    world = FeedWorld([at(10, settles_after_ms=6 * HOUR_MS)])
+    world.live(5 * HOUR_S)
+    assert (world.total(SENT), world.total(SETTLED)) == (1, 0)
+    world.live(4 * HOUR_S)
+    assert (world.total(SENT), world.total(SETTLED)) == (1, 1)
+    assert sum(world.ledger.in_flight.values()) == 0
+
+
+def test_a_message_that_leaves_the_log_in_flight_is_unresolved() -> None:
+    world = FeedWorld([at(10, group="PENDING")], Poll(interval_s=300))
+    world.live(47.9 * HOUR_S)
+    assert world.total("infobip_messages_unresolved_total") == 0
+    world.live(HOUR_S)
+    assert world.counter("infobip_messages_unresolved_total", "PENDING", "", "") == 1
+    assert not world.ledger.in_flight
+
+
+def test_what_leaves_the_log_unread_is_told_as_lost() -> None:
+    world = FeedWorld([at(60), at(12 * HOUR_S)])
+    world.live(30)
+    world.time.advance(50 * HOUR_S)
+    world.start()
+    world.live(600)
+    # Read up to the first poll's frontier, which stays open for two minutes; gone is what is older than 48 h.
+    assert float(world.total(LOST)) == pytest.approx(2 * HOUR_S, abs=180)
+    assert world.total(SENT) == 1
+
+
+def test_an_outage_within_48_hours_loses_nothing() -> None:
+    world = FeedWorld([at(60), at(12 * HOUR_S), at(30 * HOUR_S)])
+    world.live(30)
+    world.time.advance(40 * HOUR_S)
+    world.start()
+    world.live(600)
+    assert (world.total(SENT), world.total(LOST)) == (3, 0)
+
+
+def test_after_an_outage_the_newest_messages_are_counted_first() -> None:
+    world = FeedWorld([at(600 + n / 10, f"m{n}") for n in range(30_000)])
+    world.live(30)
+    world.time.advance(4 * HOUR_S)
+    world.start()
+    world.live(1)
+    first = next(question for question in world.asked_since(4 * HOUR_S) if question.since_ms is not None)
+    restarted_ms = BEGINS_MS + (30 + 4 * HOUR_S) * 1000
+    assert first.until_ms == pytest.approx(restarted_ms, abs=3000)
+
+
+def test_an_api_clock_ten_minutes_off_is_the_one_that_counts() -> None:
+    for skew_s in (-600.0, 600.0):
+        time = VirtualTime(BEGINS_MS, float("inf"), (ClockStep(0.0, skew_s),))
+        world = FeedWorld([at(-1), at(5), at(100)], time=time)
+        world.live(600)
+        assert world.total(SENT) == 2
+        assert world.feed.snapshot.clock_skew_s == pytest.approx(-skew_s, abs=2)
+
+
+def failing(code: str, until_s: float, world: FeedWorld) -> None:
+    def fail(_question: Question) -> None:
+        if world.time.now_s < until_s:
+            raise AskFailed(code, "down", took_s=1.0)
+
+    world.fails = fail
+
+
+@pytest.mark.parametrize("code", ["500", "timeout", "connection", "429", "invalid_body", "401", "403", "404"])
+def test_a_failing_api_is_asked_again_and_nothing_is_lost(code: str) -> None:
+    world = FeedWorld([at(10 * n) for n in range(1, 100)])
+    world.live(30)
+    failing(code, 1500, world)
+    world.live(1600)
+    assert world.feed.snapshot.trouble is not None or world.time.now_s > 1500
+    world.live(1200)
+    assert world.total(SENT) == 99
+    assert world.counter(REQUESTS, code) > 0
+    assert world.feed.snapshot.trouble is None
+
+
+def test_up_tells_how_the_last_poll_went() -> None:
+    world = FeedWorld()
+    assert world.feed.snapshot.up is None
+    world.live(30)
+    assert world.feed.snapshot.up is True
+    failing("500", 1e9, world)
+    world.live(60)
+    assert world.feed.snapshot.up is False
+    assert world.feed.snapshot.trouble is not None
+    assert world.feed.snapshot.trouble.text == "500: down"
+
+
+def test_a_trouble_is_told_when_it_begins_and_when_it_ends_and_not_at_every_retry() -> None:
+    world = FeedWorld()
+    world.live(30)
+    failing("500", 1000, world)
+    world.live(2000)
+    told = [
+        (call.method_name, call.kwargs["event"]) for call in world.lines if "trouble" in call.kwargs["event"]
+    ]
+    assert told == [("error", "api trouble, trying again"), ("info", "api trouble is over")]
+
+
+def test_every_poll_says_in_a_line_what_it_found_cost_and_left() -> None:
+    world = FeedWorld([at(35)])
+    world.live(90)
+    polls = [call.kwargs for call in world.lines if call.kwargs["event"] == "poll"]
+    assert [poll["new"] for poll in polls] == [0, 0, 1]
+    assert all({"settled", "in_flight", "requests", "backlog_s"} <= set(poll) for poll in polls)
+
+
+def test_a_refused_key_is_tried_again_slowly() -> None:
+    world = FeedWorld()
+    failing("401", 1e9, world)
+    world.live(3600)
+    assert 10 < len(world.questions) < 130
+    assert world.feed.snapshot.trouble is not None
+    assert world.feed.snapshot.trouble.refused
+
+
+def test_a_span_too_wide_for_the_api_is_read_in_narrower_ones() -> None:
+    world = FeedWorld([at(600 * n) for n in range(1, 60)])
+    world.live(30)
+    world.time.advance(10 * HOUR_S)
+
+    def too_wide(question: Question) -> None:
+        if (question.until_ms or 0) - (question.since_ms or 0) > HOUR_MS:
+            raise AskFailed("timeout", "too much", took_s=10.0)
+
+    world.fails = too_wide
+    world.live(4 * HOUR_S)
+    assert world.total(SENT) == 59
+
+
+def test_no_request_is_made_without_a_key_and_none_is_counted() -> None:
+    world = FeedWorld()
+    failing("", 1e9, world)
+    world.live(600)
+    assert world.total(REQUESTS) == 0
+
+
+def test_restarts_do_not_stretch_the_budget() -> None:
+    world = FeedWorld([at(-n / 20, f"m{n}") for n in range(40_000)], Poll(lookback_s=HOUR_S), budget=10)
+    while world.time.now_s < 300:
+        until_s = world.time.now_s + 4
+        try:
+            world.time.ends_s = until_s
+            world.feed.run()
+        finally:
+            world.time.now_s = max(world.time.now_s, until_s)
+        world.start()
+    times = [at_s for at_s, _ in world.questions]
+    assert len(times) > 30
+    assert all(later - earlier > 60 for earlier, later in zip(times, times[10:], strict=False))
+
+
+def test_a_ledger_that_can_not_be_written_stops_the_asking_and_goes_on_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = FeedWorld([at(n, f"m{n}") for n in range(1, 200)])
+    world.live(60)
+    counted = world.total(SENT)
+    real, began_s = world.ledger.commit, world.time.now_s
+
+    def full(changes: object) -> None:
+        if world.time.now_s < began_s + 600:
+            raise LedgerError("state x.db: database or disk is full")
+        real(changes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.ledger, "commit", full)
+    world.feed.poll()
+    assert world.time.now_s >= began_s + 600
+    assert [at_s for at_s, _ in world.questions if began_s < at_s < began_s + 600] == []
+    world.live(300)
+    assert counted < 199
+    assert world.total(SENT) == 199
+    assert world.feed.snapshot.trouble is None
+
+
+def test_a_process_killed_between_a_page_and_its_commit_counts_it_once() -> None:
+    class Killed(BaseException):
+        pass
+
+    class Dying:
+        def __init__(self, connection: sqlite3.Connection, survive: int) -> None:
+            self._connection, self._left = connection, survive
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._connection, name)
+
+        def cursor(self) -> "Dying":
+            self._cursor = self._connection.cursor()
+            return self
+
+        def execute(self, statement: str, *parameters: object) -> object:
+            if statement == "COMMIT":
+                self._left -= 1
+                if self._left < 0:
+                    self._connection.rollback()
+                    raise Killed
+            target = getattr(self, "_cursor", self._connection)
+            return target.execute(statement, *parameters)
+
+        def executemany(self, *parameters: object) -> object:
+            return self._cursor.executemany(*parameters)  # type: ignore[arg-type]
+
+    world = FeedWorld(
+        [at(-n / 10, f"m{n}") for n in range(1, 5000)], Poll(lookback_s=HOUR_S), quirks=Quirks()
+    )
+    for survive in range(1, 8):
+        world.feed._recorder.ledger.store.connection = Dying(world.connection, survive)  # type: ignore[assignment]
+        with pytest.raises(Killed):
+            world.live(120)
+        world.start()
+    world.live(600)
+    assert world.total(SENT) == 4999
