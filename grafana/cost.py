@@ -1,6 +1,6 @@
-"""Cost: what the messages cost by price list, and whose they are."""
+"""Cost: what the messages cost by price list, and whose they are. Nothing is stacked: currencies don't add up."""
 
-from grafana.panels import GREEN, RED, YELLOW, Json, Query, Row, by_status, lines, stat, table
+from grafana.panels import GREEN, RED, YELLOW, Json, Query, Row, lines, stat, table
 from grafana.parts import FAILED, MESSAGES, dashboard, grown, rate, share, to_deliveries, total, zero_where
 
 _COST = f'{MESSAGES},currency=~"$currency"'
@@ -57,14 +57,12 @@ _COURSE = Row(
             "Against last week", "Now, and a week before at the same time.", "short", _hourly(""),
             Query(f"3600 * {total(rate('infobip_cost_total', _COST, offset='1w'), _BY)}", "{{currency}} a week before"),
         ),
-        lines("By entity", "What the messages of each entity cost in an hour.", "short", _hourly("entity_id"), stacked=True),
+        lines("By entity", "What the messages of each entity cost in an hour.", "short", _hourly("entity_id")),
         lines(
             "By application", "What the messages of each application cost in an hour.", "short", _hourly("application_id"),
-            stacked=True,
         ),
         lines(
             "By status", "What was for messages that were not delivered has a price too.", "short", _hourly("general_status"),
-            stacked=True, overrides=by_status(),
         ),
         lines(
             "Parts a message", "Long texts are sent, and paid, in several parts.", "short",

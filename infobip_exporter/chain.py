@@ -112,10 +112,16 @@ def _process(folder: Path, *command: str) -> Iterator[None]:
 
 @contextmanager
 def _pager(told: Callable[[str], None]) -> Iterator[str]:
+    known: dict[str, str] = {}  # by the alert's fingerprint: a notification repeats its whole group
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             for alert in json.loads(body)["alerts"]:
+                key = f"{self.path} {alert['fingerprint']}"
+                if known.get(key) == alert["status"]:
+                    continue
+                known[key] = alert["status"]
                 name, summary = alert["labels"]["alertname"], alert["annotations"]["summary"]
                 told(f"{self.path.removeprefix('/')}: {alert['status']}: {name}: {summary}")
             self.send_response(200)

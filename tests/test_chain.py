@@ -85,6 +85,23 @@ def test_the_pager_tells_what_alertmanager_sends_it_and_all_ends_with_the_chain(
     assert not ready(f"{prometheus}/-/ready")
 
 
+def test_what_is_told_once_is_not_told_again_until_it_changes() -> None:
+    told: list[str] = []
+
+    def alert(name: str, status: str) -> dict[str, object]:
+        labels = {"alertname": name}
+        return {"labels": labels, "annotations": {"summary": "!"}, "status": status, "fingerprint": name}
+
+    with chain._pager(told.append) as url:
+        for alerts in (
+            [alert("A", "firing")],
+            [alert("A", "firing"), alert("B", "firing")],
+            [alert("A", "resolved")],
+        ):
+            httpx.post(f"{url}/chat", json={"alerts": alerts}).raise_for_status()
+    assert told == ["chat: firing: A: !", "chat: firing: B: !", "chat: resolved: A: !"]
+
+
 def test_a_machine_without_servers_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with chain.chain("127.0.0.1:9", tmp_path, print) as words:

@@ -100,6 +100,18 @@ def test_far_more_than_an_account_is_used_to_pages(status: str, alert: str, tmp_
     world.check(tmp_path)
 
 
+@SPIKES
+def test_an_incident_of_this_hour_is_not_what_the_account_is_used_to(
+    status: str, alert: str, tmp_path: Path
+) -> None:
+    world = World()
+    world.watched(Hold(180, 30))
+    world.messages("DELIVERED", Rate(100, 20), Rate(80, 14))
+    world.messages(status, Rate(100, 0), Rate(80, 6))  # an eighth by now, a twenty-fifth an hour ago
+    world.firing(175, alert, spike(status))
+    world.check(tmp_path)
+
+
 def test_an_account_used_to_most_being_rejected_still_pages_when_all_are(tmp_path: Path) -> None:
     world = World()
     world.watched(Hold(HISTORY, 30))
@@ -400,21 +412,22 @@ def test_only_a_cost_beyond_the_dearest_hours_of_the_week_alerts(tmp_path: Path)
         "ten times dearer": [Rate(600, 10), Rate(120, 30), Rate(DAY - 600, 10), Rate(DAY - 120, 100)],
         "follows the day": [*day, *day],
         "a few messages": [Rate(DAY + 120, 0.1), Rate(DAY - 120, 1)],
-        "without a day to compare with": [Gap(DAY), Rate(DAY - 240, 10), Rate(240, 100)],
+        "without a day to compare with": [Gap(DAY), Rate(300, 10), Rate(DAY - 300, 100)],
+        "caught up": [Rate(DAY + 120, 10), Rate(120, 0), Jump(30000), Rate(DAY - 240, 10)],
     }
     world = World()
     for account, parts in worlds.items():
         labels = {"account": account, "channel": "sms"}
-        world.watched(Hold(2 * DAY, 30), labels=labels)
+        blind = Hold(120, 7200 if account == "caught up" else 30)
+        world.watched(Hold(DAY + 120, 30), blind, Hold(DAY - 240, 30), labels=labels)
         world.add("infobip_cost_total", *parts, labels=labels, currency="EUR", general_status="DELIVERED")
         world.messages("DELIVERED", *parts, labels=labels)
     alert = {**WARNING, "account": "ten times dearer", "channel": "sms", "currency": "EUR"}
     world.firing(DAY + 120, "CostSpike")
     world.firing(DAY + 180, "CostSpike", alert)
-    for hour in range(0, 34, 2):
-        world.value(
-            hour * 60, 'ALERTS{alertname="CostSpike",account!="ten times dearer",alertstate="firing"}'
-        )
+    others = 'ALERTS{alertname="CostSpike",account!="ten times dearer",alertstate="firing"}'
+    for hour in range(34):
+        world.value(hour * 60 + 30, others)
     world.check(tmp_path)
 
 
@@ -425,6 +438,7 @@ def test_only_traffic_that_is_missed_at_this_time_of_the_day_pages(tmp_path: Pat
     worlds: dict[str, tuple[list[Part], list[Part]]] = {
         "stops": ([clear], [steady, Rate(DAY - 120, 0)]),
         "leaves a trickle": ([clear], [steady, Rate(DAY - 120, 0.1)]),
+        "sent little": ([clear], [Rate(DAY + 120, 0.3), Rate(DAY - 120, 0)]),
         "sleeps at night": ([clear], [*day, *day]),
         "had a campaign": ([clear], [Rate(120, 0), Rate(60, 1000), Rate(2 * DAY - 180, 0)]),
         "cannot be seen": ([Hold(DAY + 120, 30), Hold(DAY - 120, 7200)], [steady, Rate(DAY - 120, 0)]),
