@@ -281,7 +281,7 @@ class Feed:
         shown = self.snapshot
         self._log.info(
             "poll",
-            ok=self._up,
+            ok=self._is_up,
             new=self._recorder.found.new,
             settled=self._recorder.found.settled,
             in_flight=sum(shown.in_flight.values()),
@@ -294,6 +294,11 @@ class Feed:
         """The feed has met an error of its own making."""
         self._troubles.began("exporter", f"{type(error).__name__}: see the log")
         self._ended(well=False)
+
+    @property
+    def _is_up(self) -> bool | None:
+        """How the last poll went; a poll that gets no answer has failed long before it gives up."""
+        return False if self._troubles.worst else self._up
 
     def _publish(self) -> None:
         self.snapshot = self._show()
@@ -310,7 +315,7 @@ class Feed:
             in_flight=ledger.in_flight,
             oldest_in_flight_ms=ledger.oldest_in_flight_ms,
             last_sent_ms=ledger.progress.last_sent_ms,
-            up=self._up,
+            up=self._is_up,
             last_poll_s=self._last_poll_s,
             last_success_s=progress.last_success_s,
             read_up_to_ms=ledger.progress.read_up_to_ms,

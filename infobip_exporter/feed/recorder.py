@@ -96,6 +96,7 @@ class Recorder:
                 self.ledger.commit(changes)
             except LedgerError as error:
                 self._troubles.began("state", str(error))
+                self._published()
                 self._time.sleep(LEDGER_RETRY_S)
                 continue
             self._reserved_until_s = now + RESERVATION_S

@@ -156,6 +156,21 @@ def test_up_tells_how_the_last_poll_went() -> None:
     assert world.feed.snapshot.trouble.text == "500: down"
 
 
+def test_a_feed_is_down_from_the_first_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = FeedWorld()
+    world.live(30)
+    failing("401", 1e9, world)
+    seen = []
+
+    def sleep(seconds: float) -> None:
+        seen.append(world.feed.snapshot.up)
+        world.time.advance(seconds)
+
+    monkeypatch.setattr(type(world.time), "sleep", lambda _self, seconds: sleep(seconds))
+    world.feed.poll()
+    assert seen == [False] * 5
+
+
 def test_a_trouble_is_told_when_it_begins_and_when_it_ends_and_not_at_every_retry() -> None:
     world = FeedWorld()
     world.live(30)
@@ -227,9 +242,11 @@ def test_a_ledger_that_can_not_be_written_stops_the_asking_and_goes_on_by_itself
     world.live(60)
     counted = world.total(SENT)
     real, began_s = world.ledger.commit, world.time.now_s
+    seen = []
 
     def full(changes: object) -> None:
         if world.time.now_s < began_s + 600:
+            seen.append(world.feed.snapshot.up)
             raise LedgerError("state x.db: database or disk is full")
         real(changes)  # type: ignore[arg-type]
 
@@ -237,6 +254,8 @@ def test_a_ledger_that_can_not_be_written_stops_the_asking_and_goes_on_by_itself
     world.feed.poll()
     assert world.time.now_s >= began_s + 600
     assert [at_s for at_s, _ in world.questions if began_s < at_s < began_s + 600] == []
+    assert seen[0] is True
+    assert set(seen[1:]) == {False}
     world.live(300)
     assert counted < 199
     assert world.total(SENT) == 199
