@@ -98,16 +98,22 @@ def chain(exporter: str, folder: Path, told: Callable[[str], None]) -> Iterator[
         )
 
 
+# However we end, kill -9 too, the pipe to this shell closes, its `read` returns, and the program ends with us.
+_ENDS_WITH_US = '"$@" & read -r _; kill $!; wait'
+
+
 @contextmanager
 def _process(folder: Path, *command: str) -> Iterator[None]:
-    # A group of its own: Ctrl-C is for the exporter, these end after it.
+    shell = ("sh", "-c", _ENDS_WITH_US, "sh", *command)
+    # A session of its own: Ctrl-C is for the exporter, this ends after it.
     with (folder / "servers.log").open("ab") as log:
-        running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 - from PATH
+        running = subprocess.Popen(  # noqa: S603 - programs found on PATH
+            shell, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
         try:
             yield
         finally:
-            running.terminate()
-            running.wait()
+            running.communicate()
 
 
 @contextmanager

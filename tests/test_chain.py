@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import yaml
 from infobip_exporter import chain
 from infobip_exporter.chain import FASTER, configure, hurried
 from tests.alerting.servers import ready, until
-from tests.alerting.world import GROUPS, RULES
+from tests.alerting.world import GROUPS, REPOSITORY, RULES
 
 needs_servers = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("prometheus-alertmanager")),
@@ -83,6 +84,23 @@ def test_the_pager_tells_what_alertmanager_sends_it_and_all_ends_with_the_chain(
         assert told == ["pager: firing: Test: only a test"]
     assert not ready(f"{alertmanager}-/ready")
     assert not ready(f"{prometheus}/-/ready")
+
+
+@needs_servers
+def test_servers_end_with_a_demo_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from infobip_exporter.chain import chain\n"
+        "with chain('127.0.0.1:9', Path(sys.argv[1]), print) as words:\n"
+        "    print(words.split('http://')[1].split('/')[0], flush=True)\n"
+        "    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as demo:
+        assert demo.stdout is not None
+        prometheus = f"http://{demo.stdout.readline().strip()}/-/ready"
+        until(lambda: ready(prometheus))
+        demo.kill()
+    until(lambda: not ready(prometheus))
 
 
 def test_what_is_told_once_is_not_told_again_until_it_changes() -> None:
