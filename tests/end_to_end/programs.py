@@ -124,6 +124,23 @@ class Exporter:
         """kill -9."""
         self._end(signal.SIGKILL)
 
+    def kill_in_a_commit(self, after_s: float) -> None:
+        """kill -9, `after_s` after the next write to the state has begun."""
+        log = self.state.with_name(f"{self.state.name}-wal")
+
+        def written() -> tuple[int, int]:
+            status = log.stat()
+            return status.st_size, status.st_mtime_ns
+
+        before = written()
+        deadline = time.monotonic() + START_S
+        while written() == before:
+            assert time.monotonic() < deadline, "nothing is written"
+        end = time.perf_counter() + after_s
+        while time.perf_counter() < end:
+            pass
+        self.kill()
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """The exit code after SIGTERM, or another signal."""
         return self._end(number)

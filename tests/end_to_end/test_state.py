@@ -136,7 +136,7 @@ def test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="mount is not on this machine")
-def test_a_state_that_became_read_only_recovers_by_itself(
+def test_a_state_on_a_read_only_disk_is_told_in_a_line_and_serves_again_later(
     make_exporter: MakeExporter, small_disk: Path
 ) -> None:
     with sandbox(*QUICK, *NO_LIMIT) as api:
