@@ -8,7 +8,7 @@ that these ways add up to.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,8 +16,9 @@ from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.counting.labels import OTHER
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.reading.dialogue import COMMON_CAP
 from infobip_exporter.reading.plan import LAST_LOOK_MS
-from infobip_exporter.reading.spans import SpanSet
+from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.sandbox.message import Message, Step
 from infobip_exporter.sandbox.truth import normalised
 from simulation.api import Witness
@@ -27,6 +28,9 @@ Way = dict[Key, int | Decimal]
 """What a message adds to the counters if it is counted in this way."""
 
 SLACK_MS = 5000
+ENOUGH_CHANCES = 20
+ODD_ROWS = 6
+"""Rows that strays and duplicates take from a page."""
 EXACT = (
     catalog.SENT.name, catalog.MESSAGES.name, catalog.UNRESOLVED.name, catalog.PARTS.name, catalog.COST.name,
     catalog.REJECTED.name,
@@ -90,6 +94,34 @@ def compare(
             wanted = f"{low}" if low == high else f"{low} to {high}"
             problems.append(f"{key[0]}{list(key[1])} is {value}, should be {wanted}")
     return problems
+
+
+def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -> list[str]:
+    """Time told as lost without need, a line each. `messages` are all that the log had, oldest first."""
+    problems = []
+    for span in evidence.lost:
+        leaves_ms = span.until_ms + LOG_KEEPS_MS
+        chances = sum(
+            poll.well
+            and not poll.eager
+            and span.until_ms < poll.began_ms
+            and poll.ended_ms < leaves_ms - 600_000
+            for poll in evidence.polls
+        )
+        crowd = _most_in_three_ms(messages, span)
+        if chances >= ENOUGH_CHANCES and crowd < min(page_limit, COMMON_CAP) - ODD_ROWS:
+            problems.append(
+                f"{span} told as lost: {chances} polls could read it, and at most {crowd} rows crowd it"
+            )
+    return problems
+
+
+def _most_in_three_ms(messages: Sequence[Message], span: Span) -> int:
+    """The most messages of any three milliseconds in `span`: what a question for one of them may have to show."""
+    first = bisect_left(messages, span.since_ms - 1, key=lambda message: message.sent_ms)
+    last = bisect_left(messages, span.until_ms + 1, key=lambda message: message.sent_ms)
+    moments = Counter(message.sent_ms for message in messages[first:last])
+    return max((sum(moments[at_ms + step] for step in (-1, 0, 1)) for at_ms in list(moments)), default=0)
 
 
 def _ways(message: Message, evidence: Evidence, problems: list[str]) -> Iterator[Way]:

@@ -258,6 +258,7 @@ class LivedFeed:
         others = [message for message in inside if not self._passes(message)]
         others += self.messages_of.between(begin_ms - STRAY_MS, begin_ms)
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
+        problems += oracle.needless(inside, evidence, self.life.world.page_limit)
         problems += _left(ledger.in_flight)
         return [f"{self.world.channel}: {problem}" for problem in problems]
 

@@ -8,7 +8,7 @@ from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.reading.spans import SpanSet
 from infobip_exporter.sandbox.message import Message, plain_message
 from simulation.api import Witness
-from simulation.oracle import Evidence, Poll, compare
+from simulation.oracle import Evidence, Poll, compare, needless
 
 T = 1_790_000_000_000
 LEAVES = T + LOG_KEEPS_MS
@@ -156,3 +156,13 @@ def test_above_the_cap_the_sums_are_compared() -> None:
     assert compare((DELIVERED, other), (), known, counters, twice) == []
     del counters[Series(catalog.SENT.name, ("__other__", ""))]
     assert len(compare((DELIVERED, other), (), known, counters, twice)) == 1
+
+
+def test_time_told_as_lost_that_could_have_been_read() -> None:
+    known = evidence({}, SpanSet([(T, T + 1)]))
+    (problem,) = needless([DELIVERED], known, 100)
+    assert "could read it" in problem
+    crowd = [plain_message(f"m{n}", T) for n in range(60)]
+    assert needless(crowd, known, 100) == []
+    known.polls = []
+    assert needless([DELIVERED], known, 100) == []
