@@ -60,6 +60,26 @@ def test_a_refused_and_a_hanging_account_never_delay_the_others(make_exporter: M
         assert all(name in page for name in ("good", "hangs", "revoked"))
 
 
+def test_a_refused_key_and_a_hanging_api_are_told_as_down(make_exporter: MakeExporter) -> None:
+    with sandbox(*QUICK, *NO_LIMIT, "--account", "hangs:hangs-key", "--account", "other:key") as api:
+        api.control("POST", "faults", {"shares": {"timeout_before": 1}}, account="hangs")
+        accounts = [
+            account(api, name="hangs", api_key="hangs-key"),
+            account(api, name="refused", api_key="wrong"),
+        ]
+        exporter = make_exporter({"accounts": accounts, "poll": {"interval": "1s", "timeout": "1s"}})
+        exporter.start()
+
+        def told() -> bool:
+            page = exporter.scrape()
+            return all(
+                f'infobip_up{{account="{name}",channel="instagram"}} 0' in page
+                for name in ("hangs", "refused")
+            )
+
+        until(told, 15.0)
+
+
 def test_a_key_file_that_is_replaced_serves_from_the_next_request_on(make_exporter: MakeExporter) -> None:
     with sandbox(*QUICK, *NO_LIMIT) as api:
         exporter = make_exporter({"accounts": [account(api)]})
