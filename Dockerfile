@@ -11,7 +11,7 @@ RUN python -m venv /opt/infobip-exporter \
     && /opt/infobip-exporter/bin/pip install --require-hashes --only-binary=:all: -r requirements.txt \
     && python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --only-binary=:all: -r requirements-build.txt
-COPY pyproject.toml LICENSE ./
+COPY pyproject.toml LICENSE README.md ./
 COPY infobip_exporter infobip_exporter
 RUN SOURCE_DATE_EPOCH=0 /opt/build/bin/python -m hatchling build -t wheel \
     && /opt/infobip-exporter/bin/pip install --no-deps --no-index dist/*.whl \

@@ -1,0 +1,136 @@
+"""What the documentation says of the configuration and the commands is so."""
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infobip_exporter import cli
+from infobip_exporter.api.channels import LOG_PATHS
+from infobip_exporter.config import load
+from infobip_exporter.config.duration import parse_duration
+from infobip_exporter.config.load import parse_config
+from infobip_exporter.config.rules import FILTERS
+from infobip_exporter.config.schema import Account, Config, Secret
+from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, rows, section
+
+CONFIGURE = DOCS / "configure.md"
+YAML = [(name_of(page), code) for page in PAGES for code in blocks(page, "yaml")]
+CONFIGS = [(name, code) for name, code in YAML if code.startswith("accounts:")]
+KEYS = {"INFOBIP_API_KEY": "k", "SHOP_KEY": "k"}
+
+
+@pytest.mark.parametrize(("name", "code"), CONFIGS, ids=lambda value: value.split("\n", 1)[0])
+def test_every_configuration_shown_loads(name: str, code: str) -> None:
+    assert parse_config(code, KEYS, name).accounts
+
+
+def test_what_else_is_yaml_is_for_prometheus() -> None:
+    others = [yaml.safe_load(code) for _, code in YAML if not code.startswith("accounts:")]
+    assert [list(other) for other in others] == [["scrape_configs"]]
+    assert others[0]["scrape_configs"][0]["job_name"] == "infobip"
+    assert len(CONFIGS) >= 4
+
+
+def defaults(section_name: str) -> dict[str, Any]:
+    """The default of each key of a section, durations in seconds; None for a key without one."""
+    account = Account("", "")
+    values = account if section_name == "accounts" else getattr(Config(accounts=(account,)), section_name)
+    told = {field.name: getattr(values, field.name) for field in fields(values)}
+    return {name.removesuffix("_s"): None if value == "" else value for name, value in told.items()}
+
+
+def told(cell: str, default: Any) -> Any:
+    """What a table's cell says, as the kind of value that `default` is."""
+    text = cell.strip("`")
+    if isinstance(default, float):
+        return parse_duration(text)
+    value = yaml.safe_load(text) if text else None
+    return tuple(value) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("section_name", ["accounts", "poll", "metrics", "state", "web", "log"])
+def test_the_tables_tell_every_key_with_its_default(section_name: str) -> None:
+    table = {
+        key.strip("`"): default for key, default, *_ in rows(section(CONFIGURE, f"### {section_name}"))[1:]
+    }
+    should_be = defaults(section_name)
+    assert list(table) == list(should_be)
+    assert {key: told(cell, should_be[key]) for key, cell in table.items()} == should_be
+
+
+@pytest.mark.parametrize(("section_name", "keys"), [("poll", load._POLL), ("metrics", load._METRICS)])
+def test_the_tables_tell_the_least_and_the_most_that_is_allowed(section_name: str, keys: load.Keys) -> None:
+    allowed = {row[0].strip("`"): row[2] for row in rows(section(CONFIGURE, f"### {section_name}"))}
+    for key, (_, rule) in keys.items():
+        low, high = re.findall(r"[0-9]+\w*", allowed[key])
+        rule(low)
+        rule(high)
+        with pytest.raises(ValueError, match="must be"):
+            rule(f"{high}1ms" if high[-1].isalpha() else f"{high}0")
+
+
+def test_the_readme_repeats_true_defaults() -> None:
+    table = {
+        row[0].strip("`"): row[1]
+        for row in rows(section(README, "## Configuration"))
+        if row[0].startswith("`")
+    }
+    for key, default in table.items():
+        section_name, name = key.replace("[]", "").split(".")
+        should_be = defaults(section_name)[name]
+        assert told(default, should_be) == should_be, key
+
+
+@pytest.mark.parametrize("page", [README, CONFIGURE], ids=name_of)
+def test_every_channel_is_named(page: Path) -> None:
+    assert [name for name in LOG_PATHS if not re.search(rf"`\[?{name}\]?`", page.read_text())] == []
+
+
+def test_every_filter_is_named() -> None:
+    assert [name for name in FILTERS if f"`{name}`" not in CONFIGURE.read_text()] == []
+
+
+def test_every_flag_and_command_is_told_and_none_that_is_not_there() -> None:
+    told = section(README, "## Begin with your own account")
+    flags = {f"--{flag}" for flag, _, _ in cli._FLAGS}
+    assert set(re.findall(r"--[a-z]+\.[a-z.-]+", told)) == flags
+    commands = set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE))
+    assert commands == set(cli._COMMANDS)
+    for page in PAGES:
+        assert set(re.findall(r"--(?:config|web|log)\.[a-z.-]*[a-z]", page.read_text())) <= flags
+
+
+def test_every_make_target_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    command = re.compile(r"(?:`|^)make ([a-z-]+)(?=`|$| +[A-Z#])", re.MULTILINE)
+    named = {target for page in PAGES for target in command.findall(page.read_text())}
+    assert {"demo", "test", "lint", "sim", "bench", "lock"} <= named <= targets
+
+
+def test_contributing_knows_every_folder() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    package = REPOSITORY / "infobip_exporter"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert [folder for folder in folders if f"`{folder}/`" not in text] == []
+
+
+def test_the_changelog_begins_with_what_is_not_released() -> None:
+    headings = re.findall(r"^## (.+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+
+
+def test_the_wheel_carries_the_readme() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["readme"] == "README.md"
+    assert "!README.md" in (REPOSITORY / ".dockerignore").read_text().splitlines()
+
+
+def test_the_keys_in_examples_are_no_keys() -> None:
+    for _, code in CONFIGS:
+        for account in parse_config(code, KEYS, "x.yaml").accounts:
+            assert account.api_key in (Secret("k"), None)

@@ -1,0 +1,54 @@
+"""What the documentation says of metrics is what the exporter shows."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infobip_exporter.exposition.catalog import FAMILIES, Family
+from tests.docs.pages import PAGES, README, blocks, name_of, rows, section
+
+_NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")
+_NOT_METRICS = {"infobip_exporter"}
+
+
+def documented(family: Family) -> list[str]:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return [f"`{family.name}`", family.type, labels, family.help]
+
+
+def test_the_readme_lists_every_metric_as_the_catalogue_has_it() -> None:
+    table = [row for row in rows(section(README, "## Metrics")) if row[0].startswith("`infobip_")]
+    should_be = [documented(family) for family in FAMILIES]
+    assert table == should_be, "\n".join(f"| {' | '.join(row)} |" for row in should_be)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_metric_named_is_there(page: Path) -> None:
+    known = {family.name for family in FAMILIES}
+    for family in FAMILIES:
+        if family.type == "histogram":
+            known |= {f"{family.name}_{part}" for part in ("bucket", "sum", "count")}
+    named = set(_NAME.findall(page.read_text())) - _NOT_METRICS
+    assert named <= known
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+def test_every_query_parses(tmp_path: Path) -> None:
+    queries = [query for page in PAGES for query in blocks(page, "promql")]
+    singles = [single for query in queries for single in _singles(query)]
+    rules = [{"record": f"query:number_{number}:x", "expr": query} for number, query in enumerate(singles)]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(blocks(README, "promql")) == 5
+
+
+def _singles(query: str) -> list[str]:
+    """A block holds one query, or several of a line each, with a remark."""
+    lines = query.strip().splitlines()
+    return lines if all("  #" in line for line in lines) else [query]
