@@ -40,7 +40,7 @@ examples:
 
 _FLAGS = (
     ("config.file", "PATH", "the configuration (default config.yaml)"),
-    ("web.listen-address", "ADDRESS", "host:port or :port (default 0.0.0.0:10470)"),
+    ("web.listen-address", "ADDRESS", "host:port, :port, unix:/path (default 0.0.0.0:10470)"),
     ("web.config.file", "PATH", "TLS and basic auth (exporter-toolkit)"),
     ("log.level", "LEVEL", "debug, info (default), warn or error"),
     ("log.format", "FORMAT", "logfmt (default), json or console"),
@@ -117,6 +117,10 @@ def _check(flags: Mapping[str, str]) -> int:
     from infobip_exporter import check  # noqa: PLC0415
 
     _configure_logs(config)
+    if config.web.config_file:
+        from infobip_exporter.web.web_config import load_web_config  # noqa: PLC0415
+
+        load_web_config(config.web.config_file)
     for warning in warnings(config):
         print(f"warn  {warning}")
     return check.check(config)
@@ -125,7 +129,10 @@ def _check(flags: Mapping[str, str]) -> int:
 def _demo(flags: Mapping[str, str]) -> int:
     unfit = [flag for flag in ("config.file", "web.config.file") if flag in flags]
     others = {flag: value for flag, value in flags.items() if flag not in unfit}
-    given = _checked(others, [f"--{flag}: demo takes no configuration" for flag in unfit])
+    problems = [f"--{flag}: demo takes no configuration" for flag in unfit]
+    if flags.get("web.listen-address", "").startswith("unix:"):
+        problems.append("--web.listen-address: demo needs host:port or :port, to be looked at")
+    given = _checked(others, problems)
     log = replace(Log(), **given["log"])
     from infobip_exporter import demo  # noqa: PLC0415
 

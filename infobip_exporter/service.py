@@ -15,7 +15,7 @@ from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.api.client import Client
 from infobip_exporter.api.credentials import credentials_of
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.errors import ConfigError, LedgerError
+from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition.snapshot import FeedSnapshot
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.feed import Feed
@@ -23,6 +23,7 @@ from infobip_exporter.feed.time import RealTime
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.web.app import create_app
+from infobip_exporter.web.door import Door
 from infobip_exporter.web.server import Server
 
 DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
@@ -39,8 +40,7 @@ def run(config: Config) -> int:
 
     Raises ConfigError, LedgerError or ListenError where it can't begin.
     """
-    if config.web.config_file is not None:
-        raise ConfigError(["web.config_file: this version serves plain HTTP only: leave it out"])
+    door = Door(config.web.config_file) if config.web.config_file else None
     # Pages are made of thousands of small objects without cycles: look for cycles less often than usual.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -48,7 +48,10 @@ def run(config: Config) -> int:
     store = Store.open(config.state.url)
     try:
         service = Service(config, store)
-        server = Server(create_app(service), config.web.listen_address)
+        app = create_app(service)
+        server = Server(
+            door.guard(app) if door else app, config.web.listen_address, tls=door.tls if door else None
+        )
         server.start()
         _log.info("listening", address=server.address, version=__version__, state=store.where)
         with _signals(ending):

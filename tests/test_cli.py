@@ -98,7 +98,11 @@ def test_demo_logs_as_its_flags_say(
         (
             ["--web.listen-address", "10470"],
             "--web.listen-address: must be host:port, :port or [IPv6]:port with a port from 0 to 65535, "
-            'such as 0.0.0.0:10470, got "10470"\n',
+            'such as 0.0.0.0:10470, or unix: and the path of a socket, got "10470"\n',
+        ),
+        (
+            ["demo", "--web.listen-address=unix:/run/demo.sock"],
+            "--web.listen-address: demo needs host:port or :port, to be looked at\n",
         ),
         (
             ["--config.file=no.yaml", "--log.level=loud"],

@@ -1,6 +1,7 @@
 """What each value of a configuration may be. A rule takes its text and gives the value; its ValueError says what is allowed."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignRefere
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("logfmt", "json", "console")
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path (sockaddr_un of Linux, less the zero at its end)."""
 
 _HOST_NAME = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
@@ -120,9 +124,23 @@ def state_url(text: str) -> str:
 
 
 def listen_address(text: str) -> str:
-    """`text`, which is host:port, :port (every address of this machine) or [::1]:port."""
-    split_listen_address(text)
+    """`text`, which is host:port, :port (every address of this machine), [::1]:port or unix:/path."""
+    if unix_socket(text) is None:
+        split_listen_address(text)
     return text
+
+
+def unix_socket(text: str) -> Path | None:
+    """The path of a listen address that is a unix socket; None of one that is none."""
+    path = text.removeprefix("unix:")
+    if path == text or re.fullmatch(r"[0-9]+", path):
+        return None  # A host may have the name as well: unix:10470.
+    if not path or path.endswith("/") or "\0" in path or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise ValueError(
+            f"must be unix: and the path of a socket, in at most {LONGEST_SOCKET_PATH} bytes, "
+            "such as unix:/run/infobip-exporter.sock"
+        )
+    return Path(path)
 
 
 def split_listen_address(text: str) -> tuple[str, int]:
@@ -133,7 +151,8 @@ def split_listen_address(text: str) -> tuple[str, int]:
     sound_host = _is_ipv6(bare) if bracketed else not bare or (":" not in bare and _is_host(bare))
     if not colon or not sound_host or not _whole(port, 0, 65535):
         raise ValueError(
-            "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470"
+            "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470, "
+            "or unix: and the path of a socket"
         )
     return bare, int(port)
 

@@ -29,7 +29,8 @@ class Value:
 
     key: str
     node: yaml.Node
-    env: Mapping[str, str]
+    env: Mapping[str, str] | None
+    """What `${VARIABLE}` stands for; None in a file that knows no variables, where `$` is a character like any other."""
     problems: Problems
 
     @property
@@ -72,10 +73,11 @@ class Value:
         elif self.node.tag not in _PLAIN_TAGS:
             self.wrong("tags such as !this are not understood; put quotes around the value", show=False)
         else:
-            return self._filled_in(self.node.value)
+            text: str = self.node.value
+            return text if self.env is None else self._filled_in(text, self.env)
         return None
 
-    def _filled_in(self, text: str) -> str | None:
+    def _filled_in(self, text: str, env: Mapping[str, str]) -> str | None:
         """`text` with each `${VARIABLE}` replaced and `$$` as `$`."""
         sound = True
 
@@ -84,8 +86,8 @@ class Value:
             if reference[0] == "$$":
                 return "$"
             name, closed = reference[1], reference[2]
-            if closed and name in self.env:
-                return self.env[name]
+            if closed and name in env:
+                return env[name]
             sound = False
             if closed and _VARIABLE.fullmatch(name):
                 self.wrong(f"the environment variable {name} is not set", show=False)
@@ -131,9 +133,40 @@ class Value:
                 members[name] = Value(key, node, self.env, self.problems)
         return members
 
+    def entries(self, form: re.Pattern[str], what: str) -> dict[str, "Value"]:
+        """The values of a mapping whose names are the user's own, each of the `form`; `what` says what it holds."""
+        if self.empty:
+            return {}
+        if not isinstance(self.node, yaml.MappingNode):
+            self.wrong(f"must be a mapping of {what}", show=False)
+            return {}
+        entries: dict[str, Value] = {}
+        for name_node, node in self.node.value:
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else ""
+            line = name_node.start_mark.line + 1
+            if not form.fullmatch(name):
+                # It may be name and secret in one word, so it is not shown.
+                self.problems.add(
+                    self.key, f"must be a mapping of {what}; is a space missing after a colon?", line
+                )
+            elif name in entries:
+                first = entries[name].node.start_mark.line + 1
+                self.problems.add(f"{self.key}.{name}", f"is given twice, first in line {first}", line)
+            else:
+                entries[name] = Value(f"{self.key}.{name}", node, self.env, self.problems)
+        return entries
 
-def parse_tree(text: str, env: Mapping[str, str], problems: Problems) -> Value | None:
-    """The YAML document `text`; None, with the problem noted, where it is none."""
+
+EMPTY = "is empty; at least `accounts` is needed, see config.example.yaml"
+
+
+def parse_tree(
+    text: str, env: Mapping[str, str] | None, problems: Problems, *, empty: str = EMPTY
+) -> Value | None:
+    """The YAML document `text`; None, with the problem noted, where it is none.
+
+    `empty` is the problem that nothing written is; "" where it is none.
+    """
     if len(text) > MAX_CHARACTERS:
         problems.add("", f"is too large for a configuration: more than {MAX_CHARACTERS // 1024} KiB")
         return None
@@ -154,7 +187,8 @@ def parse_tree(text: str, env: Mapping[str, str], problems: Problems) -> Value |
     else:
         if node is not None:
             return Value("", node, env, problems)
-        problems.add("", "is empty; at least `accounts` is needed, see config.example.yaml")
+        if empty:
+            problems.add("", empty)
     return None
 
 

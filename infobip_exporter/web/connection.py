@@ -13,6 +13,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from infobip_exporter.web.guest import Guest, make_room
+
 REQUEST_S = 10.0
 """For a request to arrive, to the last byte of its body, in seconds from its first byte or from connecting."""
 
@@ -29,7 +31,7 @@ LARGEST_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 
 
-class Connection(H11Protocol):
+class Connection(H11Protocol, Guest):
     """One client's connection. Runs in the event loop's thread like all of its kind."""
 
     request_s = REQUEST_S
@@ -46,13 +48,13 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
         self._asking = False
-        self._waiting_since = self.loop.time()
+        self._idle_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._ask()
-        if len(self.connections) > self.most:
-            self._make_room()
+        if dropped := make_room(self.connections, self.most, self):
+            self.connections.discard(dropped)
 
     def data_received(self, data: bytes) -> None:
         if not self._asking and not self._is_answering():
@@ -69,7 +71,7 @@ class Connection(H11Protocol):
         # Before the next request, which may have arrived already, is looked at. More of a body than was waited for
         # counts as a next request: it begins a deadline, and anything else is left to uvicorn's for idle ones.
         self._asking = False
-        self._waiting_since = self.loop.time()
+        self._idle_since = self.loop.time()
         self._expect(self.answer_s)
         super().on_response_complete()
 
@@ -79,6 +81,13 @@ class Connection(H11Protocol):
             self._deadline = None
         super().connection_lost(exc)
 
+    @property
+    def waiting_since(self) -> float | None:
+        return None if self._is_answering() else self._idle_since
+
+    def drop(self) -> None:
+        self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         try:
             super().send_400_response(msg)
@@ -87,7 +96,7 @@ class Connection(H11Protocol):
 
     def _ask(self) -> None:
         self._asking = True
-        self._waiting_since = self.loop.time()
+        self._idle_since = self.loop.time()
         self._expect(self.request_s)
 
     def _is_answering(self) -> bool:
@@ -103,14 +112,3 @@ class Connection(H11Protocol):
         untaken = self.transport.get_write_buffer_size() > 0
         if self._asking or untaken or self._is_answering():
             self.transport.abort()
-
-    def _make_room(self) -> None:
-        """Drop the connection that has waited longest for a request; this one when all are being answered."""
-        waiting = [
-            other
-            for other in self.connections
-            if isinstance(other, Connection) and not other._is_answering()  # noqa: SLF001 - of its own kind
-        ]
-        longest = min(waiting, key=lambda other: other._waiting_since, default=self)  # noqa: SLF001
-        self.connections.discard(longest)
-        longest.transport.abort()

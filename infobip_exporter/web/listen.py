@@ -2,8 +2,11 @@
 
 import errno
 import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
 
-from infobip_exporter.config.rules import split_listen_address
+from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.errors import ListenError
 
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
@@ -12,14 +15,19 @@ Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 BACKLOG = 128
 """Connections that may wait to be accepted; also how many are accepted before any of them is read."""
 
+SOCKET_MODE = 0o660
+"""A unix socket is for its owner and its group."""
+
 
 def bound_sockets(address: str) -> list[socket.socket]:
-    """Sockets bound to `address`: `host:port`, `[v6]:port`, or `:port` for every address of this machine.
+    """Sockets bound to `address`: `host:port`, `[v6]:port`, `:port` for every address of this machine, or `unix:/path`.
 
     A name that stands for several addresses (`localhost`) is bound on each of them. Port 0 takes any free one.
     Raises ListenError.
     """
     try:
+        if path := unix_socket(address):
+            return [_bound_at(address, path)]
         host, port = split_listen_address(address)
     except ValueError as error:
         raise ListenError(f"can't listen on {address!r}: {error}") from None
@@ -78,6 +86,68 @@ def _bound(
     except OSError as error:
         raise ListenError(f"can't listen on {address}: {_reason(error, place)}") from error
     return bound
+
+
+def _bound_at(address: str, path: Path) -> socket.socket:
+    """A unix socket at `path`, in place of one that an earlier run has left behind."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            _remove_if_left_behind(address, path)
+        bound.bind(str(path))
+        path.chmod(SOCKET_MODE)  # before anybody can connect
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = "there is a file of that name, and it is no socket"
+        raise ListenError(f"can't listen on {address}: {reason}") from error
+    except ListenError:
+        bound.close()
+        raise
+    return bound
+
+
+def _remove_if_left_behind(address: str, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            raise ListenError(
+                f"can't listen on {address}: it is in use by another program; "
+                "choose another with --web.listen-address"
+            )
+
+
+def place_of(bound: socket.socket) -> str:
+    """Where `bound` listens: `host:port` or `unix:/path`."""
+    name = bound.getsockname()
+    if bound.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def remove_socket(file: Path, made: tuple[int, int]) -> None:
+    """Remove the unix socket `file`, unless another (by device and inode) has taken its place."""
+    with suppress(OSError):
+        if socket_id(file) == made:
+            file.unlink()
+
+
+def socket_id(file: Path) -> tuple[int, int] | None:
+    """Device and inode of the unix socket `file`; None where there is none."""
+    with suppress(OSError):
+        status = file.stat()
+        if stat.S_ISSOCK(status.st_mode):
+            return status.st_dev, status.st_ino
+    return None
 
 
 def _reason(error: OSError, place: Place) -> str:

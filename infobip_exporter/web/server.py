@@ -3,39 +3,59 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from infobip_exporter.config.rules import unix_socket
 from infobip_exporter.errors import ListenError
 from infobip_exporter.web.connection import IDLE_S, LARGEST_HEAD, Connection
-from infobip_exporter.web.listen import BACKLOG, bound_sockets
+from infobip_exporter.web.handshake import HANDSHAKE_S, Handshake
+from infobip_exporter.web.listen import BACKLOG, bound_sockets, place_of, remove_socket, socket_id
+from infobip_exporter.web.tls import Tls
 
 _log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves `app` on `listen_address` from `start` to `stop`. Signals are none of its business."""
+    """Serves `app` on `listen_address` from `start` to `stop`. Signals are none of its business.
 
-    def __init__(self, app: ASGIApp, listen_address: str, connection: type[Connection] = Connection) -> None:
+    `tls` is asked for each new connection what to secure it with; None is plain HTTP.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen_address: str,
+        connection: type[Connection] = Connection,
+        *,
+        tls: Callable[[], Tls] | None = None,
+        handshake_s: float = HANDSHAKE_S,
+    ) -> None:
         self._listen_address = listen_address
-        self._server = _Announcing(_settings(app, connection))
+        made_by = _secured(connection, tls, handshake_s) if tls else connection
+        self._server = _Announcing(_settings(app, made_by))
         self._thread: threading.Thread | None = None
+        self._socket_id: tuple[int, int] | None = None
         self.address = listen_address
-        """Where it listens, `host:port`; after `start` with the true port."""
+        """Where it listens, `host:port` or `unix:/path`; after `start` with the true port."""
 
     def start(self) -> None:
         """Listen, and serve from now on. Raises ListenError when the address can't be had."""
         sockets = bound_sockets(self._listen_address)
-        host, port = sockets[0].getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.address = place_of(sockets[0])
+        if path := unix_socket(self.address):
+            self._socket_id = socket_id(path)
         self._thread = threading.Thread(target=self._serve, args=(sockets,), name="web", daemon=True)
         self._thread.start()
         while not self._server.serving.wait(0.1):
             if not self._thread.is_alive():
                 for bound in sockets:
                     bound.close()
+                self._remove_socket()
                 raise ListenError(
                     f"can't serve on {self.address}: the web server ended as it began, see the log"
                 )
@@ -56,6 +76,12 @@ class Server:
         if thread.is_alive():
             _log.warning("the web server is still closing; leaving it behind")
         self._thread = None
+        self._remove_socket()
+
+    def _remove_socket(self) -> None:
+        path = unix_socket(self.address)
+        if path and self._socket_id:
+            remove_socket(path, self._socket_id)
 
 
 class _Announcing(uvicorn.Server):
@@ -70,8 +96,22 @@ class _Announcing(uvicorn.Server):
         self.serving.set()
 
 
+def _secured(connection: type[Connection], tls: Callable[[], Tls], handshake_s: float) -> type[Connection]:
+    """What uvicorn makes its connections by: first the handshake, then the connection."""
+
+    def made(**given: Any) -> Handshake:
+        def make_connection() -> Connection:
+            return connection(**given)
+
+        return Handshake(
+            tls(), given["server_state"].connections, connection.most, make_connection, handshake_s
+        )
+
+    return cast("type[Connection]", made)
+
+
 def _settings(app: ASGIApp, connection: type[Connection]) -> uvicorn.Config:
-    """How uvicorn is to run. TLS belongs here (`ssl_context_factory`), who may ask what into `app.py`."""
+    """How uvicorn is to run. TLS is not its business: that is done before it gets a connection."""
     return uvicorn.Config(
         app,
         http=connection,

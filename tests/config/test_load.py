@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infobip_exporter.config.load import load_config, parse_config, warnings
-from infobip_exporter.config.rules import split_listen_address
+from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
 from infobip_exporter.errors import ConfigError
 
@@ -120,6 +120,20 @@ def test_a_variable_sets_numbers_and_durations_too() -> None:
 def test_where_to_listen(address: str, host: str, port: int) -> None:
     assert split_listen_address(address) == (host, port)
     assert parse(SMALLEST + f"web: {{listen_address: '{address}'}}").web.listen_address == address
+
+
+def test_a_unix_socket_to_listen_on_is_a_path() -> None:
+    assert (
+        parse(SMALLEST + "web: {listen_address: unix:/run/x.sock}").web.listen_address == "unix:/run/x.sock"
+    )
+    assert unix_socket("unix:/run/x.sock") == Path("/run/x.sock")
+    assert unix_socket("unix:x.sock") == Path("x.sock")
+    assert unix_socket("unix:" + "/" * 106 + "x") is not None
+
+
+def test_a_host_named_unix_is_a_host() -> None:
+    assert unix_socket("unix:10470") is None
+    assert split_listen_address("unix:10470") == ("unix", 10470)
 
 
 def test_secrets_do_not_show() -> None:

@@ -21,7 +21,13 @@ STATE_URL = (
     "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
     "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
 )
-LISTEN = "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470"
+LISTEN = (
+    "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470, "
+    "or unix: and the path of a socket"
+)
+SOCKET = (
+    "must be unix: and the path of a socket, in at most 107 bytes, such as unix:/run/infobip-exporter.sock"
+)
 ALONE = "must be scheme and host alone, without a path, ? or #"
 EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
@@ -214,6 +220,12 @@ def test_a_wrong_account(changed: dict[str, str | None], told: str) -> None:
         ("state: {url: 'sqlite:///'}", f'state.url: {STATE_URL}, got "sqlite:///"'),
         ("state: {url: sqlite:////var/}", f'state.url: {STATE_URL}, got "sqlite:////var/"'),
         ("web: {listen_address: localhost}", f'web.listen_address: {LISTEN}, got "localhost"'),
+        ("web: {listen_address: 'unix:'}", f'web.listen_address: {SOCKET}, got "unix:"'),
+        ("web: {listen_address: 'unix:/run/'}", f'web.listen_address: {SOCKET}, got "unix:/run/"'),
+        (
+            f"web: {{listen_address: 'unix:/{'x' * 107}'}}",
+            f'web.listen_address: {SOCKET}, got "unix:/{"x" * 53}…"',
+        ),
         ("web: {listen_address: ':65536'}", f'web.listen_address: {LISTEN}, got ":65536"'),
         ("web: {listen_address: '::1:80'}", f'web.listen_address: {LISTEN}, got "::1:80"'),
         ("web: {listen_address: '[x]:80'}", f'web.listen_address: {LISTEN}, got "[x]:80"'),
