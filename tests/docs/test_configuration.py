@@ -29,10 +29,9 @@ def test_every_configuration_shown_loads(name: str, code: str) -> None:
     assert parse_config(code, KEYS, name).accounts
 
 
-def test_what_else_is_yaml_is_for_prometheus() -> None:
-    others = [yaml.safe_load(code) for _, code in YAML if not code.startswith("accounts:")]
-    assert [list(other) for other in others] == [["scrape_configs"]]
-    assert others[0]["scrape_configs"][0]["job_name"] == "infobip"
+def test_what_prometheus_is_to_scrape_is_called_as_the_rules_know_it() -> None:
+    [scrape] = [yaml.safe_load(code) for code in blocks(README, "yaml") if not code.startswith("accounts:")]
+    assert scrape["scrape_configs"][0]["job_name"] == "infobip"
     assert len(CONFIGS) >= 4
 
 

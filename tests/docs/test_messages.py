@@ -74,6 +74,6 @@ def test_every_way_an_answer_can_be_unusable_is_told() -> None:
 
 @pytest.mark.parametrize(("method", "argument"), [("wrong", 0), ("add", 1)])
 def test_every_mistake_in_a_configuration_is_told(method: str, argument: int) -> None:
-    said = [text for path in modules("config") for text in said_by(path, {method}, argument)]
+    said = [text for path in modules("config", "web") for text in said_by(path, {method}, argument)]
     assert len(said) >= 5
     assert [text for text in said if not is_told(text)] == []

@@ -17,7 +17,7 @@ _NOT_METRICS = {"infobip_exporter"}
 
 def documented(family: Family) -> list[str]:
     labels = ", ".join(f"`{label}`" for label in family.labels)
-    return [f"`{family.name}`", family.type, labels, family.help]
+    return [f"`{family.name}`", family.type, labels, family.help.replace("__other__", "`__other__`")]
 
 
 def test_the_readme_lists_every_metric_as_the_catalogue_has_it() -> None:
