@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -50,10 +51,17 @@ class Verdict(Enum):
 class BasicAuth:
     """The users of one reading of the web configuration. Belongs to the event loop; `worker` is where checks run."""
 
-    def __init__(self, users: Mapping[str, Secret], worker: Executor, check: Check = bcrypt.checkpw) -> None:
+    def __init__(
+        self,
+        users: Mapping[str, Secret],
+        worker: Executor,
+        check: Check = bcrypt.checkpw,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._hashes = {name.encode(): hashed.reveal().encode() for name, hashed in users.items()}
         self._worker = worker
         self._check = check
+        self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: dict[bytes, bytes] = {}
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}
@@ -97,13 +105,14 @@ class BasicAuth:
     async def _looked_up(self, user: bytes, password: bytes, digest: bytes) -> bool:
         loop = asyncio.get_running_loop()
         await self._turn.acquire()
-        began = loop.time()
+        began_s = self._clock()
         right = False
         try:
             matches = await loop.run_in_executor(self._worker, self._check, password, self._hash_for(user))
             right = matches and user in self._hashes
         finally:
-            loop.call_later(0.0 if right else REST * (loop.time() - began), self._turn.release)
+            rest_s = 0.0 if right else REST * (self._clock() - began_s)
+            loop.call_later(rest_s, self._turn.release)
         if right:
             self._verified[user] = digest
         return right

@@ -8,11 +8,15 @@ import asyncio
 from collections.abc import Callable, MutableSet
 from typing import Any
 
+import structlog
+
 from infobip_exporter.web.guest import Guest, make_room
 from infobip_exporter.web.tls import Tls
 
 HANDSHAKE_S = 10.0
 """For the handshake, in seconds from connecting."""
+
+_log = structlog.get_logger()
 
 _GOODBYE_S = 5.0
 """For the client to say that it has read to the end, in seconds."""
@@ -81,8 +85,9 @@ class Handshake(asyncio.Protocol, Guest):
                 ssl_handshake_timeout=self._handshake_s,
                 ssl_shutdown_timeout=_GOODBYE_S,
             )
-        except OSError:
+        except OSError as error:
             # Refused, too slow, gone, or no TLS at all: the client's business, and closed by asyncio.
+            self._tell(getattr(error, "reason", None) or str(error) or type(error).__name__)
             return
         finally:
             self._guests.discard(self)
@@ -90,9 +95,15 @@ class Handshake(asyncio.Protocol, Guest):
         if self._is_lost:
             return
         if not self._tls.admits(secured.get_extra_info("peercert")):
+            self._tell("its certificate has none of client_allowed_sans")
             secured.abort()
             return
         self._hand_over(secured)
+
+    def _tell(self, reason: str) -> None:
+        peer = self._transport.get_extra_info("peername")
+        # Not worth a line by default: anybody can cause as many as they like.
+        _log.debug("no TLS with a client", client=peer[0] if peer else "unix socket", reason=reason)
 
     def _hand_over(self, secured: asyncio.Transport) -> None:
         connection = self._make_connection()

@@ -1,0 +1,301 @@
+"""Who is let in, and what it costs: passwords are checked beside the event loop, few at a time, the right ones once."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import bcrypt
+import pytest
+
+from infobip_exporter.config.schema import Secret
+from infobip_exporter.web import basic_auth
+from infobip_exporter.web.basic_auth import (
+    MOST_ASKING,
+    MOST_OF_ONE_CLIENT,
+    MOST_WAITING,
+    BasicAuth,
+    Verdict,
+    credentials,
+)
+
+HERE = "192.0.2.1"
+
+
+def hashed(password: str) -> Secret:
+    return Secret(bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode())
+
+
+class Checks:
+    """In place of bcrypt: notes what it is asked, and can be held up."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bytes]] = []
+        self.threads: set[str] = set()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def __call__(self, password: bytes, hashed: bytes) -> bool:
+        self.threads.add(threading.current_thread().name)
+        self.asked.append((password, hashed))
+        assert self.go_on.wait(10)
+        return hashed == b"hash of " + password
+
+
+USERS = {name: Secret(f"hash of {name}'s") for name in ("alice", "bob", "carol")}
+
+
+def run(scenario: Callable[[BasicAuth, Checks], Coroutine[Any, Any, None]]) -> None:
+    checks = Checks()
+    with ThreadPoolExecutor(1, "passwords") as worker:
+        asyncio.run(scenario(BasicAuth(USERS, worker, checks), checks))
+
+
+def test_a_real_hash_tells_right_from_wrong() -> None:
+    async def scenario() -> list[Verdict]:
+        with ThreadPoolExecutor(1) as worker:
+            auth = BasicAuth({"alice": hashed("rabbit"), "Bär": hashed("hönig")}, worker)
+            return [
+                await auth.verdict(user.encode(), password.encode(), HERE)
+                for user, password in (
+                    ("alice", "rabbit"), ("Bär", "hönig"), ("alice", "Rabbit"), ("alice", ""), ("alice", "rabbit\0"),
+                    ("bob", "rabbit"), ("Alice", "rabbit"), ("", ""), ("alice", "hönig"),
+                )
+            ]  # fmt: skip
+
+    right, wrong = Verdict.RIGHT, Verdict.WRONG
+    assert asyncio.run(scenario()) == [right, right, *[wrong] * 7]
+
+
+def test_each_kind_of_bcrypt_hash_is_understood() -> None:
+    async def scenario() -> list[Verdict]:
+        plain = hashed("rabbit").reveal()
+        users = {kind: Secret(plain.replace("$2b$", kind)) for kind in ("$2a$", "$2b$", "$2y$")}
+        with ThreadPoolExecutor(1) as worker:
+            auth = BasicAuth(users, worker)
+            return [await auth.verdict(kind.encode(), b"rabbit", HERE) for kind in users]
+
+    assert asyncio.run(scenario()) == [Verdict.RIGHT] * 3
+
+
+def test_of_a_long_password_the_first_72_bytes_count_as_for_whoever_made_the_hash() -> None:
+    async def scenario() -> list[Verdict]:
+        with ThreadPoolExecutor(1) as worker:
+            auth = BasicAuth({"alice": hashed("x" * 72)}, worker)
+            return [await auth.verdict(b"alice", b"x" * length, HERE) for length in (71, 72, 73, 10_000)]
+
+    assert asyncio.run(scenario()) == [Verdict.WRONG, *[Verdict.RIGHT] * 3]
+
+
+def test_a_right_password_is_checked_once() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        for _ in range(100):
+            for name in (b"alice", b"bob"):
+                assert await auth.verdict(name, name + b"'s", HERE) is Verdict.RIGHT
+        assert len(checks.asked) == 2
+        assert checks.threads == {"passwords_0"}
+
+    run(scenario)
+
+
+def test_a_wrong_password_is_checked_each_time_also_after_a_right_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(basic_auth, "REST", 0.0)
+
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        await auth.verdict(b"alice", b"alice's", HERE)
+        for _ in range(3):
+            assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
+            assert await auth.verdict(b"bob", b"alice's", HERE) is Verdict.WRONG
+        assert len(checks.asked) == 7
+
+    run(scenario)
+
+
+def test_user_and_password_are_not_run_together() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
+        assert await auth.verdict(b"alic", b"ealice's", HERE) is Verdict.WRONG
+        assert await auth.verdict(b"alicealice's", b"", HERE) is Verdict.WRONG
+
+    run(scenario)
+
+
+def test_an_unknown_user_costs_a_check_against_always_the_same_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic_auth, "REST", 0.0)
+
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        for _ in range(2):
+            for name in map(str, range(20)):
+                # Even with the password that the hash is of.
+                for password in (b"alice's", b"bob's", b"carol's"):
+                    assert await auth.verdict(name.encode(), password, HERE) is Verdict.WRONG
+        tried = [against for _, against in checks.asked]
+        assert tried[:60] == tried[60:]
+        assert all(len(set(tried[i : i + 3])) == 1 for i in range(0, 60, 3))
+        assert set(tried) == {each.reveal().encode() for each in USERS.values()}
+
+    run(scenario)
+
+
+async def held_up(
+    auth: BasicAuth,
+    checks: Checks,
+    asked: list[tuple[bytes, bytes, str]],
+    then: Callable[[], Awaitable[None]],
+) -> list[Verdict]:
+    """The verdicts of all that were asked while no check came to an end, and what was to be done then was done."""
+    checks.go_on.clear()
+    verdicts = [asyncio.create_task(auth.verdict(*each)) for each in asked]
+    await asyncio.sleep(0)
+    await then()
+    checks.go_on.set()
+    return list(await asyncio.gather(*verdicts))
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_the_same_password_asked_many_times_at_once_is_checked_once() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        verdicts = await held_up(auth, checks, [(b"alice", b"alice's", HERE)] * 50, nothing)
+        assert verdicts == [Verdict.RIGHT] * 50
+        assert len(checks.asked) == 1
+
+    run(scenario)
+
+
+def test_a_flood_is_told_to_come_back_while_the_verified_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic_auth, "REST", 0.0)
+
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        await auth.verdict(b"alice", b"alice's", HERE)
+
+        async def then() -> None:
+            for place in range(1000):
+                flooding = auth.verdict(b"alice", b"%d" % place, f"198.51.100.{place % 250}")
+                assert await asyncio.wait_for(flooding, 0.5) is Verdict.BUSY
+            assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 0.5) is Verdict.RIGHT
+
+        first = [(b"x", b"%d" % place, f"203.0.113.{place}") for place in range(MOST_WAITING)]
+        assert await held_up(auth, checks, first, then) == [Verdict.WRONG] * MOST_WAITING
+        assert len(checks.asked) == 1 + MOST_WAITING
+        assert await auth.verdict(b"bob", b"bob's", HERE) is Verdict.RIGHT
+
+    run(scenario)
+
+
+def test_one_address_leaves_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic_auth, "REST", 0.0)
+
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        flood = [(b"x", b"%d" % place, "203.0.113.1") for place in range(100)]
+        verdicts = await held_up(auth, checks, [*flood, (b"bob", b"bob's", HERE)], nothing)
+        assert verdicts[-1] is Verdict.RIGHT
+        assert verdicts[:-1].count(Verdict.WRONG) == MOST_OF_ONE_CLIENT
+        assert verdicts[:-1].count(Verdict.BUSY) == 100 - MOST_OF_ONE_CLIENT
+        assert not auth._waiting_of
+        assert await auth.verdict(b"x", b"y", "203.0.113.1") is Verdict.WRONG
+
+    run(scenario)
+
+
+def test_only_so_many_wait_for_the_same_check() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        verdicts = await held_up(auth, checks, [(b"x", b"y", HERE)] * 400, nothing)
+        assert verdicts.count(Verdict.WRONG) == MOST_ASKING
+        assert verdicts.count(Verdict.BUSY) == 400 - MOST_ASKING
+
+    run(scenario)
+
+
+def test_after_a_wrong_password_the_worker_rests_longer_than_it_worked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        moments = iter((100.0, 100.5, 200.0, 200.5))
+        later: list[tuple[float, Callable[[], None]]] = []
+        auth._clock = lambda: next(moments)
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "call_later", lambda s, release: later.append((s, release)))
+        assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
+        waiting = asyncio.create_task(auth.verdict(b"bob", b"bob's", HERE))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(checks.asked) == 1
+        [(rest_s, release)] = later
+        assert rest_s == 1.5
+        release()
+        assert await waiting is Verdict.RIGHT
+        assert later[1][0] == 0.0
+        monkeypatch.undo()
+
+    run(scenario)
+
+
+def test_a_request_that_is_given_up_does_not_end_the_check_that_others_wait_for() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        checks.go_on.clear()
+        one, other = (asyncio.create_task(auth.verdict(b"alice", b"alice's", HERE)) for _ in range(2))
+        await asyncio.sleep(0)
+        one.cancel()
+        await asyncio.sleep(0)
+        checks.go_on.set()
+        assert await other is Verdict.RIGHT
+        assert one.cancelled()
+        assert auth._asking == 0
+
+    run(scenario)
+
+
+def test_a_check_that_breaks_does_not_lock_the_door_for_ever() -> None:
+    async def scenario() -> None:
+        answers = iter((RuntimeError("broken"), True))
+
+        def check(_: bytes, __: bytes) -> bool:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        with ThreadPoolExecutor(1) as worker:
+            auth = BasicAuth(USERS, worker, check)
+            with pytest.raises(RuntimeError):
+                await auth.verdict(b"alice", b"alice's", HERE)
+            assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 5) is Verdict.RIGHT
+
+    asyncio.run(scenario())
+
+
+def basic(text: bytes, scheme: bytes = b"Basic ") -> bytes:
+    return scheme + base64.b64encode(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        (basic(b"alice:rabbit"), (b"alice", b"rabbit")),
+        (basic(b"alice:a:b:", b"bAsIc   "), (b"alice", b"a:b:")),
+        (basic("Bär:hönig".encode()), ("Bär".encode(), "hönig".encode())),
+        (basic(b":"), (b"", b"")),
+        (basic(b"alice"), None),
+        (b"Basic", None),
+        (b"Basic !!!!", None),
+        (b"Basic YWxpY2U6cg", None),
+        (b"Basic \xff\xff", None),
+        (b"Bearer YWxpY2U6cg==", None),
+        (b"", None),
+    ],
+)
+def test_what_is_read_from_a_header(header: bytes, read: tuple[bytes, bytes] | None) -> None:
+    assert credentials([(b"accept", b"*/*"), (b"authorization", header)]) == read
+
+
+def test_no_header_and_two_of_them_are_none() -> None:
+    header = (b"authorization", basic(b"alice:rabbit"))
+    assert credentials([]) is None
+    assert credentials([header, header]) is None

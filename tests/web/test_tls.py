@@ -1,0 +1,392 @@
+"""TLS on real sockets: handshakes, client certificates, protocol versions, and clients that are none."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from infobip_exporter.web.app import create_app
+from infobip_exporter.web.door import Door
+from infobip_exporter.web.handshake import Handshake
+from infobip_exporter.web.server import Server
+from tests.web.test_server import GET, HEALTHY, PATIENCE_S, Impatient, everything, until, wait_until
+from tests.web.views import FakeView, lively
+
+NAME = "localhost"
+
+
+@dataclass
+class Site:
+    """A folder with a web configuration and what it names."""
+
+    folder: Path
+    authority: trustme.CA
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "web.yml"
+
+    def certify(self, authority: trustme.CA | None = None) -> None:
+        """A new certificate for the server."""
+        made = (authority or self.authority).issue_cert(NAME, "127.0.0.1")
+        made.private_key_pem.write_to_path(self.folder / "server.key")
+        made.cert_chain_pems[0].write_to_path(self.folder / "server.crt")
+
+    def write(self, more: str = "", rest: str = "") -> Path:
+        text = f"tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{more}{rest}"
+        self.file.write_text(text)
+        return self.file
+
+    def client(self, certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        if certificate is not None:
+            certificate.configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, trustme.CA())
+    site.authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    site.certify()
+    return site
+
+
+@contextmanager
+def serving(file: Path, **more: float) -> Iterator[tuple[Server, Door]]:
+    door = Door(file)
+    app = door.guard(create_app(FakeView([lively()])))
+    server = Server(app, "127.0.0.1:0", Impatient, tls=door.tls, **more)
+    server.start()
+    try:
+        yield server, door
+    finally:
+        server.stop()
+
+
+def port_of(server: Server) -> int:
+    return int(server.address.rpartition(":")[2])
+
+
+@contextmanager
+def secured(server: Server, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    with (
+        socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as plain,
+        context.wrap_socket(plain, server_hostname=NAME) as client,
+    ):
+        yield client
+
+
+def answer(server: Server, context: ssl.SSLContext) -> bytes:
+    """What a client with this context gets."""
+    with secured(server, context) as client:
+        client.sendall(GET)
+        return until(client, HEALTHY)
+
+
+def is_refused(server: Server, context: ssl.SSLContext) -> bool:
+    """Whether such a client is sent away. In TLS 1.3 that shows when it reads: the handshake is over for the client."""
+    try:
+        with secured(server, context) as client:
+            client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            return everything(client) == b""
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
+def looked_twice(door: Door) -> None:
+    door.look()
+    door.look()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_trusts_the_authority_is_served(site: Site, version: ssl.TLSVersion) -> None:
+    context = site.client()
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with serving(site.write()) as (server, _), secured(server, context) as client:
+        assert client.selected_alpn_protocol() == "http/1.1"
+        for _ in range(2):
+            client.sendall(GET)
+            until(client, HEALTHY)
+
+
+def test_pages_are_the_same_as_in_plain_http(site: Site) -> None:
+    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"infobip_up" in everything(client)
+
+
+def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(site: Site) -> None:
+    with serving(site.write()) as (server, _):
+        for _ in range(20):
+            answer(server, site.client())
+
+
+@pytest.mark.parametrize(
+    ("setting", "offered"),
+    [("min_version: TLS13", ssl.TLSVersion.TLSv1_2), ("max_version: TLS12", ssl.TLSVersion.TLSv1_3)],
+)
+def test_a_version_outside_the_allowed_ones_is_refused(
+    site: Site, setting: str, offered: ssl.TLSVersion
+) -> None:
+    context = site.client()
+    context.minimum_version = context.maximum_version = offered
+    with serving(site.write(f"  {setting}\n")) as (server, _):
+        assert is_refused(server, context)
+        assert answer(server, site.client())
+
+
+def test_only_the_named_suites_are_spoken(site: Site) -> None:
+    more = "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]\n"
+    with serving(site.write(more)) as (server, _), secured(server, site.client()) as client:
+        assert client.cipher()[0] == "ECDHE-ECDSA-CHACHA20-POLY1305"  # type: ignore[index]
+
+
+# --- client certificates ---
+
+VERIFIED = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_required_client_certificate_has_to_be_the_authoritys(site: Site, version: ssl.TLSVersion) -> None:
+    def client(certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
+        context = site.client(certificate)
+        context.minimum_version = context.maximum_version = version
+        return context
+
+    with serving(site.write(VERIFIED)) as (server, _):
+        assert answer(server, client(site.authority.issue_cert("prometheus")))
+        for context in (client(), client(trustme.CA().issue_cert("prometheus"))):
+            assert is_refused(server, context)
+
+
+def test_a_certificate_only_looked_at_if_given_may_be_missing_but_not_wrong(site: Site) -> None:
+    kind = "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: ca.crt\n"
+    with serving(site.write(kind)) as (server, _):
+        assert answer(server, site.client())
+        assert answer(server, site.client(site.authority.issue_cert("prometheus")))
+        assert is_refused(server, site.client(trustme.CA().issue_cert("prometheus")))
+
+
+def test_an_intermediate_authority_alone_is_trusted_for_its_own_clients(site: Site) -> None:
+    teams = site.authority.create_child_ca()
+    teams.cert_pem.write_to_path(site.folder / "ca.crt")
+    with serving(site.write(VERIFIED)) as (server, _):
+        assert answer(server, site.client(teams.issue_cert("prometheus")))
+        assert is_refused(server, site.client(site.authority.issue_cert("prometheus")))
+
+
+@pytest.mark.parametrize(
+    ("name", "let_in"),
+    [
+        ("prometheus.example", True),
+        ("2001:db8::1", True),
+        ("me@example.org", True),
+        ("other.example", False),
+        ("sub.prometheus.example", False),
+        ("*.example", False),
+    ],
+)
+def test_only_a_certificate_with_an_allowed_name_is_let_in(site: Site, name: str, let_in: bool) -> None:
+    allowed = '  client_allowed_sans: [prometheus.example, "2001:DB8:0::1", me@example.org]\n'
+    context = site.client(site.authority.issue_cert(name))
+    with serving(site.write(VERIFIED + allowed)) as (server, _):
+        assert is_refused(server, context) is not let_in
+
+
+def test_no_answer_is_given_before_the_name_is_known_to_be_allowed(site: Site) -> None:
+    context = site.client(site.authority.issue_cert("other.example"))
+    with serving(site.write(VERIFIED + "  client_allowed_sans: [prometheus.example]\n")) as (server, _):
+        for _ in range(5):
+            assert is_refused(server, context)
+        assert server._server.server_state.total_requests == 0
+
+
+def test_why_a_client_was_refused_is_in_the_log_for_whoever_looks(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(site.write(VERIFIED)) as (server, _):
+        assert is_refused(server, site.client())
+    told = capsys.readouterr().out
+    assert "[debug    ] no TLS with a client" in told
+    assert "client=127.0.0.1" in told
+    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in told
+
+
+# --- renewed ---
+
+
+def test_a_renewed_certificate_is_shown_to_the_next_client_and_the_old_connection_stays(site: Site) -> None:
+    with serving(site.write()) as (server, door), secured(server, site.client()) as old:
+        before = old.getpeercert(True)
+        site.certify()
+        door.look()
+        with secured(server, site.client()) as client:
+            assert client.getpeercert(True) == before  # It may still be being written.
+        door.look()
+        with secured(server, site.client()) as client:
+            assert client.getpeercert(True) != before
+        old.sendall(GET)
+        until(old, HEALTHY)
+
+
+def test_a_new_authority_for_clients_shuts_the_old_ones_out(site: Site) -> None:
+    old = site.client(site.authority.issue_cert("prometheus"))
+    newer = trustme.CA()
+    new = site.client(newer.issue_cert("prometheus"))
+    with serving(site.write(VERIFIED)) as (server, door):
+        assert answer(server, old)
+        newer.cert_pem.write_to_path(site.folder / "ca.crt")
+        looked_twice(door)
+        assert answer(server, new)
+        assert is_refused(server, old)
+
+
+def test_a_certificate_without_its_key_keeps_the_old_pair_and_is_told_once(
+    site: Site, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(site.write()) as (server, door):
+        key = (site.folder / "server.key").read_bytes()
+        site.certify()
+        new_key = (site.folder / "server.key").read_bytes()
+        (site.folder / "server.key").write_bytes(key)
+        for _ in range(4):
+            door.look()
+        assert answer(server, site.client())
+        told = capsys.readouterr().out
+        assert told.count("the web configuration is wrong, the last one holds") == 1
+        assert "key_file: is not the key of the certificate in cert_file" in told
+        (site.folder / "server.key").write_bytes(new_key)
+        looked_twice(door)
+        assert "was read again" in capsys.readouterr().out
+        assert answer(server, site.client())
+
+
+def test_a_certificate_that_is_gone_and_comes_back_is_taken_up(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(site.write()) as (server, door):
+        (site.folder / "server.crt").unlink()
+        looked_twice(door)
+        assert "must be an existing file" in capsys.readouterr().out
+        assert answer(server, site.client())
+        site.certify()
+        looked_twice(door)
+        assert answer(server, site.client())
+
+
+def test_tls_neither_begins_nor_ends_without_a_restart(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(site.write()) as (server, door):
+        site.file.write_text("")
+        looked_twice(door)
+        assert "tls_server_config: TLS begins and ends with a restart" in capsys.readouterr().out
+        assert answer(server, site.client())
+    door = Door(site.file)
+    assert door.tls is None
+    site.write()
+    looked_twice(door)
+    assert door.tls is None
+    assert "TLS begins and ends with a restart" in capsys.readouterr().out
+
+
+# --- clients that are none ---
+
+
+def test_plain_http_on_the_tls_port_is_closed_without_a_word(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(site.write()) as (server, _):
+        with socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as client:
+            client.sendall(GET)
+            assert HEALTHY not in everything(client)
+        assert answer(server, site.client())
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("first", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+def test_a_handshake_that_is_not_finished_is_given_up(
+    site: Site, first: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        serving(site.write(), handshake_s=0.3) as (server, _),
+        socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as client,
+    ):
+        client.sendall(first)
+        everything(client)
+        wait_until(lambda: not server._server.server_state.connections)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_clients_that_never_shake_hands_make_room_for_those_who_do(site: Site) -> None:
+    with serving(site.write()) as (server, _):
+        silent = [
+            socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S)
+            for _ in range(3 * Impatient.most)
+        ]
+        try:
+            assert answer(server, site.client())
+            assert len(server._server.server_state.connections) <= Impatient.most
+        finally:
+            for client in silent:
+                client.close()
+
+
+def test_stopping_does_not_wait_for_handshakes(site: Site) -> None:
+    with (
+        serving(site.write(), handshake_s=60) as (server, _),
+        socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as client,
+    ):
+        wait_until(lambda: bool(server._server.server_state.connections))
+        server.stop(2.0)
+        assert not [thread for thread in threading.enumerate() if thread.name == "web"]
+        everything(client)
+
+
+def test_a_tls_client_that_trickles_its_request_is_dropped(site: Site) -> None:
+    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
+        client.sendall(GET[:5])
+        assert everything(client) == b""
+
+
+def test_what_comes_between_the_handshake_and_the_news_of_it_is_kept(site: Site) -> None:
+    """On a loop that is slow to tell, as a busy one is."""
+    seen: list[bytes] = []
+
+    class Seeing(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            seen.append(b"made")
+
+        def data_received(self, data: bytes) -> None:
+            seen.append(data)
+
+        def eof_received(self) -> None:
+            seen.append(b"end")
+
+    async def early() -> None:
+        tls = Door(site.write()).tls
+        assert tls is not None
+        handshake = Handshake(tls(), set(), 10, Seeing)
+        handshake.data_received(b"one")
+        handshake.data_received(b"two")
+        handshake.eof_received()
+        handshake._hand_over(_NoTransport())
+
+    asyncio.run(early())
+    assert seen == [b"made", b"one", b"two", b"end"]
+
+
+class _NoTransport(asyncio.Transport):
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
