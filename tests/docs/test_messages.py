@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infobip_exporter.api.answer import InvalidBody, decode_page
 from infobip_exporter.api.refusal import _HINTS
 from infobip_exporter.ledger.store import _ADVICE
 from tests.docs.pages import DOCS, REPOSITORY
@@ -70,6 +71,13 @@ def test_every_way_an_answer_can_be_unusable_is_told() -> None:
     ]
     assert len(said) >= 3
     assert [text for text in said if not is_told(text)] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"<html></html>", b'{"results": [', b"{}", b"null"])
+def test_every_body_that_is_no_page_is_told(body: bytes) -> None:
+    with pytest.raises(InvalidBody) as refused:
+        decode_page(body)
+    assert f"`{refused.value}`" in PAGE.read_text()
 
 
 @pytest.mark.parametrize(("method", "argument"), [("wrong", 0), ("add", 1)])
