@@ -128,6 +128,7 @@ class Feed:
                 self._began = True
             self._advance()
             self._expire()
+            self._volume.learn_settling(self._recorder.ledger.histograms)
             self._recorder.move(looked_ms=plan.looked_after(self._outlook()))
             while (task := self._next_task()) is not None:
                 self._carry_on(task)
@@ -187,6 +188,7 @@ class Feed:
             in_flight=ledger.in_flight_between,
             spent=self._spent,
             fresh_done=self._fresh_done,
+            settled_after_ms=self._volume.settled_after_ms,
             by_id=self._learnt.by_id,
         )
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 from infobip_exporter.api.channels import LOG_KEEPS_MS
+from infobip_exporter.exposition import catalog
+from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.ledger.ledger import MINUTE_MS
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.reading.spans import Span, SpanSet
 
 RECENT_MINUTES = 10
+NEARLY_ALL = 0.995
 
 
 class Volume:
@@ -16,6 +19,8 @@ class Volume:
     def __init__(self) -> None:
         self.rows_per_ms = 0.0
         """The traffic of the last minutes that were read."""
+        self.settled_after_ms = 0
+        """The age at which nearly all messages of the past had settled."""
         self._by_minute: Mapping[int, int] = {}
         self._unread = SpanSet()
 
@@ -30,6 +35,17 @@ class Volume:
         recent = sum(by_minute.get(minute, 0) for minute in range(first, last))
         beyond = by_minute.get(last, 0) if last == first else 0
         self.rows_per_ms = (recent + beyond) / (max(1, last - first) * MINUTE_MS)
+
+    def learn_settling(self, histograms: Mapping[Series, Histogram]) -> None:
+        observed = [h for series, h in histograms.items() if series.family == catalog.DELIVERY_DURATION.name]
+        counts = [sum(column) for column in zip(*(histogram.counts for histogram in observed), strict=True)]
+        bounds_s = (*catalog.DELIVERY_DURATION.buckets, float("inf"))
+        settled = 0
+        for count, bound_s in zip(counts, bounds_s, strict=False):
+            settled += count
+            if settled >= NEARLY_ALL * sum(counts):
+                self.settled_after_ms = LOG_KEEPS_MS if bound_s == bounds_s[-1] else round(bound_s * 1000)
+                return
 
     def rows_in(self, span: Span) -> float:
         """The records to expect in `span`."""

@@ -30,6 +30,16 @@ PATIENCE = 0.25
 NOTHING = Span(0, 0)
 ALWAYS = Span(0, 1 << 62)
 
+TIGHT = 0.7
+"""The part of the budget that reading everything twice may take before reads are put off for as long as it helps."""
+LONGEST_WAIT_MS = 5 * MINUTE_MS
+LONGEST_WAIT_TIGHT_MS = 36 * HOUR_MS
+
+PATIENT_POLLS = 4
+"""For how many polls what is due to be read waits for more of it."""
+PAGES_IN_A_CROWD = 4
+"""How many pages are read in one go where there is a choice."""
+
 ROOM = 0.9
 """How full a page may be expected to be for a span to count as read by one request."""
 
@@ -76,8 +86,8 @@ class Outlook:
 
     `now_ms` is the API's now at the earliest, `edge_ms` the sent time before which records may have left the log.
     `rows_in` estimates the records in a span, `since_with` where the span that ends there with so many records begins;
-    `in_flight` gives messages in flight sent in a span, oldest first, at
-    most so many. `spent` are the requests of this poll by class.
+    `in_flight` gives messages in flight sent in a span, oldest first, at most so many. `spent` are the requests of
+    this poll by class. `settled_after_ms` is the age at which nearly all messages have settled.
     """
 
     progress: Progress
@@ -93,6 +103,7 @@ class Outlook:
     in_flight: Callable[[Span, int], list[tuple[str, Remembered]]]
     spent: Mapping[Why, int]
     fresh_done: bool
+    settled_after_ms: int = 0
     by_id: bool = True
 
     @property
@@ -106,36 +117,71 @@ class Outlook:
 
     @property
     def crowded(self) -> bool:
-        """Whether reading everything twice, fresh and for good, would take more than its part of the budget."""
+        """Whether a page does not hold what is sent between two polls: then each record is read once, when it is ripe.
+
+        Below that, a fresh read costs the one request that a poll makes anyway.
+        """
+        return self.rows_per_ms * self.interval_ms > self.page
+
+    @property
+    def tight(self) -> bool:
+        """Whether reading everything twice would take more than its part of the budget."""
         pages_per_minute = self.rows_per_ms * MINUTE_MS / self.limit
-        return 2 * pages_per_minute > 0.7 * self.requests_per_minute
+        return 2 * pages_per_minute > TIGHT * self.requests_per_minute
+
+    @property
+    def ripe_before_ms(self) -> int:
+        """The sent time before which records are read in a crowd: nearly all have settled and none turns up any more.
+
+        The longer a read is put off, the fewer messages are in flight in it, each of which takes looks. How long it may
+        be put off for that depends on whether the budget leaves a choice.
+        """
+        longest_ms = LONGEST_WAIT_TIGHT_MS if self.tight else LONGEST_WAIT_MS
+        return self.now_ms - max(self.late_ms, min(self.settled_after_ms, longest_ms))
 
 
 def choose(outlook: Outlook) -> Task | None:
     """The next task, or None when nothing is due: of the classes with work, the one with most of its share left."""
-    newest = fresh(outlook)
-    tasks = (newest, rescue(outlook), again(outlook), look(outlook), None if newest else backlog(outlook))
+    tasks = (fresh(outlook), rescue(outlook), again(outlook), look(outlook), backlog(outlook))
     due = [task for task in tasks if task]
     return min(due, key=lambda task: outlook.spent.get(task.why, 0) / SHARES[task.why], default=None)
 
 
 def fresh(outlook: Outlook) -> Task | None:
-    """The newest time, once a poll. Where a page has room for it, all that is open with it, and due looks for free."""
+    """The newest time, once a poll. Where a page has room for it, all that is open with it, and due looks for free.
+
+    Where it has not, what has to be read again may take the poll's one request: the fresh read waits for the next.
+    """
     progress = outlook.progress
     if outlook.fresh_done or progress.frontier_ms is None:
         return None
-    head = Span(progress.frontier_ms, progress.frontier_ms)
-    if progress.unread and progress.unread.spans[-1].until_ms == progress.frontier_ms:
-        head = progress.unread.spans[-1]
-    since_ms = min(closed_up_to_ms(progress), head.since_ms)
-    wide = Span(since_ms, progress.frontier_ms)
-    alone = progress.unread.meet(wide).total_ms == head.length_ms
+    top = _top(progress)
+    wide = Span(min(closed_up_to_ms(progress), top.since_ms), progress.frontier_ms)
+    alone = progress.unread.meet(wide).total_ms == top.length_ms
     if alone and outlook.rows_in(wide) <= outlook.page:
         return _with_looks(wide, outlook)
+    head = _head(outlook)
     if head.length_ms == 0 or outlook.crowded:
         return None
-    recent = head.meet(Span(outlook.now_ms - max(outlook.late_ms, 2 * outlook.interval_ms), head.until_ms))
-    return ReadSpan(Why.FRESH, recent) if recent.length_ms else None
+    can_wait = head.length_ms < 2 * outlook.interval_ms and 2 * outlook.rows_in(head) <= outlook.page
+    if can_wait and again(outlook):
+        return None
+    return ReadSpan(Why.FRESH, head)
+
+
+def _top(progress: Progress) -> Span:
+    """The unread time that ends at the frontier; empty where there is none."""
+    frontier_ms = progress.frontier_ms or 0
+    if progress.unread and progress.unread.spans[-1].until_ms == frontier_ms:
+        return progress.unread.spans[-1]
+    return Span(frontier_ms, frontier_ms)
+
+
+def _head(outlook: Outlook) -> Span:
+    """The part of it that is news; what is older is backlog."""
+    news_from_ms = outlook.now_ms - max(outlook.late_ms, 2 * outlook.interval_ms)
+    top = _top(outlook.progress)
+    return Span(max(top.since_ms, min(news_from_ms, top.until_ms)), top.until_ms)
 
 
 def _with_looks(wide: Span, outlook: Outlook) -> Task | None:
@@ -151,27 +197,44 @@ def _with_looks(wide: Span, outlook: Outlook) -> Task | None:
     return ReadSpan(Why.FRESH, span, looked_after(outlook, span))
 
 
+def _ripe(outlook: Outlook) -> Span:
+    """The sent time that is ripe to be read in a crowd, as far as it is not backlog."""
+    ripe_before_ms = outlook.ripe_before_ms
+    return Span(ripe_before_ms - max(outlook.late_ms, 10 * outlook.interval_ms), ripe_before_ms)
+
+
 def again(outlook: Outlook) -> Task | None:
-    """What was read while records could still turn up, once they can't; a page full at a time."""
-    progress = outlook.progress
-    due = progress.open.below(outlook.late_before_ms)
-    if outlook.crowded and progress.frontier_ms is not None:
-        head_from_ms = outlook.late_before_ms - max(outlook.late_ms, 10 * outlook.interval_ms)
-        due = SpanSet((*due, *progress.unread.meet(Span(head_from_ms, outlook.late_before_ms))))
+    """What was read while records could still turn up, once they can't, and in a crowd what is ripe; full pages."""
+    late_before_ms = outlook.late_before_ms
+    tasks = [_when_worth_it(outlook.progress.open.below(late_before_ms), late_before_ms, 1, outlook)]
+    if outlook.crowded:
+        ripe = _ripe(outlook)
+        tasks.append(
+            _when_worth_it(outlook.progress.unread.meet(ripe), ripe.until_ms, PAGES_IN_A_CROWD, outlook)
+        )
+    return next((task for task in tasks if task), None)
+
+
+def _when_worth_it(due: SpanSet, before_ms: int, pages: int, outlook: Outlook) -> Task | None:
+    """The oldest of what is due, when it fills so many pages or has waited for long; it became due at `before_ms`.
+
+    A walk ends in a page that is not full: the more pages it has, the less that costs.
+    """
     if not due:
         return None
     oldest = due.spans[0]
-    waited_ms = outlook.late_before_ms - oldest.since_ms
-    if outlook.rows_in(oldest) < outlook.page and waited_ms < 4 * outlook.interval_ms:
+    if (
+        outlook.rows_in(oldest) < pages * outlook.page
+        and before_ms - oldest.since_ms < PATIENT_POLLS * outlook.interval_ms
+    ):
         return None
-    return ReadSpan(Why.AGAIN, _page_full_from_below(oldest, outlook))
+    return ReadSpan(Why.AGAIN, oldest)
 
 
 def backlog(outlook: Outlook) -> Task | None:
-    """Unread time, newest first; what is young enough to be read fresh is left to that."""
-    unread = outlook.progress.unread
-    if outlook.crowded:
-        unread = unread.below(outlook.late_before_ms)
+    """Unread time, newest first; but for the newest, whose turn is `fresh`, or in a crowd when it is ripe."""
+    newest = _ripe(outlook) if outlook.crowded else _head(outlook)
+    unread = outlook.progress.unread.below(newest.since_ms)
     return ReadSpan(Why.BACKLOG, unread.spans[-1]) if unread else None
 
 
