@@ -93,6 +93,10 @@ class Connection(H11Protocol, Guest):
             super().send_400_response(msg)
         except h11.LocalProtocolError:  # the answer to an earlier request is under way
             self.transport.abort()
+        if self.cycle:
+            # The head was sound and is being answered, the body is not: that answer has nowhere to go any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def _ask(self) -> None:
         self._asking = True

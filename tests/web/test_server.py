@@ -325,6 +325,18 @@ def test_a_body_that_breaks_while_the_answer_is_under_way_ends_the_connection_qu
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+def test_a_body_that_is_broken_from_the_start_is_refused_without_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n")
+        received = everything(client)
+        assert received.startswith(b"HTTP/1.1 400")
+        assert received.count(b"HTTP/1.1") == 1
+        wait_until(lambda: not server._server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_pipelined_requests_are_answered_in_turn() -> None:
     with serving() as server, connected(server) as (client,):
         client.sendall(
