@@ -45,19 +45,29 @@ class Running:
 
     def cpu_s(self) -> float:
         """User and system time of the whole exporter."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self.process.pid)
 
     def memory_mib(self, what: str) -> float:
         """`VmHWM` (the most there was) or `VmRSS` (now)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"^{what}:\s*(\d+) kB", status, re.MULTILINE)
-        assert found
-        return int(found[1]) / 1024
+        return memory_mib(self.process.pid, what)
 
     def state_bytes(self) -> int:
         """The database with its log and index, as they lie on the disk."""
         return sum(file.stat().st_size for file in self.state.parent.glob(f"{self.state.name}*"))
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def memory_mib(pid: int, what: str) -> float:
+    """`VmHWM` (the most there was) or `VmRSS` (now) of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"^{what}:\s*(\d+) kB", status, re.MULTILINE)
+    assert found
+    return int(found[1]) / 1024
 
 
 def sample(page: str, name: str) -> float:
@@ -66,7 +76,9 @@ def sample(page: str, name: str) -> float:
 
 
 @contextmanager
-def running(folder: Path, *, messages: int, hours: float, platforms: int = 7) -> Iterator[Running]:
+def running(
+    folder: Path, *, messages: int, hours: float, platforms: int = 7, interval: str = "30s"
+) -> Iterator[Running]:
     """An exporter about to read `messages` sent in the last `hours`, its state in `folder`."""
     server = [sys.executable, "-m", "bench.log_server", str(messages), str(hours), str(platforms)]
     with subprocess.Popen(server, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as log:
@@ -74,7 +86,7 @@ def running(folder: Path, *, messages: int, hours: float, platforms: int = 7) ->
         log_url = log.stdout.readline().strip()
         lookback_s = min(48 * 3600, int(hours * 3600) + 60)
         try:
-            with exporter_on(log_url, folder, lookback_s=lookback_s) as exporter:
+            with exporter_on(log_url, folder, lookback_s=lookback_s, interval=interval) as exporter:
                 yield exporter
         finally:
             log.terminate()
@@ -92,7 +104,7 @@ def exporter_on(
 ) -> Iterator[Running]:
     """An exporter that reads the log at `log_url`, its state and its own log in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    address = _free_address()
+    address = free_address()
     config = folder / "config.yaml"
     config.write_text(
         CONFIG.format(
@@ -134,7 +146,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_address() -> str:
+def free_address() -> str:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{listener.getsockname()[1]}"
