@@ -1,5 +1,6 @@
 """The feed's API over the simulated log: real parameters out, real decoding in, failures as the client tells them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -17,6 +18,9 @@ from simulation.crash import Fate
 from simulation.time import VirtualTime
 from simulation.trace import Trace
 from simulation.violation import Violated
+
+MOST_ALIKE = 5
+"""How often a poll may put one question that is answered each time."""
 
 LONGEST_TRAVEL_S = 0.04
 """How long a request takes to the API at most: less than the reserve in the budget's minute."""
@@ -60,6 +64,8 @@ class SimulatedApi:
     dates: bool = True
     witness: Witness = field(default_factory=Witness)
     requests: int = 0
+    answered_well: Counter[Question] = field(default_factory=Counter)
+    """The questions of this poll that got a good answer."""
 
     def ask(self, question: Question) -> Answer:
         self.fate.point("before a request")
@@ -79,6 +85,11 @@ class SimulatedApi:
             raise
         self.trace("asked", _told(parameters), "->", answer.page.rows, "rows", answer.page.next_cursor or "")
         self.witness.saw(question, answer.page, arrived_ms)
+        self.answered_well[question] += 1
+        if self.answered_well[question] > MOST_ALIKE:
+            raise Violated(
+                f"in circles: asked {MOST_ALIKE} times in one poll, and answered: {_told(parameters)}"
+            )
         self.fate.point("after the answer")
         return answer
 

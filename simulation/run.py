@@ -210,6 +210,7 @@ class LivedFeed:
     def poll(self) -> None:
         """A poll, and the wait for the next one."""
         began_s, began_ms = self.time.now_s, self.time.api_ms
+        self.api.answered_well.clear()
         self.feed.poll()
         snapshot = self.feed.snapshot
         eager = snapshot.requests_last_minute >= 0.5 * snapshot.requests_per_minute
@@ -227,6 +228,9 @@ class LivedFeed:
         now_ms = self.time.api_ms
         late_ms = self.guard.late_ms + 2 * round(self.life.world.config.poll.interval_s * 1000)
         if now_ms < self._last_sent_ms + late_ms + 60_000:
+            return False
+        progress = self.ledger.progress
+        if progress.unread or progress.open.total_ms > late_ms + 2000 * QUIET_GAP_S:
             return False
         leaves_ms = now_ms - LOG_KEEPS_MS
         return not self.ledger.in_flight_between(Span(0, leaves_ms + LEAVING_MS), 1)
