@@ -19,8 +19,9 @@ from simulation.time import VirtualTime
 from simulation.trace import Trace
 from simulation.violation import Violated
 
-MOST_ALIKE = 5
-"""How often a poll may put one question that is answered each time."""
+MOST_LOOKS_ALIKE = 5
+MOST_ALIKE = 30
+"""How often a poll may put one question that is answered each time; a span can be halved that often."""
 
 LONGEST_TRAVEL_S = 0.04
 """How long a request takes to the API at most: less than the reserve in the budget's minute."""
