@@ -93,7 +93,7 @@ class Connection(H11Protocol, Guest):
             super().send_400_response(msg)
         except h11.LocalProtocolError:  # the answer to an earlier request is under way
             self.transport.abort()
-        if self.cycle:
+        if self._is_answering():
             # The head was sound and is being answered, the body is not: that answer has nowhere to go any more.
             self.cycle.disconnected = True
             self.cycle.message_event.set()

@@ -1,0 +1,60 @@
+"""What docs/web-config.md shows can be used as it stands."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import trustme
+
+from infobip_exporter.web.basic_auth import MOST_OF_ONE_CLIENT, MOST_WAITING
+from infobip_exporter.web.handshake import HANDSHAKE_S
+from infobip_exporter.web.web_config import COSTLIEST, load_web_config
+from tests.docs.pages import DOCS, blocks
+
+PAGE = DOCS / "web-config.md"
+
+
+def issue(folder: Path, *names: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    for name in names:
+        made = authority.issue_cert("exporter.example.org")
+        made.private_key_pem.write_to_path(folder / f"{name}.key")
+        made.cert_chain_pems[0].write_to_path(folder / f"{name}.crt")
+
+
+def test_the_file_shown_is_taken_with_everything_in_it(tmp_path: Path) -> None:
+    issue(tmp_path, "server")
+    (tmp_path / "web.yml").write_text(blocks(PAGE, "yaml")[0])
+    config = load_web_config(tmp_path / "web.yml")
+    assert config.tls is not None
+    assert config.tls.allowed_sans == {"prometheus.example.org"}
+    assert list(config.users) == ["prometheus"]
+    assert len(config.headers) == 2
+    assert config.rate_limit is not None
+    assert config.notes == ()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+def test_the_scrape_configuration_shown_is_prometheus_own(tmp_path: Path) -> None:
+    issue(tmp_path, "prometheus")
+    (tmp_path / "password").write_text("secret")
+    shown = blocks(PAGE, "yaml")[1].replace("/etc/prometheus/infobip-password", "password")
+    (tmp_path / "prometheus.yml").write_text(shown)
+    checked = subprocess.run(
+        ["promtool", "check", "config", "prometheus.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_numbers_told_are_those_that_hold() -> None:
+    page = PAGE.read_text()
+    words = {8: "Eight", 4: "four"}
+    assert f"{words[MOST_WAITING]} checks may wait, {words[MOST_OF_ONE_CLIENT]} from one address" in page
+    assert f"a cost from 4 to {COSTLIEST}" in page
+    assert f"A handshake has {HANDSHAKE_S:.0f} seconds" in page
