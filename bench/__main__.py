@@ -44,6 +44,11 @@ def main() -> int:
         print(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}", file=sys.stderr)
         return 2
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {_processor()}\n", flush=True)
+    if os.getloadavg()[0] > 1:
+        print(
+            f"Others keep this machine busy (load {os.getloadavg()[0]:.1f}): all times are too long.\n",
+            flush=True,
+        )
     missed = 0
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER", "/var/tmp")) as folder:  # noqa: S108
         for name in wanted:

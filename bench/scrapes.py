@@ -26,7 +26,7 @@ def measure(folder: Path, messages: int) -> list[Figure]:
         busy = _rounds(exporter)
         unread_s = sample(exporter.scrape(), "infobip_exporter_backlog_seconds")
         assert unread_s > 0, "the backlog ended before the scrapes did: measure with more messages"
-        wait(lambda: sample(exporter.scrape(), "infobip_exporter_backlog_seconds") == 0, 300.0, 0.5)
+        wait(lambda: sample(exporter.scrape(), "infobip_exporter_backlog_seconds") == 0, 900.0, 0.5)
         idle = _rounds(exporter)
         series = _series(exporter)
     figures = []
