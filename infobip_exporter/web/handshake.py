@@ -91,9 +91,8 @@ class Handshake(asyncio.Protocol, Guest):
             return
         finally:
             self._guests.discard(self)
-        assert secured is not None  # noqa: S101 - None is for transports that are closing on Windows
-        if self._is_lost:
-            return
+        if secured is None or self._is_lost or self._transport.is_closing():
+            return  # Dropped meanwhile, which asyncio does not call an error.
         if not self._tls.admits(secured.get_extra_info("peercert")):
             self._tell("its certificate has none of client_allowed_sans")
             secured.abort()

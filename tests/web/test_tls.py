@@ -4,9 +4,10 @@ import asyncio
 import logging
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from infobip_exporter.web.app import create_app
+from infobip_exporter.web.connection import Connection
 from infobip_exporter.web.door import Door
 from infobip_exporter.web.handshake import Handshake
 from infobip_exporter.web.server import Server
@@ -62,10 +64,12 @@ def site(tmp_path: Path) -> Site:
 
 
 @contextmanager
-def serving(file: Path, **more: float) -> Iterator[tuple[Server, Door]]:
+def serving(
+    file: Path, *, connection: type[Connection] = Impatient, **more: float
+) -> Iterator[tuple[Server, Door]]:
     door = Door(file)
     app = door.guard(create_app(FakeView([lively()])))
-    server = Server(app, "127.0.0.1:0", Impatient, tls=door.tls, **more)
+    server = Server(app, "127.0.0.1:0", connection, tls=door.tls, **more)
     server.start()
     try:
         yield server, door
@@ -341,6 +345,31 @@ def test_clients_that_never_shake_hands_make_room_for_those_who_do(site: Site) -
         finally:
             for client in silent:
                 client.close()
+
+
+def test_nothing_is_left_of_those_who_made_room_or_went_away_in_their_handshake(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[object] = []
+
+    class Counted(Impatient):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            made.append(self)
+            super().connection_made(transport)
+
+    with serving(site.write(), connection=Counted) as (server, _):
+        place = ("127.0.0.1", port_of(server))
+        with ExitStack() as clients:
+            for _ in range(3 * Counted.most):
+                clients.enter_context(socket.create_connection(place, PATIENCE_S))
+            wait_until(lambda: len(server._server.server_state.connections) == Counted.most)
+        for ending in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed as usual
+            with socket.create_connection(place, PATIENCE_S) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
+                client.sendall(b"\x16\x03\x01")
+        wait_until(lambda: not server._server.server_state.connections)
+        assert made == []
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_stopping_does_not_wait_for_handshakes(site: Site) -> None:
