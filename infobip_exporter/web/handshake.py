@@ -41,7 +41,6 @@ class Handshake(asyncio.Protocol, Guest):
         self._loop = asyncio.get_running_loop()
         self._early: list[bytes] = []
         self._has_ended = False
-        self._is_lost = False
         self._since = self._loop.time()
 
     @property
@@ -71,10 +70,6 @@ class Handshake(asyncio.Protocol, Guest):
     def eof_received(self) -> None:
         self._has_ended = True
 
-    def connection_lost(self, _: Exception | None) -> None:
-        self._is_lost = True
-        self._guests.discard(self)
-
     async def _shake_hands(self) -> None:
         try:
             secured = await self._loop.start_tls(
@@ -91,8 +86,8 @@ class Handshake(asyncio.Protocol, Guest):
             return
         finally:
             self._guests.discard(self)
-        if secured is None or self._is_lost or self._transport.is_closing():
-            return  # Dropped meanwhile, which asyncio does not call an error.
+        if secured is None:
+            return  # Dropped or gone, which asyncio does not always call an error.
         if not self._tls.admits(secured.get_extra_info("peercert")):
             self._tell("its certificate has none of client_allowed_sans")
             secured.abort()
