@@ -17,7 +17,7 @@ from infobip_exporter.counting.labels import OTHER
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.reading.dialogue import COMMON_CAP
-from infobip_exporter.reading.plan import LAST_LOOK_MS
+from infobip_exporter.reading.plan import LAST_LOOK_BEFORE_MS
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.sandbox.message import Message, Step
 from infobip_exporter.sandbox.truth import normalised
@@ -173,7 +173,7 @@ def _by_group(steps: Iterable[Step]) -> list[Step]:
 
 def _excused(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
     """Whether no poll that could have looked came between settling and leaving, or none with requests to spare."""
-    last_look_ms = leaves_ms - LOG_KEEPS_MS + LAST_LOOK_MS
+    last_look_ms = leaves_ms - max(LAST_LOOK_BEFORE_MS, 3 * evidence.interval_ms)
     if settled_ms > last_look_ms - SLACK_MS:
         return True
     done_ms = last_look_ms + max(evidence.interval_ms, 60_000) + SLACK_MS

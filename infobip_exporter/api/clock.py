@@ -1,49 +1,90 @@
 """The API's clock, from the Date headers of its answers: sent times are its time, not ours."""
 
 from collections import deque
+from typing import NamedTuple
 
 REMEMBER_S = 300.0
+AGREE_MS = 5_000
+"""Offsets further apart than this tell different times; a Date is cut to a second and has travelled."""
+CONFIRMED_BY = 3
+"""How many answers in a row must tell a new time before it is believed."""
+NEAR_S = 60.0
+
+
+class _Offset(NamedTuple):
+    """What an answer tells of the API's clock less the monotonic one, in milliseconds: at least and at most."""
+
+    at_s: float
+    low: int
+    high: int
 
 
 class ApiClock:
     """Bounds on the API's now, in milliseconds since the epoch.
 
     A Date header is cut to whole seconds and was written before the answer arrived, so `date - receipt` is never more
-    than the true offset of the clocks, and a second plus the travel time less at the most. Of the answers of the last
-    minutes the lowest offset bounds the API's now from below and the highest from above: one answer with a wrong date,
-    or a clock that is set, makes the bounds wider and never closes a span too early.
+    than the true offset of the clocks, and a second plus the travel time less at the most. The lowest offset of the
+    last minutes bounds the API's now from below, whoever told it: no wrong date closes a span too early. The highest
+    one that several answers agreed on bounds it from above: no wrong date gives up what is still in the log.
 
-    `now` is given in seconds of a monotonic clock; until the first date was seen, `wall_s` stands in for it.
+    `now` is given in seconds of a monotonic clock; until a date was seen, `wall_s` stands in for it.
     """
 
     def __init__(self, wall_s: float, now: float) -> None:
-        self._fallback_ms = round((wall_s - now) * 1000)
-        self._offsets: deque[tuple[float, int, int]] = deque()
+        self._wall_offset_ms = round((wall_s - now) * 1000)
+        self._believed: deque[_Offset] = deque()
+        self._doubted: list[_Offset] = []
 
     @property
     def known(self) -> bool:
-        return bool(self._offsets)
+        """Whether answers have told the time so that it can be relied on."""
+        return bool(self._believed)
+
+    def is_old(self, now: float) -> bool:
+        """Whether no answer has told the time for so long that it should be asked again."""
+        return not self._believed or now - self._believed[-1].at_s > REMEMBER_S
 
     def saw(self, date_ms: int | None, now: float, took_s: float) -> None:
         """An answer with this date arrived at `now`, `took_s` seconds after it was asked for."""
         if date_ms is None:
             return
         low = date_ms - round(now * 1000)
-        self._offsets.append((now, low, low + 1000 + round(took_s * 1000)))
-        while self._offsets[0][0] < now - REMEMBER_S:
-            self._offsets.popleft()
+        offset = _Offset(now, low, low + 1000 + round(took_s * 1000))
+        if self._believable(offset):
+            self._believed.append(offset)
+            self._doubted.clear()
+        else:
+            self._doubted = [each for each in self._doubted if _agree(each, offset)]
+            self._doubted.append(offset)
+            if len(self._doubted) >= CONFIRMED_BY:
+                self._believed.extend(self._doubted)
+                self._doubted.clear()
+        while self._believed and self._believed[0].at_s < now - REMEMBER_S:
+            self._believed.popleft()
+
+    def _believable(self, offset: _Offset) -> bool:
+        """Whether it tells the time that was told last; at first, our own, if no answers agree on another."""
+        if self._believed:
+            return _agree(self._believed[-1], offset)
+        return abs(offset.low - self._wall_offset_ms) < NEAR_S * 1000
 
     def earliest_ms(self, now: float) -> int:
         """The API's now, or a little before it."""
-        return round(now * 1000) + min((low for _, low, _ in self._offsets), default=self._fallback_ms)
+        lows = [offset.low for offset in (*self._believed, *self._doubted)]
+        return round(now * 1000) + min(lows, default=self._wall_offset_ms)
 
     def latest_ms(self, now: float) -> int:
         """The API's now, or a little after it."""
-        return round(now * 1000) + max((high for _, _, high in self._offsets), default=self._fallback_ms)
+        highs = [offset.high for offset in self._believed]
+        return round(now * 1000) + max(highs, default=self._wall_offset_ms)
 
     def skew_s(self, wall_s: float, now: float) -> float | None:
-        """The API's clock less ours, in seconds; None until a date was seen."""
-        if not self._offsets:
+        """The API's clock less ours, in seconds; None until it is known."""
+        if not self._believed:
             return None
-        _, low, high = self._offsets[-1]
+        _, low, high = self._believed[-1]
         return ((low + high) / 2 + now * 1000) / 1000 - wall_s
+
+
+def _agree(a: _Offset, b: _Offset) -> bool:
+    return abs(a.low - b.low) <= AGREE_MS

@@ -92,7 +92,8 @@ class Counting:
         tally = self._tally(record.kind, before)
         labels = tally.place.labels
         if before.settled:
-            self._settled_again(record.message_id, before, labels.general_status)
+            if tally.final:
+                self._settled_again(record.message_id, before, labels.general_status)
             return
         was_in = InFlight(before.general_status, before.entity_id, before.application_id)
         if tally.final:

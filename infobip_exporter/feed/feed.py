@@ -1,7 +1,6 @@
 """The poll loop: what is due is chosen, asked, recorded; then the feed waits for the next poll."""
 
 import random
-from collections import Counter
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -22,7 +21,7 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.reading import plan
 from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused
 from infobip_exporter.reading.plan import LookUp, ReadSpan, Task, Why
-from infobip_exporter.reading.spans import Span
+from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.reading.walk import BoundsIgnored, walk
 
 START_INSIDE_MS = 60_000
@@ -31,8 +30,19 @@ NARROWEST_MS = 1000
 """Spans are not narrowed further where the API fails to answer for wide ones."""
 WIDER = 1.1
 """How much wider the next span may be when one of the width that was left has been read."""
+MOST_TIMES_ASKED = 5
+"""How many answers may fail to agree on the API's time before it is done without them."""
+MOST_POLLS_HELD_OFF = 64
 STALE_S = 120.0
 """A walk that has not gone on for so long is begun again: the world has changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stubborn:
+    """Sent time that the API fails to show, however little of it is asked for: let alone for so many polls."""
+
+    polls: int
+    until_s: float
 
 
 @dataclass(slots=True)
@@ -65,6 +75,7 @@ class Feed:
         self.account = account
         self.channel = channel
         self._poll = config.poll
+        self._late_ms = round(self._poll.late_arrival_s * 1000)
         self._time = time
         self._log = log
         self._troubles = Troubles(log, time)
@@ -78,7 +89,7 @@ class Feed:
             self._troubles,
             time,
             log,
-            late_ms=round(self._poll.late_arrival_s * 1000),
+            late_ms=self._late_ms,
             request_times=lambda: budget.times(time.monotonic()),
             published=self._publish,
         )
@@ -86,10 +97,13 @@ class Feed:
         self._learnt = Learnt(takes=ledger.progress.takes)
         self._volume = Volume()
         self._walks: dict[Why, _Walk] = {}
-        self._spent: Counter[Why] = Counter()
+        self._spent: dict[Why, float] = dict.fromkeys(Why, 0.0)
         self._fresh_done = False
-        self._widest_ms = LOG_KEEPS_MS
-        self._began = False
+        self._widest_ms = dict.fromkeys(Why, LOG_KEEPS_MS)
+        self._resting_until_s = dict.fromkeys(Why, float("-inf"))
+        self._failed_span: Span | None = None
+        self._stubborn: dict[Span, _Stubborn] = {}
+        self._times_asked = 0
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.snapshot: FeedSnapshot = self._show()
@@ -118,25 +132,24 @@ class Feed:
         began_s = self._time.monotonic()
         requests_before = self._asker.requests
         self._recorder.found = Found()
-        self._spent.clear()
+        for why in self._spent:
+            self._spent[why] /= 2  # a class that went short in one poll goes first in the next
         self._walks.pop(Why.FRESH, None)
         self._fresh_done = False
         try:
-            if not self._began:
-                # What is new begins at the API's now: ask for it, whatever the answer holds.
-                self._asker.ask(Question(limit=1))
-                self._began = True
+            self._ask_the_time()
             self._advance()
             self._expire()
             self._volume.learn_settling(self._recorder.ledger.histograms)
             self._recorder.move(looked_ms=plan.looked_after(self._outlook()))
+            well = True
             while (task := self._next_task()) is not None:
-                self._carry_on(task)
+                well &= self._carry_on(task)
                 if self._time.monotonic() >= began_s + self._poll.interval_s:
                     break
                 self._expire()
             self._recorder.prune(self._edge_ms())
-            self._ended(well=True)
+            self._ended(well=well)
         except (GaveUp, QuestionRefused, BoundsIgnored) as error:
             if not isinstance(error, GaveUp):
                 self._troubles.began("api", str(error))
@@ -145,6 +158,14 @@ class Feed:
         self._tell(self._asker.requests - requests_before, self._time.monotonic() - began_s)
 
     # What is due
+
+    def _ask_the_time(self) -> None:
+        """What is new begins at the API's now: ask until answers agree on it, whatever else they hold."""
+        clock = self._asker.clock
+        while clock.is_old(self._time.monotonic()) and self._times_asked < MOST_TIMES_ASKED:
+            self._asker.ask(Question(limit=1))
+            self._times_asked += 1
+        self._times_asked = 0 if clock.known else MOST_TIMES_ASKED
 
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""
@@ -165,6 +186,7 @@ class Feed:
         """What has left the log can't be read or settle any more."""
         now_ms = self._asker.clock.earliest_ms(self._time.monotonic())
         self._recorder.expire(self._edge_ms(), now_ms - LOG_KEEPS_MS)
+        self._stubborn = {s: each for s, each in self._stubborn.items() if s.until_ms > self._edge_ms()}
 
     def _edge_ms(self) -> int:
         """The oldest sent time that is surely still in the log."""
@@ -174,11 +196,13 @@ class Feed:
         ledger = self._recorder.ledger
         progress = self._recorder.progress
         self._volume.learn(ledger.volume, progress)
+        now = self._time.monotonic()
         return plan.Outlook(
             progress=progress,
+            stubborn=SpanSet(span for span, stubborn in self._stubborn.items() if stubborn.until_s > now),
             now_ms=self._asker.clock.earliest_ms(self._time.monotonic()),
             edge_ms=self._edge_ms(),
-            late_ms=round(self._poll.late_arrival_s * 1000),
+            late_ms=self._late_ms,
             interval_ms=round(self._poll.interval_s * 1000),
             limit=PAGE_LIMIT,
             requests_per_minute=self._asker.budget.effective,
@@ -195,25 +219,51 @@ class Feed:
     def _next_task(self) -> Task | None:
         """What to go on with: the walk for the newest time is finished first, then what is most due is chosen."""
         newest = self._walks.get(Why.FRESH)
-        return newest.task if newest else plan.choose(self._outlook())
+        now = self._time.monotonic()
+        resting = {why for why, until_s in self._resting_until_s.items() if until_s > now}
+        return newest.task if newest else plan.choose(self._outlook(), without=resting)
 
     # Doing it
 
-    def _carry_on(self, task: Task) -> None:
-        """One step of a task: up to the next commit. A walk of the same class that is under way goes on instead."""
+    def _carry_on(self, task: Task) -> bool:
+        """One step of a task: up to the next commit. A walk of the same class that is under way goes on instead.
+
+        False where the API has failed to answer for so much, or for some record in it: the other classes go on.
+        """
         requests_before = self._asker.requests
         try:
+            self._failed_span = None
             if isinstance(task, LookUp):
                 self._look_up(task)
             else:
                 self._walk_on(task)
+        except GaveUp as gave_up:
+            if not gave_up.too_much:
+                raise
+            self._hold_off(task.why)
+            return False
         finally:
             self._spent[task.why] += max(1, self._asker.requests - requests_before)
+        return True
+
+    def _hold_off(self, why: Why) -> None:
+        """Let the other classes go on. Time that can't be read however little is asked rests, longer each time."""
+        self._walks.pop(why, None)
+        now = self._time.monotonic()
+        self._resting_until_s[why] = now + self._poll.interval_s
+        if self._failed_span is not None and self._failed_span.length_ms <= NARROWEST_MS:
+            known = self._stubborn.get(self._failed_span)
+            polls = min(2 * known.polls, MOST_POLLS_HELD_OFF) if known else 2
+            self._stubborn[self._failed_span] = _Stubborn(polls, now + polls * self._poll.interval_s)
 
     def _look_up(self, task: LookUp) -> None:
         try:
             reply = self._asker.ask(Question(message_ids=tuple(task.messages)))
         except QuestionRefused:
+            self._learnt.by_id = False
+            return
+        if not any(record.message_id in task.messages for record in reply.page.records):
+            # All gone, or an API that takes no list of ids: their spans will tell.
             self._learnt.by_id = False
             return
         self._recorder.looked(reply, task.messages)
@@ -224,26 +274,28 @@ class Feed:
         under_way = self._walks.get(task.why)
         if under_way is None or now - under_way.touched_s > STALE_S:
             task = self._narrowed(task)
-            under_way = _Walk(task, walk(task.span, self._learnt, PAGE_LIMIT), now)
+            under_way = _Walk(task, walk(task.span, self._learnt, PAGE_LIMIT, self._late_ms), now)
         try:
             ended = self._next_part(under_way)
         except GaveUp as gave_up:
+            self._failed_span = under_way.task.span
             if gave_up.too_much:
-                self._widest_ms = max(NARROWEST_MS, task.span.length_ms // 2)
+                self._widest_ms[task.why] = max(NARROWEST_MS, under_way.task.span.length_ms // 2)
             raise
         under_way.touched_s = self._time.monotonic()
         self._walks[task.why] = under_way
         if ended:
             del self._walks[task.why]
-            if under_way.task.span.length_ms == self._widest_ms:
-                self._widest_ms = min(round(WIDER * self._widest_ms), LOG_KEEPS_MS)
+            if under_way.task.span.length_ms == self._widest_ms[task.why]:
+                self._widest_ms[task.why] = min(round(WIDER * task.span.length_ms), LOG_KEEPS_MS)
             self._done(under_way.task)
 
     def _narrowed(self, task: ReadSpan) -> ReadSpan:
         """The newest part of a task, where the API has failed to answer for as much as that."""
-        if task.span.length_ms <= self._widest_ms:
+        widest_ms = self._widest_ms[task.why]
+        if task.span.length_ms <= widest_ms:
             return task
-        since_ms = task.span.until_ms - self._widest_ms
+        since_ms = task.span.until_ms - widest_ms
         return ReadSpan(task.why, Span(since_ms, task.span.until_ms))
 
     def _next_part(self, under_way: _Walk) -> bool:

@@ -21,6 +21,8 @@ HOUR_MS = 3_600_000
 
 K = TypeVar("K")
 
+_OLDEST_IN_FLIGHT = "SELECT min(sent_ms) FROM message WHERE feed_id = ? AND settled = 0"
+
 
 class Ledger:
     """A feed's durable state. The attributes hold what the last commit left; only `commit` changes them.
@@ -36,7 +38,7 @@ class Ledger:
         self.counters: Mapping[Series, int | Decimal] = self._load_counters()
         self.histograms: Mapping[Series, Histogram] = self._load_histograms()
         self.in_flight: Mapping[InFlight, int] = self._load_in_flight()
-        self.oldest_in_flight_ms = self._oldest_in_flight_ms()
+        self.oldest_in_flight_ms: int | None = self._rows(_OLDEST_IN_FLIGHT)[0][0]
         self.volume: Mapping[int, int] = dict(
             self._rows("SELECT minute, messages FROM volume WHERE feed_id = ?")
         )
@@ -70,12 +72,6 @@ class Ledger:
             most,
         )
         return [(row[0], Remembered(row[1], row[2], row[3], row[4], False)) for row in rows]
-
-    def _oldest_in_flight_ms(self) -> int | None:
-        oldest: int | None = self._rows("SELECT min(sent_ms) FROM message WHERE feed_id = ? AND settled = 0")[
-            0
-        ][0]
-        return oldest
 
     def known_rejected(self, fingerprints: Iterable[bytes]) -> set[bytes]:
         """Which of these bad rows have been counted already."""
@@ -161,11 +157,12 @@ class Ledger:
                 )
             if changes.prune_before_ms is not None:
                 self._prune(cursor, changes.prune_before_ms)
+            oldest_in_flight_ms = cursor.execute(_OLDEST_IN_FLIGHT, (feed_id,)).fetchone()[0]
+        # Committed. Nothing below may fail: the same changes would be committed again.
         self.counters = {**self.counters, **counters}
         self.histograms = {**self.histograms, **histograms}
         self.in_flight = {key: n for key, n in _added(self.in_flight, changes.in_flight).items() if n}
-        if changes.remember or changes.forget:
-            self.oldest_in_flight_ms = self._oldest_in_flight_ms()
+        self.oldest_in_flight_ms = oldest_in_flight_ms
         self.volume = volume
         self.settled_by_hour = by_hour
         if changes.progress is not None:

@@ -62,6 +62,7 @@ class Store:
     def transaction(self) -> Iterator[sqlite3.Cursor]:
         """All or nothing. The commit is on the disk when the block has been left without an error."""
         with self._lock, self._told():
+            self._roll_back()  # in case the end of the last one failed as well
             cursor = self.connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
@@ -153,9 +154,10 @@ def _take_lock(path: Path) -> IO[str]:
             f"state {path}: in use by {holder}: end that exporter first, or name another state.url"
         ) from error
     try:
-        lock_file.truncate(0)
-        lock_file.write(f"process {os.getpid()}")
-        lock_file.flush()
+        os.truncate(descriptor, 0)
+        os.write(
+            descriptor, f"process {os.getpid()}".encode()
+        )  # unbuffered: nothing is left to write at closing
     except OSError:
         pass  # a full disk: the lock holds all the same, only the name is missing
     return lock_file

@@ -31,7 +31,8 @@ Step = Generator[Question | Read, Reply | None, bool]
 
 def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Dialogue:
     """Read the single millisecond `span`, of which `first` was a full page. Yields one Read of it."""
-    crowd = _Crowd(span, learnt, limit)
+    # A number of rows that only smells of a cap is no page cut off at random: any split that is whole clears it.
+    crowd = _Crowd(span, learnt, limit, TELLING if first.page.rows >= limit else 0)
     crowd.take(first)
     whole = (
         (yield from crowd.alone(first)) or (yield from crowd.by_cursor()) or (yield from crowd.by_filter())
@@ -42,11 +43,12 @@ def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Di
 class _Crowd:
     """The records of the millisecond that were seen so far, by id: any order, any overlap of answers is right."""
 
-    def __init__(self, span: Span, learnt: Learnt, limit: int) -> None:
+    def __init__(self, span: Span, learnt: Learnt, limit: int, telling: int) -> None:
         self.question = Question(*span, limit=limit)
         self.span = span
         self.learnt = learnt
         self.limit = limit
+        self.telling = telling
         self.records: dict[str, Record] = {}
         self.rejected: list[RejectedRow] = []
         self.seen: set[Seen] = set()
@@ -72,7 +74,7 @@ class _Crowd:
             return False
         reply = yield from self._ask(self.question)
         self.take(reply)
-        return not reply.full(self.limit)
+        return not self.learnt.may_hold_back(reply, self.limit)
 
     def by_cursor(self) -> Step:
         """Page through with a cursor. Not believed unless it ends in a page with room left and saw all that was seen."""
@@ -138,13 +140,13 @@ class _Crowd:
                     continue
                 seen = self.take(reply)
                 shown |= seen
-                if reply.full(self.limit):
+                if self.learnt.may_hold_back(reply, self.limit):
                     part_whole, part_shown = yield from self._split(part, seen, dimensions[number + 1 :])
                     whole &= part_whole
                     shown |= part_shown
             all_shown |= shown
             if whole and to_show <= shown and all_shown <= shown:
-                if shown == before or len(to_show) >= TELLING:
+                if shown == before or len(to_show) >= self.telling:
                     return True, all_shown
                 before = shown
         return False, all_shown
@@ -153,7 +155,7 @@ class _Crowd:
         while True:
             self.questions += 1
             reply = yield from ask(self._tight(question))
-            if not (reply.full(self.limit) and self._tighten(reply)):
+            if not (self.learnt.may_hold_back(reply, self.limit) and self._tighten(reply)):
                 return reply
 
     def _tight(self, question: Question) -> Question:

@@ -33,10 +33,6 @@ class Reply:
         since_ms, until_ms = span
         return [record for record in self.page.records if since_ms <= record.sent_ms < until_ms]
 
-    def full(self, limit: int) -> bool:
-        """Whether more may have been there: as many rows as asked for, or a number that smells of a lower cap."""
-        return self.page.rows >= limit or (self.page.rows > 0 and self.page.rows % COMMON_CAP == 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -91,9 +87,22 @@ class Learnt:
     takes: Takes = Takes.UNKNOWN
     cursor: bool | None = None
     """Whether answers offer a cursor; None until one was asked for."""
+    most_rows: int = 0
+    """The most rows that any answer had."""
     by_id: bool = True
     """Whether the API answers questions for message ids."""
     values: KnownValues = field(default_factory=KnownValues)
+
+    def may_hold_back(self, reply: Reply, limit: int) -> bool:
+        """Whether there may be more than the reply shows.
+
+        That is so when it has as many rows as were asked for; and when no answer ever had more than it has and their
+        number smells of a cap that the API keeps without saying so.
+        """
+        rows = reply.page.rows
+        no_less_than_ever = rows >= self.most_rows
+        self.most_rows = max(self.most_rows, rows)
+        return rows >= limit or (no_less_than_ever and rows > 0 and rows % COMMON_CAP == 0)
 
 
 def ask(question: Question) -> Generator[Question | Read, Reply | None, Reply]:

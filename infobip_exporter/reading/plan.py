@@ -3,7 +3,7 @@
 Everything here is a rule over values; the feed carries the tasks out and charges their requests to their class.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,13 +16,13 @@ from infobip_exporter.reading.spans import Span, SpanSet
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 
-LAST_LOOK_MS = LOG_KEEPS_MS - 3 * MINUTE_MS
 LADDER_MS = (
     *(round(minutes * MINUTE_MS) for minutes in (0.5, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)),
     *(round(hours * HOUR_MS) for hours in (2.4, 3.9, 6.3, 10, 16, 26, 40)),
-    LAST_LOOK_MS,
 )
-"""The ages at which a message that is still in flight is looked at again: a growing distance, and once at the end."""
+"""The ages at which a message that is still in flight is looked at again; `Outlook.ladder` adds the last one."""
+LAST_LOOK_BEFORE_MS = 3 * MINUTE_MS
+"""How long before it leaves the log a message is looked at for the last time; earlier where polls are rare."""
 
 PATIENCE = 0.25
 """How long a look may wait for company, as a part of the age it is due at: full requests instead of many."""
@@ -101,14 +101,32 @@ class Outlook:
     rows_in: Callable[[Span], float]
     since_with: Callable[[int, float], int]
     in_flight: Callable[[Span, int], list[tuple[str, Remembered]]]
-    spent: Mapping[Why, int]
+    spent: Mapping[Why, float]
     fresh_done: bool
     settled_after_ms: int = 0
     by_id: bool = True
+    stubborn: SpanSet = SpanSet()
+    """Time that the API has failed to show, to be let alone for now."""
+
+    @property
+    def unread(self) -> SpanSet:
+        """The unread time that may be asked for."""
+        return self.progress.unread.without(self.stubborn)
+
+    @property
+    def open(self) -> SpanSet:
+        """The open time that may be asked for."""
+        return self.progress.open.without(self.stubborn)
 
     @property
     def page(self) -> float:
         return ROOM * self.limit
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """The ages at which a message in flight is looked at, in milliseconds: ever farther apart, and at the end."""
+        before_ms = max(LAST_LOOK_BEFORE_MS, 3 * self.interval_ms)
+        return (*LADDER_MS, LOG_KEEPS_MS - before_ms)
 
     @property
     def late_before_ms(self) -> int:
@@ -140,10 +158,13 @@ class Outlook:
         return self.now_ms - max(self.late_ms, min(self.settled_after_ms, longest_ms))
 
 
-def choose(outlook: Outlook) -> Task | None:
-    """The next task, or None when nothing is due: of the classes with work, the one with most of its share left."""
+def choose(outlook: Outlook, without: Collection[Why] = ()) -> Task | None:
+    """The next task, or None when nothing is due: of the classes with work, the one with most of its share left.
+
+    Classes in `without` are left out.
+    """
     tasks = (fresh(outlook), rescue(outlook), again(outlook), look(outlook), backlog(outlook))
-    due = [task for task in tasks if task]
+    due = [task for task in tasks if task and task.why not in without]
     return min(due, key=lambda task: outlook.spent.get(task.why, 0) / SHARES[task.why], default=None)
 
 
@@ -156,7 +177,8 @@ def fresh(outlook: Outlook) -> Task | None:
     if outlook.fresh_done or progress.frontier_ms is None:
         return None
     top = _top(progress)
-    wide = Span(min(closed_up_to_ms(progress), top.since_ms), progress.frontier_ms)
+    since_ms = min(closed_up_to_ms(outlook), top.since_ms)
+    wide = Span(max(since_ms, _shown_from_ms(outlook)), progress.frontier_ms)
     alone = progress.unread.meet(wide).total_ms == top.length_ms
     if alone and outlook.rows_in(wide) <= outlook.page:
         return _with_looks(wide, outlook)
@@ -186,8 +208,9 @@ def _head(outlook: Outlook) -> Span:
 
 def _with_looks(wide: Span, outlook: Outlook) -> Task | None:
     """`wide`, longer by what the page has room for if messages in flight there are due for a look."""
-    room = Span(outlook.since_with(wide.until_ms, outlook.page), wide.since_ms)
-    unread = outlook.progress.unread.below(wide.since_ms)
+    room_from_ms = max(outlook.since_with(wide.until_ms, outlook.page), _shown_from_ms(outlook))
+    room = Span(room_from_ms, wide.since_ms)
+    unread = outlook.unread.below(wide.since_ms)
     if unread:
         room = room.meet(Span(unread.spans[-1].until_ms, wide.since_ms))
     firsts = [waiting[0][1].sent_ms for _, _, waiting in _due(outlook, room, most=1)]
@@ -206,12 +229,10 @@ def _ripe(outlook: Outlook) -> Span:
 def again(outlook: Outlook) -> Task | None:
     """What was read while records could still turn up, once they can't, and in a crowd what is ripe; full pages."""
     late_before_ms = outlook.late_before_ms
-    tasks = [_when_worth_it(outlook.progress.open.below(late_before_ms), late_before_ms, 1, outlook)]
+    tasks = [_when_worth_it(outlook.open.below(late_before_ms), late_before_ms, 1, outlook)]
     if outlook.crowded:
         ripe = _ripe(outlook)
-        tasks.append(
-            _when_worth_it(outlook.progress.unread.meet(ripe), ripe.until_ms, PAGES_IN_A_CROWD, outlook)
-        )
+        tasks.append(_when_worth_it(outlook.unread.meet(ripe), ripe.until_ms, PAGES_IN_A_CROWD, outlook))
     return next((task for task in tasks if task), None)
 
 
@@ -234,13 +255,13 @@ def _when_worth_it(due: SpanSet, before_ms: int, pages: int, outlook: Outlook) -
 def backlog(outlook: Outlook) -> Task | None:
     """Unread time, newest first; but for the newest, whose turn is `fresh`, or in a crowd when it is ripe."""
     newest = _ripe(outlook) if outlook.crowded else _head(outlook)
-    unread = outlook.progress.unread.below(newest.since_ms)
+    unread = outlook.unread.below(newest.since_ms)
     return ReadSpan(Why.BACKLOG, unread.spans[-1]) if unread else None
 
 
 def rescue(outlook: Outlook) -> Task | None:
     """Time that would leave the log before its turn comes, oldest first."""
-    waiting = SpanSet((*outlook.progress.unread, *outlook.progress.open.below(outlook.late_before_ms)))
+    waiting = SpanSet((*outlook.unread, *outlook.open.below(outlook.late_before_ms)))
     if not waiting:
         return None
     rows = sum(outlook.rows_in(span) for span in waiting)
@@ -259,9 +280,14 @@ def _page_full_from_below(span: Span, outlook: Outlook) -> Span:
     return Span(span.since_ms, span.since_ms + length_ms)
 
 
-def closed_up_to_ms(progress: Progress) -> int:
+def closed_up_to_ms(outlook: Outlook) -> int:
     """The sent time before which nothing is open any more; what is unread there does not matter to a look."""
-    return progress.open.spans[0].since_ms if progress.open else (progress.frontier_ms or 0)
+    return outlook.open.spans[0].since_ms if outlook.open else (outlook.progress.frontier_ms or 0)
+
+
+def _shown_from_ms(outlook: Outlook) -> int:
+    """The sent time from which on the API shows everything."""
+    return outlook.stubborn.spans[-1].until_ms if outlook.stubborn else 0
 
 
 Rung = tuple[int, Span, list[tuple[str, Remembered]]]
@@ -271,12 +297,15 @@ Rung = tuple[int, Span, list[tuple[str, Remembered]]]
 def _due(outlook: Outlook, within: Span, most: int) -> list[Rung]:
     """The rungs with messages waiting for their look in `within`, oldest first; `most` messages of each."""
     rungs = []
-    closed_ms = closed_up_to_ms(outlook.progress)
-    for age_ms in reversed(LADDER_MS):
+    closed_ms = closed_up_to_ms(outlook)
+    for age_ms in reversed(outlook.ladder):
         looked_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
         due = Span(looked_ms, min(outlook.now_ms - age_ms, closed_ms))
         inside = due.meet(within)
-        if inside.length_ms and (waiting := outlook.in_flight(inside, most)):
+        waiting = outlook.in_flight(inside, most) if inside.length_ms else []
+        # What is open, if stubborn, may still be read again: a look there would make it new.
+        waiting = [message for message in waiting if message[1].sent_ms not in outlook.stubborn]
+        if waiting:
             rungs.append((age_ms, due, waiting))
     return rungs
 
@@ -284,7 +313,7 @@ def _due(outlook: Outlook, within: Span, most: int) -> list[Rung]:
 def looked_after(outlook: Outlook, looked: Span = NOTHING) -> dict[int, int]:
     """How far each rung is done once all in flight in `looked` have been looked at: to the first left waiting."""
     done = {}
-    for age_ms in LADDER_MS:
+    for age_ms in outlook.ladder:
         up_to_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
         due = Span(up_to_ms, max(up_to_ms, outlook.now_ms - age_ms))
         below = Span(due.since_ms, min(due.until_ms, max(due.since_ms, looked.since_ms)))
@@ -316,7 +345,7 @@ def look(outlook: Outlook) -> Task | None:
 def _urgency(rung: Rung, outlook: Outlook) -> float:
     """How long the rung's first message has waited, in terms of its patience."""
     age_ms, _, waiting = rung
-    patience_ms = max(outlook.interval_ms, min(PATIENCE * age_ms, LOG_KEEPS_MS - age_ms - 2 * MINUTE_MS))
+    patience_ms = max(outlook.interval_ms, min(PATIENCE * age_ms, (LOG_KEEPS_MS - age_ms) / 3))
     return (outlook.now_ms - age_ms - waiting[0][1].sent_ms) / patience_ms
 
 

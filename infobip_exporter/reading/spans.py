@@ -72,6 +72,13 @@ class SpanSet:
             kept.append((max(since_ms, gone.until_ms), until_ms))
         return SpanSet(kept)
 
+    def without(self, others: "SpanSet") -> "SpanSet":
+        """What is in none of the spans of `others`."""
+        left = self
+        for other in others:
+            left = left.remove(other)
+        return left
+
     def meet(self, window: Span) -> "SpanSet":
         return SpanSet(span.meet(window) for span in self.spans)
 

@@ -26,6 +26,9 @@ COMFORTABLE = 0.65
 DECISIVE = 0.5
 """How many more records, as a part of a page, tell its end: a few may just have turned up late in between."""
 
+LONG_STRETCH = 30
+"""How many times the mean distance of records may lie between a page and the end of the range it should hold."""
+
 
 class BoundsIgnored(ExporterError):
     """Most records of an answer were sent at other times than asked for: nothing can be read this way."""
@@ -44,8 +47,11 @@ class Part:
     reply: Reply | None = None
 
 
-def walk(span: Span, learnt: Learnt, limit: int) -> Dialogue:
-    """Read all of `span`, newest part first. `limit` is the page size to ask for, in rows."""
+def walk(span: Span, learnt: Learnt, limit: int, late_ms: int = 0) -> Dialogue:
+    """Read all of `span`, newest part first.
+
+    `limit` is the page size to ask for, in rows; `late_ms` how long after sending a record may turn up.
+    """
     parts = [Part(span)]
     rows_per_ms = 0.0  # known only where pages prove nothing: cuts the parts to fit
     while parts:
@@ -54,7 +60,7 @@ def walk(span: Span, learnt: Learnt, limit: int) -> Dialogue:
             part, rest = _fitting(part, rows_per_ms, limit)
             parts.extend(rest)
         reply = part.reply or (yield from ask(Question(*part.span, limit=limit)))
-        if not reply.full(limit):
+        if not (yield from _is_full(reply, learnt, limit)):
             inside = reply.inside(part.span)
             yield Read(part.span, inside, reply.asked_ms, reply.page.rejected)
             if rows_per_ms:
@@ -62,12 +68,23 @@ def walk(span: Span, learnt: Learnt, limit: int) -> Dialogue:
         elif part.span.length_ms == 1:
             yield from read_millisecond(part.span, reply, learnt, limit)
         else:
-            proven, rest = yield from _full_page(part, reply, learnt, limit)
+            proven, rest = yield from _full_page(part, reply, learnt, limit, late_ms)
             if proven is not None:
                 yield proven
             elif len(rest) == 2:
                 rows_per_ms = max(1.5 * rows_per_ms, limit / part.span.length_ms)
             parts.extend(rest)
+
+
+def _is_full(reply: Reply, learnt: Learnt, limit: int) -> Generator[Question | Read, Reply | None, bool]:
+    """Whether the page may hold back records. Where it only smells of it, what the API has at all clears it."""
+    if not learnt.may_hold_back(reply, limit):
+        return False
+    if reply.page.rows < limit:
+        everything = yield from ask(Question(limit=limit))
+        learnt.most_rows = max(learnt.most_rows, everything.page.rows)
+        return learnt.may_hold_back(reply, limit)
+    return True
 
 
 def _fitting(part: Part, rows_per_ms: float, limit: int) -> tuple[Part, list[Part]]:
@@ -85,7 +102,7 @@ Outcome = tuple[Read | None, list[Part]]
 
 
 def _full_page(
-    part: Part, reply: Reply, learnt: Learnt, limit: int
+    part: Part, reply: Reply, learnt: Learnt, limit: int, late_ms: int
 ) -> Generator[Question | Read, Reply | None, Outcome]:
     asked = Span(part.span.since_ms - 1, part.span.until_ms + 1)
     records = reply.inside(asked)
@@ -97,12 +114,32 @@ def _full_page(
         return _halved(part.span)
     if min(moments) == max(moments):
         return _around(part.span, moments[0])
-    if part.witness is not None and all(record.message_id != part.witness for record in records):
+    if learnt.takes is Takes.UNKNOWN:
+        if part.span.until_ms > reply.asked_ms - late_ms:
+            return _halved(part.span)  # records that turn up meanwhile could pass for the other end
+        return (yield from _find_out(part, reply, records, learnt, limit))
+    if part.witness is not None:
+        holds_its_end = any(record.message_id == part.witness for record in records)
+    else:
+        holds_its_end = yield from _reaches_its_end(part.span, moments, learnt, limit)
+    if not holds_its_end:
         learnt.takes = Takes.UNKNOWN
         return _halved(part.span)
-    if learnt.takes is Takes.UNKNOWN:
-        return (yield from _find_out(part, reply, records, learnt, limit))
     return _end_of(part.span, reply, records, learnt.takes)
+
+
+def _reaches_its_end(
+    span: Span, moments: Sequence[int], learnt: Learnt, limit: int
+) -> Generator[Question | Read, Reply | None, bool]:
+    """Whether the page holds the end that pages were seen to hold. A long stretch without records there is asked for."""
+    oldest_ms, newest_ms = min(moments), max(moments)
+    stretch = (
+        Span(newest_ms + 1, span.until_ms) if learnt.takes is Takes.NEWEST else Span(span.since_ms, oldest_ms)
+    )
+    if stretch.length_ms <= LONG_STRETCH * (newest_ms - oldest_ms) / len(moments):
+        return True
+    reply = yield from ask(Question(*stretch, limit=limit))
+    return not reply.inside(stretch) and not learnt.may_hold_back(reply, limit)
 
 
 def _in_order(moments: Sequence[int]) -> bool:
@@ -158,15 +195,21 @@ def _find_out(
     more_below = sum(record.sent_ms < min(moments) for record in below.inside(lower))
     more_above = sum(record.sent_ms > max(moments) for record in above.inside(upper))
     enough = DECISIVE * reply.page.rows
-    if more_below >= enough and not more_above and not above.full(limit):
+    if more_below >= enough and not more_above and not learnt.may_hold_back(above, limit):
         learnt.takes = Takes.NEWEST
         return _end_of(span, reply, records, learnt.takes, below)
-    if more_above >= enough and not more_below and not below.full(limit):
+    if more_above >= enough and not more_below and not learnt.may_hold_back(below, limit):
         learnt.takes = Takes.OLDEST
         return _end_of(span, reply, records, learnt.takes, above)
-    if more_below or more_above or below.full(limit) or above.full(limit):
+    if (
+        reply.page.rows >= limit
+        or more_below
+        or more_above
+        or learnt.may_hold_back(below, limit)
+        or learnt.may_hold_back(above, limit)
+    ):
         return _halved(span)
-    # Neither side holds more: the page, full or not, was all there is, and the edges were read whole beside it.
+    # Neither side holds more: the page was all there is, and the edges were read whole beside it.
     everything = [
         *below.inside(lower),
         *(r for r in reply.inside(span) if r.sent_ms not in lower and r.sent_ms not in upper),

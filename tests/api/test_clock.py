@@ -18,14 +18,28 @@ def date_at(now: float) -> int:
     return int(api_ms(now)) // 1000 * 1000
 
 
+def told(clock: ApiClock, *moments: float, wrong_by_s: float = 0.0) -> None:
+    """Answers at these moments, each with a date that is so far off."""
+    for moment in moments:
+        clock.saw(date_at(moment) + round(wrong_by_s * 1000), moment, 0.1)
+
+
+def clock_that_knows() -> ApiClock:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000, now=0.0)
+    told(clock, 1.0)
+    assert clock.known
+    return clock
+
+
 @given(
-    st.lists(st.tuples(st.floats(0, 200), st.floats(0, 9), st.floats(0, 1)), min_size=1, max_size=20),
+    st.lists(st.tuples(st.floats(0, 200), st.floats(0, 2), st.floats(0, 1)), min_size=1, max_size=20),
     st.floats(0, 60),
+    st.floats(-50, 50),
 )
 def test_the_true_moment_lies_between_the_bounds(
-    answers: list[tuple[float, float, float]], later: float
+    answers: list[tuple[float, float, float]], later: float, skew_s: float
 ) -> None:
-    clock = ApiClock(wall_s=5.0, now=0.0)
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000 + skew_s, now=0.0)
     for asked, took, written in sorted(answers):
         clock.saw(date_at(asked + took * written), asked + took, took)
     now = max(asked + took for asked, took, _ in answers) + later
@@ -33,22 +47,55 @@ def test_the_true_moment_lies_between_the_bounds(
     assert clock.latest_ms(now) >= api_ms(now) - 1
 
 
-def test_one_wrong_date_in_the_future_moves_nothing_forward() -> None:
-    clock = ApiClock(wall_s=0.0, now=0.0)
-    clock.saw(date_at(10), 10, 0.1)
+def test_a_date_near_our_own_clock_is_believed_at_once() -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000 + 30, now=0.0)
+    told(clock, 1.0)
+    assert clock.known
+
+
+def test_a_date_far_from_our_own_clock_is_believed_when_three_answers_agree() -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000 + 600, now=0.0)
+    for moment, known in ((1.0, False), (2.0, False), (3.0, True)):
+        told(clock, moment)
+        assert clock.known is known
+    assert abs(clock.earliest_ms(3.0) - api_ms(3.0)) < 1100
+
+
+@given(st.sampled_from([-1e6, -3600.0, 3600.0, 49 * 3600.0, 1e9]))
+def test_a_wrong_first_date_is_not_believed(wrong_by_s: float) -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000, now=0.0)
+    told(clock, 1.0, wrong_by_s=wrong_by_s)
+    assert not clock.known
+    told(clock, 2.0)
+    assert abs(clock.latest_ms(2.0) - api_ms(2.0)) < 1200
+
+
+@given(st.sampled_from([600.0, 48 * 3600.0 + 60, 1e9]))
+def test_one_wrong_date_in_the_future_moves_neither_bound(wrong_by_s: float) -> None:
+    clock = clock_that_knows()
+    bounds = (clock.earliest_ms(20), clock.latest_ms(20))
+    told(clock, 20.0, wrong_by_s=wrong_by_s)
+    assert (clock.earliest_ms(20), clock.latest_ms(20)) == bounds
+
+
+def test_one_wrong_date_in_the_past_closes_nothing_early_and_is_forgotten_with_the_next() -> None:
+    clock = clock_that_knows()
     before = clock.earliest_ms(20)
-    clock.saw(date_at(10) + 600_000, 20, 0.1)
+    told(clock, 20.0, wrong_by_s=-600)
+    assert clock.earliest_ms(20) < before
+    assert clock.latest_ms(20) >= api_ms(20)
+    told(clock, 21.0)
     assert clock.earliest_ms(20) == before
 
 
-def test_a_clock_set_back_is_followed_at_once_and_one_set_forward_after_a_while() -> None:
-    clock = ApiClock(wall_s=0.0, now=0.0)
-    clock.saw(date_at(10), 10, 0.0)
-    clock.saw(date_at(20) - 600_000, 20, 0.0)
-    assert clock.earliest_ms(20) == date_at(20) - 600_000
-    later = 20 + REMEMBER_S + 1
-    clock.saw(date_at(later), later, 0.0)
-    assert clock.earliest_ms(later) == date_at(later)
+def test_a_clock_that_is_set_is_followed_once_three_answers_agree() -> None:
+    for step_s in (-600.0, 600.0):
+        clock = clock_that_knows()
+        told(clock, 20.0, 21.0, 22.0, wrong_by_s=step_s)
+        later = 22.0 + REMEMBER_S + 1
+        told(clock, later, wrong_by_s=step_s)
+        assert abs(clock.earliest_ms(later) - api_ms(later) - step_s * 1000) < 1200
+        assert abs(clock.latest_ms(later) - api_ms(later) - step_s * 1000) < 1200
 
 
 def test_without_a_date_our_own_clock_stands_in() -> None:
@@ -59,10 +106,14 @@ def test_without_a_date_our_own_clock_stands_in() -> None:
     assert clock.skew_s(1010.0, 20.0) is None
 
 
+def test_a_time_that_was_told_long_ago_is_asked_for_again() -> None:
+    clock = clock_that_knows()
+    assert not clock.is_old(1.0 + REMEMBER_S)
+    assert clock.is_old(1.5 + REMEMBER_S)
+
+
 def test_the_skew_is_the_apis_clock_less_ours() -> None:
-    clock = ApiClock(wall_s=0.0, now=0.0)
-    clock.saw(date_at(10), 10, 0.0)
-    ours = api_ms(10) / 1000 - 600
-    skew_s = clock.skew_s(ours, 10)
+    clock = clock_that_knows()
+    skew_s = clock.skew_s(api_ms(10) / 1000 - 40, 10)
     assert skew_s is not None
-    assert 600 <= skew_s <= 601
+    assert 39 < skew_s <= 41

@@ -1,6 +1,7 @@
 """How a feed polls: what it asks, when, how often, and what it does when that goes wrong."""
 
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from infobip_exporter.errors import AskFailed, LedgerError
 from infobip_exporter.sandbox.message import plain_message
 from infobip_exporter.sandbox.quirks import Quirks
 from simulation.time import ClockStep, VirtualTime
-from tests.feed.worlds import BEGINS_MS, HOUR_S, FeedWorld
+from tests.feed.worlds import BEGINS_MS, HOUR_S, PLAIN_POLL, FeedWorld
 
 SENT = "infobip_messages_sent_total"
 SETTLED = "infobip_messages_total"
@@ -121,6 +122,72 @@ def test_an_api_clock_ten_minutes_off_is_the_one_that_counts() -> None:
         world.live(600)
         assert world.total(SENT) == 2
         assert world.feed.snapshot.clock_skew_s == pytest.approx(-skew_s, abs=2)
+
+
+WRONG_DATES_S = (600, 3600, 49 * HOUR_S, -3600)
+
+
+@pytest.mark.parametrize("wrong_by_s", WRONG_DATES_S)
+@pytest.mark.parametrize("when", ["first start", "restart", "running"])
+def test_one_answer_with_a_wrong_date_changes_no_count(wrong_by_s: int, when: str) -> None:
+    messages = [at(60 * n, settles_after_ms=3 * HOUR_MS if n % 2 else 1000) for n in range(1, 240)]
+    world = FeedWorld(messages, PLAIN_POLL)
+    if when != "first start":
+        world.live(HOUR_S)
+    if when == "restart":
+        world.start()
+    world.wrong_date_s = wrong_by_s
+    world.live(9 * HOUR_S)
+    assert (world.total(SENT), world.total(SETTLED), world.total(LOST)) == (239, 239, 0)
+    assert world.total("infobip_messages_unresolved_total") == 0
+
+
+def test_a_record_that_the_api_can_not_show_does_not_stop_the_feed() -> None:
+    world = FeedWorld([at(30 * n, settles_after_ms=20_000) for n in range(1, 1440)])
+    poison_ms = BEGINS_MS + 1_005_000
+
+    def fails(question: Question) -> None:
+        inside = (question.since_ms or 0) <= poison_ms < (question.until_ms or 0)
+        if inside and world.time.api_ms > poison_ms + 60_000:
+            raise AskFailed("500", "down", took_s=0.05)
+
+    world.fails = fails
+    world.live(13 * HOUR_S)
+    assert world.total(SENT) == 1439
+    assert world.ledger.progress.open.total_ms < 1.1 * HOUR_MS
+
+
+def test_what_waits_longest_has_its_turn_where_a_poll_has_time_for_one_request() -> None:
+    world = FeedWorld([at(7 * n, settles_after_ms=1000) for n in range(1, 12_000)], budget=1)
+    world.live(600)
+    world.time.advance(20 * HOUR_S)
+    world.start()
+    world.live(2 * HOUR_S)
+    assert world.ledger.progress.unread.total_ms < HOUR_MS
+    assert world.total(LOST) == 0
+
+
+@pytest.mark.parametrize("interval_s", [30.0, 300.0, 600.0])
+def test_the_last_look_comes_before_a_message_leaves_however_rare_polls_are(interval_s: float) -> None:
+    sparse = [at(13 * n, settles_after_ms=47 * HOUR_MS) for n in range(1, 50)]
+    world = FeedWorld(sparse, Poll(interval_s=interval_s))
+    world.live(50 * HOUR_S)
+    assert world.total(SETTLED) == 49
+    assert world.total("infobip_messages_unresolved_total") == 0
+
+
+def test_an_api_that_takes_no_list_of_ids_is_asked_for_spans() -> None:
+    world = FeedWorld([at(n / 10, f"m{n}", settles_after_ms=2 * HOUR_MS) for n in range(1, 6000)])
+    real = world.log.answer
+
+    def no_lists(parameters: dict[str, str], now_ms: int) -> object:
+        if "," in parameters.get("messageId", ""):
+            parameters = {**parameters, "messageId": "none"}
+        return real(parameters, now_ms)
+
+    world.log = SimpleNamespace(answer=no_lists)  # type: ignore[assignment]
+    world.live(6 * HOUR_S)
+    assert world.total(SETTLED) == 5999
 
 
 def failing(code: str, until_s: float, world: FeedWorld) -> None:

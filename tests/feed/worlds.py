@@ -39,6 +39,8 @@ class FeedWorld:
     poll: Poll = PLAIN_POLL
     quirks: Quirks = DOCUMENTED
     budget: int = 100
+    wrong_date_s: int = 0
+    """How far off the Date of the next answer is, in seconds."""
     fails: Callable[[Question], None] = lambda _question: None
     time: VirtualTime = field(default_factory=lambda: VirtualTime(BEGINS_MS, float("inf")))
     questions: list[tuple[float, Question]] = field(default_factory=list)
@@ -80,8 +82,9 @@ class FeedWorld:
         reply = self.log.answer(question.parameters({}), self.time.api_ms)
         if reply.status != 200:
             raise AskFailed(str(reply.status), "refused", took_s=0.05)
-        headers = {name.lower(): value for name, value in reply.headers.items()}
-        return Answer(decode_page(reply.body), date_ms(headers), 0.05)
+        date = date_ms({name.lower(): value for name, value in reply.headers.items()}) or 0
+        wrong_by_ms, self.wrong_date_s = 1000 * self.wrong_date_s, 0
+        return Answer(decode_page(reply.body), date + wrong_by_ms, 0.05)
 
     def live(self, seconds: float) -> None:
         """Poll for so long, then stand at the end of it."""

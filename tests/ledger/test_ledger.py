@@ -1,5 +1,6 @@
 """A feed's ledger: what was committed is there after any end, what was not leaves no trace."""
 
+import itertools
 import os
 import sqlite3
 from collections import Counter
@@ -105,6 +106,52 @@ def test_a_commit_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None
     again.store.connection.execute("DROP TRIGGER full")
     again.commit(some_changes())
     assert again.counters[SENT] == 6
+
+
+def test_whichever_statement_of_a_commit_fails_it_can_be_done_again(tmp_path: Path) -> None:
+    class Failing:
+        """A cursor of which one call fails, as on a disk that gives out for a moment."""
+
+        def __init__(self, cursor: sqlite3.Cursor, calls: Iterator[int], at: int) -> None:
+            self._cursor, self._calls, self._at = cursor, calls, at
+
+        def _count(self) -> None:
+            if next(self._calls) == self._at:
+                raise sqlite3.OperationalError("disk I/O error")
+
+        def execute(self, *parameters: object) -> sqlite3.Cursor:
+            self._count()
+            return self._cursor.execute(*parameters)  # type: ignore[arg-type]
+
+        def executemany(self, *parameters: object) -> sqlite3.Cursor:
+            self._count()
+            return self._cursor.executemany(*parameters)  # type: ignore[arg-type]
+
+    class Connection:
+        def __init__(self, real: sqlite3.Connection, at: int) -> None:
+            self._real, self._at, self._calls = real, at, itertools.count()
+
+        def cursor(self) -> Failing:
+            return Failing(self._real.cursor(), self._calls, self._at)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+    failed = 0
+    for at in range(30):
+        ledger = Ledger(Store.open(f"sqlite:///{tmp_path / str(at)}.db"), "main", "instagram")
+        real = ledger.store.connection
+        ledger.store.connection = Connection(real, at)  # type: ignore[assignment]
+        try:
+            ledger.commit(some_changes())
+        except LedgerError:
+            failed += 1
+            ledger.commit(some_changes())
+        ledger.store.connection = real
+        assert ledger.counters[SENT] == 3
+        assert ledger.in_flight == {InFlight("PENDING", "", ""): 2}
+        assert seen(Ledger(ledger.store, "main", "instagram")) == seen(ledger)
+    assert failed > 10
 
 
 def test_a_message_that_settled_is_in_flight_no_more(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from infobip_exporter.reading import plan
 from infobip_exporter.reading.plan import (
     HOUR_MS,
     LADDER_MS,
-    LAST_LOOK_MS,
     MINUTE_MS,
     LookUp,
     Outlook,
@@ -22,6 +21,8 @@ NOW = 1_790_000_000_000
 EDGE = NOW - 48 * HOUR_MS
 INTERVAL = 30_000
 LATE = 120_000
+
+LADDER = (*LADDER_MS, 48 * HOUR_MS - 3 * MINUTE_MS)
 
 InFlight = list[tuple[str, Remembered]]
 
@@ -49,7 +50,7 @@ def outlook(
         frontier_ms=NOW,
         unread=SpanSet(unread),
         open=SpanSet(opened),
-        looked_ms={age: NOW - INTERVAL - age for age in LADDER_MS},
+        looked_ms={age: NOW - INTERVAL - age for age in LADDER},
     )
     rate = per_second / 1000
     plain = Outlook(
@@ -172,7 +173,7 @@ def test_a_look_waits_for_company_and_then_takes_all_that_are_due_along() -> Non
 
 def looked_long_ago(ready: Outlook, looked_before_ms: int) -> Outlook:
     """The same, but the looks are so far behind."""
-    looked = {age: NOW - age - looked_before_ms for age in LADDER_MS}
+    looked = {age: NOW - age - looked_before_ms for age in LADDER}
     return replace(ready, progress=Progress(frontier_ms=NOW, open=ready.progress.open, looked_ms=looked))
 
 
@@ -203,7 +204,7 @@ def test_ids_that_would_break_a_list_are_looked_at_by_span() -> None:
 
 
 def test_every_message_in_flight_has_a_last_look_before_it_leaves() -> None:
-    sent_ms = NOW - LAST_LOOK_MS - 70_000
+    sent_ms = NOW - (48 * HOUR_MS - 3 * MINUTE_MS) - 70_000
     task = plan.choose(looked_long_ago(idle(flying=in_flight(sent_ms)), 100_000))
     assert isinstance(task, LookUp)
 

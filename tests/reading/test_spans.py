@@ -29,6 +29,11 @@ def test_removing_a_span_removes_its_moments(span_set: SpanSet, span: Span) -> N
     assert moments(span_set.remove(span)) == moments(span_set) - {m for m in MOMENTS if m in span}
 
 
+@given(span_sets, span_sets)
+def test_a_set_without_another_has_none_of_its_moments(span_set: SpanSet, others: SpanSet) -> None:
+    assert moments(span_set.without(others)) == moments(span_set) - moments(others)
+
+
 @given(span_sets, spans)
 def test_what_meets_a_window_lies_in_both(span_set: SpanSet, span: Span) -> None:
     assert moments(span_set.meet(span)) == moments(span_set) & {m for m in MOMENTS if m in span}
