@@ -2,14 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-CODE := exporter.py infobip_exporter $(wildcard simulation bench)
+CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint format bench sim lock wheel clean
+.PHONY: help demo run check test lint format bench sim lock generated licences sbom audit wheel clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## A simulated Infobip with lively traffic, and the exporter on it
 	$(PY) exporter.py demo $(ARGS)
@@ -23,10 +23,11 @@ check: $(VENV)/.runtime ## Try config.yaml: one small question to each feed
 test: $(VENV)/.dev ## Unit, property, simulation and end-to-end tests (ARGS="-k spans")
 	$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, its formatter, and mypy --strict
+lint: $(VENV)/.dev ## ruff, its formatter, mypy --strict, hadolint
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict $(CODE)
+	$(VENV)/bin/hadolint Dockerfile
 
 format: $(VENV)/.dev ## Put the code into its form
 	$(PY) -m ruff check --fix .
@@ -49,6 +50,21 @@ lock: $(VENV)/.dev ## Write the locks anew (UPGRADE=--upgrade for newer versions
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml -c requirements.txt --group dev -o requirements-dev.txt
 	$(COMPILE) -c requirements-dev.txt --group build -o requirements-build.txt
+
+generated: $(VENV)/.dev ## Write what follows from code and locks: completion, man page, PrometheusRule, licences
+	$(PY) -m tools
+
+licences: $(VENV)/.dev ## Write docs/licences.md from the lock
+	$(PY) -m tools licences
+
+sbom: $(VENV)/.dev ## Write the bill of materials (CycloneDX), dist/sbom.cdx.json, the same bytes each time
+	@mkdir -p dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m tools.sbom dist/sbom.cdx.json
+
+# --strict: what could not be asked about counts as a failure too.
+audit: $(VENV)/.dev ## Ask PyPI's advisories about every locked version; needs the internet
+	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-dev.txt || { \
+		echo "audit: a locked version has a known weakness, or the advisories could not be asked: see above" >&2; exit 1; }
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,76 @@
+"""The wheel is the same bytes wherever it is built, holds what it must, and installs the command."""
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import REPOSITORY
+
+SOURCES = ("infobip_exporter", "pyproject.toml", "README.md", "LICENSE")
+
+
+def build(folder: Path, umask: int) -> Path:
+    """A wheel from a copy of the sources in `folder`, as the Dockerfile copies them; nothing is downloaded."""
+    folder.mkdir()
+    before = os.umask(umask)
+    try:
+        for name in SOURCES:
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(
+                    source,
+                    folder / name,
+                    ignore=shutil.ignore_patterns("__pycache__"),
+                    copy_function=shutil.copyfile,
+                )
+            else:
+                shutil.copyfile(source, folder / name)
+    finally:
+        os.umask(before)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=folder,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    [wheel] = (folder / "dist").iterdir()
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("wheels")
+    return build(folder / "one", umask=0o022), build(folder / "two with a longer name", umask=0o077)
+
+
+def test_it_is_the_same_bytes_each_time(wheels: tuple[Path, Path]) -> None:
+    one, two = wheels
+    assert one.name == two.name
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_it_holds_the_package_whole_and_nothing_else(wheels: tuple[Path, Path]) -> None:
+    packed = {name for name in zipfile.ZipFile(wheels[0]).namelist() if ".dist-info/" not in name}
+    files = (REPOSITORY / "infobip_exporter").rglob("*")
+    assert packed == {
+        str(path.relative_to(REPOSITORY))
+        for path in files
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert "infobip_exporter/py.typed" in packed
+
+
+def test_it_installs_the_command(wheels: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        [name] = [each for each in wheel.namelist() if each.endswith("entry_points.txt")]
+        scripts = configparser.ConfigParser()
+        scripts.read_string(wheel.read(name).decode())
+    assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.cli:main"}

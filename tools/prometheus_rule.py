@@ -1,0 +1,39 @@
+"""Prometheus' rules as a resource of the Prometheus operator: the same groups, in one object."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RULES = Path(__file__).parents[1] / "prometheus" / "rules"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks, and no anchors: each alert can be read on its own."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def files() -> dict[str, str]:
+    """The PrometheusRule by its path."""
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "infobip-exporter"},
+        "spec": {"groups": [group for path in sorted(RULES.glob("*.yml")) for group in _groups(path)]},
+    }
+    text = yaml.dump(rule, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000)
+    note = "# Written by `make generated` from prometheus/rules: change them there.\n"
+    return {"packaging/kubernetes/prometheus-operator/prometheus-rule.yaml": note + text}
+
+
+def _groups(path: Path) -> list[Any]:
+    return list(yaml.safe_load(path.read_text())["groups"])
