@@ -337,7 +337,8 @@ def look(outlook: Outlook) -> Task | None:
     _, due, waiting = rungs[0]
     window = _page_full_from_below(Span(waiting[0][1].sent_ms, due.until_ms), outlook)
     in_window = sum(known.sent_ms < window.until_ms for _, known in waiting)
-    if in_window > len(_fitting(waiting)) or not outlook.by_id or any("," in name for name, _ in taken):
+    many = len(waiting) >= outlook.limit or in_window > len(_fitting(waiting))
+    if many or not outlook.by_id or any("," in name for name, _ in taken):
         return ReadSpan(Why.LOOK, window, looked_after(outlook, window))
     return LookUp(dict(taken), _looked_after_ids(outlook, rungs, {name for name, _ in taken}))
 

@@ -194,6 +194,16 @@ def test_many_in_flight_close_together_are_looked_at_by_reading_their_span() -> 
     assert (task.why, task.span.since_ms) == (Why.LOOK, first_ms)
 
 
+def test_a_crowded_millisecond_in_flight_is_not_asked_for_again_and_again() -> None:
+    sent_ms = NOW - LADDER_MS[9] - 25_000
+    ready = looked_long_ago(idle(flying=in_flight(*[sent_ms] * 40)), HOUR_MS)
+    for limit in (10, 20, 1000):
+        task = plan.choose(replace(ready, limit=limit))
+        assert task is not None
+        assert task.looked_ms is not None
+        assert task.looked_ms[LADDER_MS[9]] > sent_ms
+
+
 def test_ids_that_would_break_a_list_are_looked_at_by_span() -> None:
     age_ms = LADDER_MS[9]
     (first, *_), sent_ms = in_flight(0), NOW - age_ms * 2
