@@ -1,5 +1,7 @@
 # syntax=docker/dockerfile:1
-# For production name the base by digest: --build-arg PYTHON=python:3.13-slim@sha256:...
+# For production name the base by its digest, so that each build has the same one:
+#   docker buildx imagetools inspect python:3.13-slim     # tells it
+#   docker build --build-arg PYTHON=python:3.13-slim@sha256:... .
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
@@ -18,14 +20,21 @@ RUN SOURCE_DATE_EPOCH=0 /opt/build/bin/python -m hatchling build -t wheel \
     && /opt/infobip-exporter/bin/python -m pip uninstall -y pip
 
 FROM ${PYTHON}
-RUN useradd --system --uid 10470 --home-dir /var/lib/infobip-exporter --create-home infobip-exporter
+RUN groupadd --gid 10470 infobip-exporter \
+    && useradd --no-log-init --uid 10470 --gid 10470 --no-create-home --home-dir /var/lib/infobip-exporter \
+        --shell /usr/sbin/nologin infobip-exporter \
+    && install -d -o 10470 -g 10470 -m 0750 /var/lib/infobip-exporter
 COPY --from=build /opt/infobip-exporter /opt/infobip-exporter
 ENV PATH=/opt/infobip-exporter/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-# The state's default is relative to here. Mount the configuration as config.yaml, or name it with --config.file.
+# The state's default is relative to here: all that is ever written. The rest may be read-only.
+# Mount the configuration as config.yaml, or name it with --config.file.
 WORKDIR /var/lib/infobip-exporter
 VOLUME /var/lib/infobip-exporter
-USER 10470
+USER 10470:10470
 EXPOSE 10470
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:10470/-/healthy', timeout=4)"]
+# With TLS: -e HEALTH_URL=https://127.0.0.1:10470/-/healthy (the certificate is for another name, so it is not looked at).
+ENV HEALTH_URL=http://127.0.0.1:10470/-/healthy
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import os, ssl, urllib.request as web; \
+    tls = web.HTTPSHandler(context=ssl._create_unverified_context()); \
+    web.build_opener(web.ProxyHandler({}), tls).open(os.environ['HEALTH_URL'], timeout=4)"]
 ENTRYPOINT ["infobip-exporter"]

@@ -1,0 +1,139 @@
+"""The Dockerfile: what ends in the image, who runs it, and when it is healthy. `make lint` asks hadolint."""
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import trustme
+import yaml
+
+from infobip_exporter.config.schema import Web
+from tests.docs.pages import REPOSITORY
+
+# As Docker reads it: a line ends where no backslash does, and comments are not there.
+LINES = [
+    re.sub(r"\\\n", "", line)
+    for line in re.findall(
+        r"^(?:[^\n]*\\\n)*[^\n]+$",
+        re.sub(r"^#.*\n", "", (REPOSITORY / "Dockerfile").read_text(), flags=re.MULTILINE),
+        re.MULTILINE,
+    )
+]
+STAGES = "\n".join(LINES).split("\nFROM ")[1:]
+
+
+def instruction(name: str, stage: str = STAGES[-1]) -> str:
+    [text] = re.findall(rf"^{name} (.*)$", stage, re.MULTILINE)
+    return str(text)
+
+
+@contextmanager
+def server(status: int, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """One that answers /-/healthy with `status`, any other path with 404; where it is."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/-/healthy" else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as listening:
+        if tls:
+            listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.server_port}/-/healthy"
+        listening.shutdown()
+        thread.join()
+
+
+def is_healthy(url: str) -> bool:
+    python, *arguments = json.loads(instruction("HEALTHCHECK").partition(" CMD ")[2])
+    assert python == "python"
+    # A proxy on the way to the API is none on the way to oneself.
+    environment = os.environ | {"HEALTH_URL": url, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    ran = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, timeout=30, check=False
+    )
+    return ran.returncode == 0
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (401, False)])
+def test_it_is_healthy_when_the_exporter_says_so(status: int, healthy: bool) -> None:
+    with server(status) as url:
+        assert is_healthy(url) == healthy
+
+
+def test_it_is_healthy_behind_tls_whatever_name_the_certificate_has() -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("exporter.example").configure_cert(tls)
+    with server(200, tls) as url:
+        assert is_healthy(url)
+
+
+def test_it_is_not_healthy_when_nobody_listens() -> None:
+    with server(200) as url:
+        pass
+    assert not is_healthy(url)
+
+
+def test_it_asks_for_health_where_the_exporter_listens_by_default() -> None:
+    port = Web().listen_address.rpartition(":")[2]
+    assert f"\nENV HEALTH_URL=http://127.0.0.1:{port}/-/healthy\n" in STAGES[-1]
+    assert instruction("EXPOSE") == port
+
+
+def test_both_stages_stand_on_the_base_that_an_argument_names() -> None:
+    assert LINES[0].startswith("ARG PYTHON=python:")
+    assert [stage.split()[0] for stage in STAGES] == ["${PYTHON}", "${PYTHON}"]
+
+
+def test_the_image_gets_what_was_built_and_a_user_and_nothing_is_installed_into_it() -> None:
+    assert instruction("COPY") == "--from=build /opt/infobip-exporter /opt/infobip-exporter"
+    commands = [part.split()[0] for part in instruction("RUN").split("&&")]
+    assert commands == ["groupadd", "useradd", "install"]
+
+
+def test_what_is_built_is_locked_by_hash_and_compiles_nothing() -> None:
+    installs = re.findall(r"pip install ([^&\n]*)", STAGES[0])
+    assert len(installs) == 3
+    for each in installs:
+        locked = "--require-hashes --only-binary=:all: -r requirements" in each
+        assert locked or "--no-deps --no-index" in each, each
+
+
+def test_it_does_not_run_as_root_and_writes_its_state_alone() -> None:
+    user, group = map(int, instruction("USER").split(":"))
+    assert user != 0 != group
+    assert f"install -d -o {user} -g {group}" in instruction("RUN")
+    assert instruction("WORKDIR") == instruction("VOLUME") == "/var/lib/infobip-exporter"
+
+
+def test_what_is_copied_is_let_through_and_nothing_else() -> None:
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.*)$", STAGES[0], re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    assert "*" in ignored
+    assert copied == {line[1:] for line in ignored if line.startswith("!")}
+    assert all((REPOSITORY / name).exists() for name in copied)
+
+
+def test_compose_runs_it_with_nothing_but_its_volume_to_write() -> None:
+    exporter = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]["exporter"]
+    assert exporter["read_only"] is True
+    assert exporter["cap_drop"] == ["ALL"]
+    assert f"state:{instruction('VOLUME')}" in exporter["volumes"]

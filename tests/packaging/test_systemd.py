@@ -1,0 +1,83 @@
+"""The systemd unit: systemd understands it, it starts the installed command, and it gives the service little."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from infobip_exporter import cli
+from infobip_exporter.config.load import load_config
+from tests.docs.pages import REPOSITORY
+
+UNIT = REPOSITORY / "packaging" / "systemd" / "infobip-exporter.service"
+PROGRAM = "/opt/infobip-exporter/bin/infobip-exporter"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def directive(name: str) -> str:
+    """The one value of a directive; an empty one is a value too."""
+    [value] = re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+    return str(value)
+
+
+def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    # The program need not be installed here: another one takes its place. Its path is tested below.
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace(f"ExecStart={PROGRAM}", "ExecStart=/bin/true"))
+    verified = systemd_analyze("verify", "--man=no", unit)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@needs_systemd
+def test_what_the_service_could_do_to_the_machine_is_next_to_nothing() -> None:
+    # Of 100, where below 20 is "OK": what is left is the internet and the machine's own files, to read.
+    judged = systemd_analyze("security", "--offline=true", "--threshold=12", UNIT)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_it_starts_the_installed_command_with_flags_that_it_has() -> None:
+    program, command, *flags = directive("ExecStart").split()
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        assert Path(program).name in tomllib.load(file)["project"]["scripts"]
+    arguments = cli._parser().parse_args([command, *flags])
+    assert vars(arguments)["config.file"] == "/etc/infobip-exporter/config.yaml"
+    # Where the Dockerfile installs it too.
+    assert program == PROGRAM
+    assert f"ENV PATH={Path(program).parent}:" in (REPOSITORY / "Dockerfile").read_text()
+
+
+def test_the_key_file_that_it_speaks_of_is_the_one_that_systemd_hands_over(tmp_path: Path) -> None:
+    name, source = directive("LoadCredential").split(":")
+    assert source == "/etc/infobip-exporter/api_key"
+    [key] = re.findall(r"api_key_file: \S+", UNIT.read_text())
+    (tmp_path / name).write_text("0123456789")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"accounts:\n  - name: main\n    base_url: https://x.api.infobip.com\n    {key}\n")
+    [account] = load_config(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).accounts
+    assert account.api_key_file == tmp_path / name
+
+
+def test_it_may_write_its_state_and_nothing_else() -> None:
+    assert directive("ProtectSystem") == "strict"
+    assert directive("StateDirectory") == "infobip-exporter"
+    assert directive("WorkingDirectory") == "%S/infobip-exporter"
+    assert "ReadWritePaths=" not in UNIT.read_text()
+
+
+def test_it_is_given_the_time_to_end_and_is_started_again_when_it_fails() -> None:
+    assert directive("TimeoutStopSec") == "10s"
+    assert directive("Restart") == "on-failure"
+    assert directive("StartLimitIntervalSec") == "0"
