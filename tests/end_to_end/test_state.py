@@ -84,11 +84,11 @@ def test_a_state_directory_that_is_not_there_is_told_in_a_line(make_exporter: Ma
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 KiB. Needs the right to mount one."""
+    """A file system of 12 MiB, more than the state and its log ever take here. Needs the right to mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("may not mount a file system here")
