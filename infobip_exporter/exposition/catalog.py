@@ -94,7 +94,9 @@ REQUEST_DURATION = Family(
     (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 REQUEST_LIMIT = Family(
-    "infobip_exporter_api_requests_per_minute_limit", "gauge", "Requests a minute that the exporter allows itself."
+    "infobip_exporter_api_requests_per_minute_limit",
+    "gauge",
+    "Requests a minute that the exporter allows itself.",
 )
 REJECTED = Family(
     "infobip_exporter_records_rejected_total",
