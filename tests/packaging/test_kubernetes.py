@@ -1,0 +1,184 @@
+"""The Kubernetes manifests: each is what its schema allows, and together they run the image as it is meant."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from infobip_exporter import cli
+from infobip_exporter.config.load import load_config
+from tests.docs.pages import REPOSITORY
+
+FOLDER = REPOSITORY / "packaging" / "kubernetes"
+BASE, OPERATOR = FOLDER / "base", FOLDER / "prometheus-operator"
+MANIFESTS = sorted(
+    path for path in FOLDER.rglob("*.yaml") if path.name not in {"kustomization.yaml", "config.yaml"}
+)
+
+
+@cache
+def kinds() -> dict[tuple[str, str], type[BaseModel]]:
+    """What each kind may hold. These modules take seconds to import: only when a test of them is run."""
+    from cloudcoil.models.kubernetes.apps import v1 as apps  # noqa: PLC0415
+    from cloudcoil.models.kubernetes.core import v1 as core  # noqa: PLC0415
+    from cloudcoil.models.kubernetes.networking import v1 as networking  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator import v1 as operator  # noqa: PLC0415
+
+    return {
+        ("apps/v1", "StatefulSet"): apps.StatefulSet,
+        ("v1", "Service"): core.Service,
+        ("networking.k8s.io/v1", "NetworkPolicy"): networking.NetworkPolicy,
+        ("monitoring.coreos.com/v1", "PrometheusRule"): operator.PrometheusRule,
+        ("monitoring.coreos.com/v1", "ServiceMonitor"): operator.ServiceMonitor,
+    }
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def check(manifest: Any) -> None:
+    """ValidationError for what has a wrong type, value or is missing; AssertionError for what nobody knows."""
+    kind = kinds()[manifest["apiVersion"], manifest["kind"]]
+    understood = kind.model_validate(manifest)
+    # Unknown keys are left out without a word.
+    assert understood.model_dump(mode="json", by_alias=True, exclude_unset=True) == manifest
+
+
+def stateful_set() -> Any:
+    return read(BASE / "stateful-set.yaml")["spec"]
+
+
+def pod() -> Any:
+    return stateful_set()["template"]["spec"]
+
+
+def container() -> Any:
+    [only] = pod()["containers"]
+    return only
+
+
+def name_of(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=name_of)
+def test_each_manifest_is_what_its_schema_allows(path: Path) -> None:
+    check(read(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("base/stateful-set", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
+        ("base/stateful-set", "replicas: 1", "replicas: one"),
+        (
+            "base/stateful-set",
+            "          image: infobip-exporter\n          args",
+            "          args: []\n          arg",
+        ),
+        ("base/service", "targetPort", "targetport"),
+        ("base/network-policy", "policyTypes: [Ingress, Egress]", "policyTypes: Ingress"),
+        ("prometheus-operator/service-monitor", "interval", "intervall"),
+        ("prometheus-operator/service-monitor", "interval: 15s", "interval: 15 seconds"),
+        ("prometheus-operator/prometheus-rule", "expr: |", "expression: |"),
+    ],
+)
+def test_a_mistake_in_one_would_be_found(name: str, right: str, wrong: str) -> None:
+    text = (FOLDER / f"{name}.yaml").read_text()
+    assert right in text
+    with pytest.raises((ValidationError, AssertionError)):
+        check(yaml.safe_load(text.replace(right, wrong, 1)))
+
+
+def test_kustomize_is_told_of_each_manifest() -> None:
+    for folder in (BASE, OPERATOR):
+        listed = read(folder / "kustomization.yaml")["resources"]
+        assert sorted(listed) == [path.name for path in MANIFESTS if path.parent == folder]
+
+
+def test_the_pod_is_one_that_the_restricted_standard_admits() -> None:
+    # Kubernetes' "Pod Security Standards", restricted, as far as it speaks of what is here.
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod().keys()
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert all(volume.keys() <= {"name", "configMap", "secret"} for volume in pod()["volumes"])
+    assert all("hostPort" not in port for port in container()["ports"])
+
+
+def test_the_user_is_the_image_s_own_and_no_token_is_given_to_it() -> None:
+    [user] = re.findall(r"^USER (\d+):\d+$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+    context = pod()["securityContext"]
+    assert {context["runAsUser"], context["runAsGroup"], context["fsGroup"]} == {int(user)}
+    assert pod()["automountServiceAccountToken"] is False
+
+
+def test_one_exporter_has_one_state_and_keeps_it() -> None:
+    assert stateful_set()["replicas"] == 1
+    assert set(stateful_set()["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+    [claim] = stateful_set()["volumeClaimTemplates"]
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    assert mounts[claim["metadata"]["name"]]["mountPath"] == "/var/lib/infobip-exporter"
+    assert [name for name, mount in mounts.items() if not mount.get("readOnly")] == ["state"]
+
+
+def test_the_configuration_is_sound_and_names_what_is_mounted() -> None:
+    mounts = {mount["name"]: Path(mount["mountPath"]) for mount in container()["volumeMounts"]}
+    config = load_config(BASE / "config.yaml", {})
+    [account] = config.accounts
+    assert account.api_key_file == mounts["key"] / "api_key"
+    assert config.state.url == f"sqlite:///{mounts['state']}/state.db"
+    arguments = vars(cli._parser().parse_args(container()["args"]))
+    assert arguments["config.file"] == str(mounts["config"] / "config.yaml")
+    [generated] = read(BASE / "kustomization.yaml")["configMapGenerator"]
+    assert generated == {"name": pod()["volumes"][0]["configMap"]["name"], "files": ["config.yaml"]}
+
+
+def test_the_port_is_the_one_that_is_listened_on_and_everybody_calls_it_the_same() -> None:
+    [port] = container()["ports"]
+    address = load_config(BASE / "config.yaml", {}).web.listen_address
+    assert address.endswith(f":{port['containerPort']}")
+    probes = [probe for name, probe in container().items() if name.endswith("Probe")]
+    assert {probe["httpGet"]["port"] for probe in probes} == {port["name"]}
+    assert {probe["httpGet"]["path"] for probe in probes} == {"/-/healthy", "/-/ready"}
+    [served] = read(BASE / "service.yaml")["spec"]["ports"]
+    assert served["targetPort"] == port["name"]
+    [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
+    assert scraped["port"] == served["name"]
+
+
+def test_every_selector_finds_the_pod_or_the_service() -> None:
+    labels = stateful_set()["template"]["metadata"]["labels"]
+    [common] = read(BASE / "kustomization.yaml")["labels"]
+    assert common["pairs"] == labels
+    assert stateful_set()["selector"]["matchLabels"] == labels
+    assert read(BASE / "service.yaml")["spec"]["selector"] == labels
+    assert read(BASE / "network-policy.yaml")["spec"]["podSelector"]["matchLabels"] == labels
+    # It looks for the Service, which has the common labels.
+    assert read(OPERATOR / "service-monitor.yaml")["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_network_lets_scrapes_in_and_names_and_the_api_out() -> None:
+    policy = read(BASE / "network-policy.yaml")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    [scrapes] = policy["ingress"]
+    assert scrapes["ports"] == [{"port": "metrics"}]
+    out = {(port["port"], port.get("protocol", "TCP")) for rule in policy["egress"] for port in rule["ports"]}
+    assert out == {(53, "UDP"), (53, "TCP"), (443, "TCP")}
+
+
+def test_the_job_has_the_name_that_rules_and_dashboards_know() -> None:
+    [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
+    [job] = scraped["relabelings"]
+    [config] = read(REPOSITORY / "prometheus" / "prometheus.yml")["scrape_configs"]
+    assert job == {"targetLabel": "job", "replacement": config["job_name"]}
+    assert scraped["interval"] == "15s"
