@@ -21,7 +21,7 @@ from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, r
 CONFIGURE = DOCS / "configure.md"
 YAML = [(name_of(page), code) for page in PAGES for code in blocks(page, "yaml")]
 CONFIGS = [(name, code) for name, code in YAML if code.startswith("accounts:")]
-KEYS = {"INFOBIP_API_KEY": "k", "SHOP_KEY": "k"}
+KEYS = {"INFOBIP_API_KEY": "k", "SHOP_KEY": "k", "CREDENTIALS_DIRECTORY": "/run/credentials"}
 
 
 @pytest.mark.parametrize(("name", "code"), CONFIGS, ids=lambda value: value.split("\n", 1)[0])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from infobip_exporter import cli
 from infobip_exporter.config.load import load_config
-from tests.docs.pages import REPOSITORY
+from tests.docs.pages import DOCS, REPOSITORY, blocks
 
 FOLDER = REPOSITORY / "packaging" / "kubernetes"
 BASE, OPERATOR = FOLDER / "base", FOLDER / "prometheus-operator"
@@ -182,3 +182,16 @@ def test_the_job_has_the_name_that_rules_and_dashboards_know() -> None:
     [config] = read(REPOSITORY / "prometheus" / "prometheus.yml")["scrape_configs"]
     assert job == {"targetLabel": "job", "replacement": config["job_name"]}
     assert scraped["interval"] == "15s"
+
+
+def test_the_overlay_in_the_docs_names_what_is_in_the_base() -> None:
+    code = [code for code in blocks(DOCS / "operate.md", "yaml") if "kind: Kustomization" in code]
+    [overlay] = [yaml.safe_load(each) for each in code]
+    for path in overlay["resources"] + overlay["components"]:
+        # It lies in a folder of its own, beside `packaging`.
+        assert (REPOSITORY / path.removeprefix("../") / "kustomization.yaml").is_file()
+    [generator], [generated] = (
+        each["configMapGenerator"] for each in (overlay, read(BASE / "kustomization.yaml"))
+    )
+    assert generator == generated | {"behavior": "replace"}
+    assert [image["name"] for image in overlay["images"]] == [container()["image"]]

@@ -43,8 +43,8 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_what_the_service_could_do_to_the_machine_is_next_to_nothing() -> None:
-    # Of 100, where below 20 is "OK": what is left is the internet and the machine's own files, to read.
-    judged = systemd_analyze("security", "--offline=true", "--threshold=12", UNIT)
+    # Of 100; 11 with systemd 252. What is left is the internet and the machine's own files, to read.
+    judged = systemd_analyze("security", "--offline=true", "--threshold=15", UNIT)
     assert judged.returncode == 0, judged.stdout
 
 
