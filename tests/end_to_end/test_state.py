@@ -109,6 +109,20 @@ def fill(folder: Path) -> Path:
     return stuffing
 
 
+def test_a_first_start_on_a_full_disk_is_told_in_a_line(
+    make_exporter: MakeExporter, small_disk: Path
+) -> None:
+    with sandbox(*NO_LIMIT) as api:
+        exporter = make_exporter(
+            {"accounts": [account(api, **MODEST)], "state": {"url": f"sqlite:///{small_disk / 'state.db'}"}}
+        )
+        fill(small_disk)
+        code, said = run_to_its_end(exporter)
+        assert code == 2, "\n".join(said)
+        [line] = said
+        assert "make room on the disk" in line
+
+
 def test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_again(
     make_exporter: MakeExporter, small_disk: Path
 ) -> None:
