@@ -79,10 +79,11 @@ class ApiClock:
         return round(now * 1000) + max(highs, default=self._wall_offset_ms)
 
     def skew_s(self, wall_s: float, now: float) -> float | None:
-        """The API's clock less ours, in seconds; None until it is known."""
-        if not self._believed:
+        """The API's clock less ours as the last answer told it, in seconds; None until one did."""
+        told = self._doubted or self._believed
+        if not told:
             return None
-        _, low, high = self._believed[-1]
+        _, low, high = told[-1]
         return ((low + high) / 2 + now * 1000) / 1000 - wall_s
 
 

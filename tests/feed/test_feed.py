@@ -11,7 +11,7 @@ from infobip_exporter.errors import AskFailed, LedgerError
 from infobip_exporter.sandbox.message import plain_message
 from infobip_exporter.sandbox.quirks import Quirks
 from simulation.time import ClockStep, VirtualTime
-from tests.feed.worlds import BEGINS_MS, HOUR_S, PLAIN_POLL, FeedWorld
+from tests.feed.worlds import BEGINS_MS, HOUR_S, FeedWorld
 
 SENT = "infobip_messages_sent_total"
 SETTLED = "infobip_messages_total"
@@ -131,7 +131,7 @@ WRONG_DATES_S = (600, 3600, 49 * HOUR_S, -3600)
 @pytest.mark.parametrize("when", ["first start", "restart", "running"])
 def test_one_answer_with_a_wrong_date_changes_no_count(wrong_by_s: int, when: str) -> None:
     messages = [at(60 * n, settles_after_ms=3 * HOUR_MS if n % 2 else 1000) for n in range(1, 240)]
-    world = FeedWorld(messages, PLAIN_POLL)
+    world = FeedWorld(messages, Poll(interval_s=120))
     if when != "first start":
         world.live(HOUR_S)
     if when == "restart":
