@@ -81,3 +81,8 @@ def test_it_is_given_the_time_to_end_and_is_started_again_when_it_fails() -> Non
     assert directive("TimeoutStopSec") == "10s"
     assert directive("Restart") == "on-failure"
     assert directive("StartLimitIntervalSec") == "0"
+
+
+def test_it_may_call_what_services_call_less_what_needs_rights() -> None:
+    filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert filters == ["@system-service", "~@privileged @resources"]
