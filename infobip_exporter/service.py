@@ -3,6 +3,7 @@
 import gc
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ def run(config: Config) -> int:
     # Pages are made of thousands of small objects without cycles: look for cycles less often than usual.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    # A scrape needs the interpreter a few times; beside a feed that counts it waits this long for it each time.
+    sys.setswitchinterval(0.001)
     ending = threading.Event()
     store = Store.open(config.state.url)
     try:
