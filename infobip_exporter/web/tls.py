@@ -206,16 +206,15 @@ def _made(given: Mapping[str, Value], read: Mapping[str, Any]) -> Tls | None:
     context.set_alpn_protocols(["http/1.1"])
     if not read.get("prefer_server_cipher_suites", True):
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    for suites in filter(None, [":".join(filter(None, read.get("cipher_suites", ())))]):
+    if suites := ":".join(filter(None, read.get("cipher_suites", ()))):
         context.set_ciphers(suites)
     for curve in read.get("curve_preferences", ()):
         context.set_ecdh_curve(curve)
     sound = _load_certificate(context, given, read["cert_file"], read["key_file"])
     if "client_ca_file" in read:
         sound = _load_ca(context, given["client_ca_file"], read["client_ca_file"]) and sound
-        context.verify_flags |= (
-            ssl.VERIFY_X509_PARTIAL_CHAIN
-        )  # As in Go: what the file holds is trusted, root or not.
+        # As in Go: what the file holds is trusted, root or not.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = read.get("client_auth_type", ssl.CERT_NONE)
     files = tuple(read[key] for key in ("cert_file", "key_file", "client_ca_file") if key in read)
     return Tls(context, frozenset(read.get("client_allowed_sans", ())), files) if sound else None

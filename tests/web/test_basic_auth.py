@@ -169,6 +169,14 @@ def test_the_same_password_asked_many_times_at_once_is_checked_once() -> None:
     run(scenario)
 
 
+def test_a_check_under_way_is_only_shared_by_the_same_user() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        asked = [(b"alice", b"alice's", HERE), (b"alic", b"ealice's", HERE), (b"alicealice's", b"", HERE)]
+        assert await held_up(auth, checks, asked, nothing) == [Verdict.RIGHT, Verdict.WRONG, Verdict.WRONG]
+
+    run(scenario)
+
+
 def test_a_flood_is_told_to_come_back_while_the_verified_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(basic_auth, "REST", 0.0)
 
@@ -285,6 +293,7 @@ def basic(text: bytes, scheme: bytes = b"Basic ") -> bytes:
         (basic(b"alice"), None),
         (b"Basic", None),
         (b"Basic !!!!", None),
+        (basic(b"alice:rabbit") + b"!", None),
         (b"Basic YWxpY2U6cg", None),
         (b"Basic \xff\xff", None),
         (b"Bearer YWxpY2U6cg==", None),

@@ -1,6 +1,7 @@
 """The door around the application: who gets 401, with which headers, how often, and what a changed file does."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,6 +190,42 @@ def test_a_file_that_is_the_same_is_not_read_again(
     monkeypatch.setattr(door, "load_web_config", None)
     for _ in range(3):
         site.door.look()
+
+
+def test_a_changed_file_is_read_once(site_of: MakeSite, capsys: pytest.CaptureFixture[str]) -> None:
+    site = site_of(users(alice=RABBIT))
+    site.rewrite(users(alice=CAT))
+    for _ in range(5):
+        site.door.look()
+    assert capsys.readouterr().out.count("was read again") == 1
+
+
+def test_a_file_that_is_put_back_as_it_was_ends_the_trouble(
+    site_of: MakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = site_of(users(alice=RABBIT))
+    kept = site.file.with_name("kept")
+    for _ in range(2):
+        site.file.rename(kept)
+        site.door.look()
+        site.door.look()
+        kept.rename(site.file)
+        site.door.look()
+        site.door.look()
+    told = capsys.readouterr().out
+    assert (told.count("the web configuration is wrong"), told.count("was read again")) == (2, 2)
+
+
+def test_another_file_of_the_same_size_and_time_is_read_again(site_of: MakeSite) -> None:
+    site = site_of(users(alice=RABBIT))
+    before = site.file.stat()
+    other = site.file.with_name("other")
+    other.write_text(users(alice=CAT))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(site.file)
+    site.door.look()
+    site.door.look()
+    assert site.door.config.users["alice"].reveal() == CAT
 
 
 def test_a_file_swapped_under_a_link_is_read_again(tmp_path: Path) -> None:

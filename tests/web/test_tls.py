@@ -156,6 +156,22 @@ def test_only_the_named_suites_are_spoken(site: Site) -> None:
         assert client.cipher()[0] == "ECDHE-ECDSA-CHACHA20-POLY1305"  # type: ignore[index]
 
 
+def test_the_named_curve_is_the_only_one_spoken(site: Site) -> None:
+    with serving(site.write("  curve_preferences: [CurveP384]\n")) as (server, _):
+        for curve, refused in (("secp384r1", False), ("prime256v1", True)):
+            context = site.client()
+            context.set_ecdh_curve(curve)
+            assert is_refused(server, context) is refused
+
+
+def test_nobody_gets_a_ticket_that_would_spare_the_next_handshake(site: Site) -> None:
+    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
+        assert client.version() == "TLSv1.3"
+        client.sendall(GET)
+        until(client, HEALTHY)
+        assert client.session is None or not client.session.has_ticket
+
+
 # --- client certificates ---
 
 VERIFIED = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n"
@@ -414,6 +430,25 @@ def test_what_comes_between_the_handshake_and_the_news_of_it_is_kept(site: Site)
 
     asyncio.run(early())
     assert seen == [b"made", b"one", b"two", b"end"]
+
+
+def test_nothing_is_read_before_the_handshake_has_begun(site: Site) -> None:
+    """Or what is sent in the clear could pass for a part of what is secured."""
+    paused: list[bool] = []
+
+    class Transport(asyncio.Transport):
+        def pause_reading(self) -> None:
+            paused.append(True)
+
+    async def begun() -> None:
+        tls = Door(site.write()).tls
+        assert tls is not None
+        handshake = Handshake(tls(), set(), 10, asyncio.Protocol)
+        handshake.connection_made(Transport())
+        assert paused == [True]
+        handshake._task.cancel()
+
+    asyncio.run(begun())
 
 
 class _NoTransport(asyncio.Transport):

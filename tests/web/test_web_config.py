@@ -114,6 +114,11 @@ def test_everything_the_format_has_is_understood(folder: Path) -> None:
     assert config.notes == ()
 
 
+@pytest.mark.parametrize("blank", ["", "''"])
+def test_a_blank_header_is_not_set(folder: Path, blank: str) -> None:
+    assert load(folder, f"http_server_config: {{headers: {{X-Frame-Options: {blank}}}}}").headers == {}
+
+
 def test_a_dollar_sign_is_no_variable_here(folder: Path) -> None:
     config = load(folder, "http_server_config: {headers: {X-XSS-Protection: '1; $$ ${HOME}'}}")
     assert config.headers == {"X-XSS-Protection": "1; $$ ${HOME}"}
