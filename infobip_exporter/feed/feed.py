@@ -214,6 +214,7 @@ class Feed:
             fresh_done=self._fresh_done,
             settled_after_ms=self._volume.settled_after_ms,
             by_id=self._learnt.by_id,
+            widest_look_ms=self._widest_ms[Why.LOOK],
         )
 
     def _next_task(self) -> Task | None:
@@ -272,7 +273,11 @@ class Feed:
     def _walk_on(self, task: ReadSpan) -> None:
         now = self._time.monotonic()
         under_way = self._walks.get(task.why)
-        if under_way is None or now - under_way.touched_s > STALE_S:
+        if under_way is not None and now - under_way.touched_s > max(STALE_S, 3 * self._poll.interval_s):
+            # It will be begun again from the start: with less to do, it comes to an end.
+            self._widest_ms[task.why] = max(NARROWEST_MS, under_way.task.span.length_ms // 4)
+            under_way = None
+        if under_way is None:
             task = self._narrowed(task)
             under_way = _Walk(task, walk(task.span, self._learnt, PAGE_LIMIT, self._late_ms), now)
         try:
@@ -287,14 +292,14 @@ class Feed:
         if ended:
             del self._walks[task.why]
             if under_way.task.span.length_ms == self._widest_ms[task.why]:
-                self._widest_ms[task.why] = min(round(WIDER * task.span.length_ms), LOG_KEEPS_MS)
+                self._widest_ms[task.why] = min(round(WIDER * self._widest_ms[task.why]), LOG_KEEPS_MS)
             self._done(under_way.task)
 
     def _narrowed(self, task: ReadSpan) -> ReadSpan:
         """The newest part of a task, where the API has failed to answer for as much as that."""
         widest_ms = self._widest_ms[task.why]
-        if task.span.length_ms <= widest_ms:
-            return task
+        if task.span.length_ms <= widest_ms or task.why is Why.LOOK:
+            return task  # the planner keeps looks narrow itself: they go from the oldest on
         since_ms = task.span.until_ms - widest_ms
         return ReadSpan(task.why, Span(since_ms, task.span.until_ms))
 

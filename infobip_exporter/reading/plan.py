@@ -105,6 +105,8 @@ class Outlook:
     fresh_done: bool
     settled_after_ms: int = 0
     by_id: bool = True
+    widest_look_ms: int = LOG_KEEPS_MS
+    """How wide a span a look may read at once."""
     stubborn: SpanSet = SpanSet()
     """Time that the API has failed to show, to be let alone for now."""
 
@@ -335,7 +337,9 @@ def look(outlook: Outlook) -> Task | None:
     if not messages or (len(taken) == len(messages) and _urgency(rungs[0], outlook) < 1):
         return None
     _, due, waiting = rungs[0]
-    window = _page_full_from_below(Span(waiting[0][1].sent_ms, due.until_ms), outlook)
+    since_ms = waiting[0][1].sent_ms
+    widest = Span(since_ms, min(due.until_ms, since_ms + outlook.widest_look_ms))
+    window = _page_full_from_below(widest, outlook)
     in_window = sum(known.sent_ms < window.until_ms for _, known in waiting)
     many = len(waiting) >= outlook.limit or in_window > len(_fitting(waiting))
     if many or not outlook.by_id or any("," in name for name, _ in taken):

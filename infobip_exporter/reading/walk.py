@@ -68,12 +68,12 @@ def walk(span: Span, learnt: Learnt, limit: int, late_ms: int = 0) -> Dialogue:
         elif part.span.length_ms == 1:
             yield from read_millisecond(part.span, reply, learnt, limit)
         else:
-            proven, rest = yield from _full_page(part, reply, learnt, limit, late_ms)
-            if proven is not None:
-                yield proven
-            elif len(rest) == 2:
+            outcome = yield from _full_page(part, reply, learnt, limit, late_ms)
+            if outcome.proven is not None:
+                yield outcome.proven
+            if outcome.halved:
                 rows_per_ms = max(1.5 * rows_per_ms, limit / part.span.length_ms)
-            parts.extend(rest)
+            parts.extend(outcome.rest)
 
 
 def _is_full(reply: Reply, learnt: Learnt, limit: int) -> Generator[Question | Read, Reply | None, bool]:
@@ -97,8 +97,16 @@ def _fitting(part: Part, rows_per_ms: float, limit: int) -> tuple[Part, list[Par
     return Part(Span(middle_ms, until_ms), part.witness), [Part(Span(since_ms, middle_ms))]
 
 
-Outcome = tuple[Read | None, list[Part]]
-"""What a full page proved, if anything, and the parts that are left, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a full page proved, if anything, and the parts that are left; the last one is read next.
+
+    `halved` is whether it was of no use, so that smaller parts should be asked for.
+    """
+
+    proven: Read | None
+    rest: list[Part]
+    halved: bool = False
 
 
 def _full_page(
@@ -115,9 +123,8 @@ def _full_page(
     if min(moments) == max(moments):
         return _around(part.span, moments[0])
     if learnt.takes is Takes.UNKNOWN:
-        if part.span.until_ms > reply.asked_ms - late_ms:
-            return _halved(part.span)  # records that turn up meanwhile could pass for the other end
-        return (yield from _find_out(part, reply, records, learnt, limit))
+        too_new = _too_new(part.span, reply.asked_ms - late_ms)
+        return too_new or (yield from _find_out(part, reply, records, learnt, limit))
     if part.witness is not None:
         holds_its_end = any(record.message_id == part.witness for record in records)
     else:
@@ -149,7 +156,9 @@ def _in_order(moments: Sequence[int]) -> bool:
 
 def _halved(span: Span) -> Outcome:
     middle_ms = (span.since_ms + span.until_ms) // 2
-    return None, [Part(Span(span.since_ms, middle_ms)), Part(Span(middle_ms, span.until_ms))]
+    return Outcome(
+        None, [Part(Span(span.since_ms, middle_ms)), Part(Span(middle_ms, span.until_ms))], halved=True
+    )
 
 
 def _around(span: Span, moment_ms: int) -> Outcome:
@@ -157,7 +166,7 @@ def _around(span: Span, moment_ms: int) -> Outcome:
     inside_ms = min(max(moment_ms, span.since_ms), span.until_ms - 1)
     cuts = (span.since_ms, inside_ms, inside_ms + 1, span.until_ms)
     parts = [Part(Span(a, b)) for a, b in pairwise(cuts) if a < b]
-    return None, parts if len(parts) > 1 else _halved(span)[1]
+    return Outcome(None, parts) if len(parts) > 1 else _halved(span)
 
 
 def _end_of(
@@ -177,7 +186,17 @@ def _end_of(
         return _around(span, edge.sent_ms)
     read = Read(proven, reply.inside(proven), reply.asked_ms, reply.page.rejected)
     witness = edge.message_id if edge.sent_ms in rest else None
-    return read, [Part(rest, witness, rest_reply)] if rest.length_ms else []
+    return Outcome(read, [Part(rest, witness, rest_reply)] if rest.length_ms else [])
+
+
+def _too_new(span: Span, whole_before_ms: int) -> Outcome | None:
+    """Where records still turn up, they could pass for the other end of the range: nothing is found out there."""
+    if span.until_ms <= whole_before_ms:
+        return None
+    if span.since_ms >= whole_before_ms:
+        return _halved(span)
+    older, newer = Span(span.since_ms, whole_before_ms), Span(whole_before_ms, span.until_ms)
+    return Outcome(None, [Part(newer), Part(older)])
 
 
 def _find_out(
@@ -216,4 +235,4 @@ def _find_out(
         *above.inside(upper),
     ]
     rejected = (*reply.page.rejected, *below.page.rejected, *above.page.rejected)
-    return Read(span, everything, reply.asked_ms, rejected), []
+    return Outcome(Read(span, everything, reply.asked_ms, rejected), [])
