@@ -11,6 +11,7 @@ from infobip_exporter.ledger.changes import EXACT, Changes, Remembered
 from infobip_exporter.record import Kind, Record
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 
 DURATION_BOUNDS_MS = tuple(round(bound * 1000) for bound in catalog.DELIVERY_DURATION.buckets)
 
@@ -19,12 +20,18 @@ class Counting:
     """Collects into `changes` what the records of one commit mean.
 
     `known` are the messages remembered by id among them. `open_from_ms` is the sent time from which on the span stays
-    open: a settled message in it must be remembered, for it will be read again. `hour` is the hour of settling, in
-    hours since the epoch.
+    open: a settled message in it must be remembered, for it will be read again. `hour` is the hour in which all of them
+    were sent, in hours since the epoch, or None where they were sent in several.
     """
 
     def __init__(
-        self, changes: Changes, known: Mapping[str, Remembered], caps: Caps, *, open_from_ms: int, hour: int
+        self,
+        changes: Changes,
+        known: Mapping[str, Remembered],
+        caps: Caps,
+        *,
+        open_from_ms: int,
+        hour: int | None,
     ) -> None:
         self.new = 0
         self.settled = 0
@@ -40,6 +47,7 @@ class Counting:
         known = self._known
         tallies = self._tallies
         open_from_ms = self._open_from_ms
+        in_several_hours = self._hour is None
         minutes: dict[int, int] = {}
         once: set[str] = set()
         for record in records:
@@ -55,6 +63,8 @@ class Counting:
             minutes[minute] = minutes.get(minute, 0) + 1
             if tally.final:
                 tally.settled += 1
+                if in_several_hours:
+                    self._settle_in(sent_ms // HOUR_MS, tally, 1)
                 if done_ms is not None:
                     tally.durations_ms.append(done_ms - sent_ms)
                 if sent_ms < open_from_ms:
@@ -80,12 +90,15 @@ class Counting:
             self.settled += tally.settled
             tally.add_to(self._changes)
             status = tally.place.labels.general_status
-            if tally.settled:
-                self._changes.settled_by_hour[self._hour, status] += tally.settled
+            if tally.settled and self._hour is not None:
+                self._settle_in(self._hour, tally, tally.settled)
             if tally.durations_ms:
                 durations_ms.setdefault(status, []).extend(tally.durations_ms)
         for status, durations in durations_ms.items():
             self._changes.observe(Series(catalog.DELIVERY_DURATION.name, (status,)), _histogram(durations))
+
+    def _settle_in(self, hour: int, tally: "_Tally", messages: int) -> None:
+        self._changes.settled_by_hour[hour, tally.place.labels.general_status] += messages
 
     def _known_again(self, record: Record) -> None:
         before = self._known[record.message_id]
@@ -101,6 +114,8 @@ class Counting:
             self._changes.forget[record.message_id] = before
             self._changes.remember.pop(record.message_id, None)
             tally.settled += 1
+            if self._hour is None:
+                self._settle_in(before.sent_ms // HOUR_MS, tally, 1)
             if record.done_ms is not None:
                 tally.durations_ms.append(record.done_ms - before.sent_ms)
             self._remember(record.message_id, before.sent_ms, tally, settled=True)

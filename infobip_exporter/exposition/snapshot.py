@@ -64,4 +64,4 @@ class FeedSnapshot:
     clock_skew_s: float | None = None
     trouble: Trouble | None = None
     by_hour: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
-    """For the last day: hour of settling (hours since the epoch) -> general status -> messages settled."""
+    """For the last day: hour of sending (hours since the epoch) -> general status -> messages settled."""

@@ -119,7 +119,7 @@ class Recorder:
             self.ledger.remembered(read.span),
             self._caps,
             open_from_ms=open_from_ms,
-            hour=self._hour(read.asked_ms),
+            hour=_hour_of(read.span),
         )
         first, again = _parted(read.records, read.span, to_read)
         counting.first_reads(first)
@@ -147,9 +147,7 @@ class Recorder:
     def looked(self, reply: Reply, messages: Mapping[str, Remembered]) -> None:
         """Count what a look at `messages`, in flight in time that is closed, has shown."""
         changes = Changes()
-        counting = Counting(
-            changes, messages, self._caps, open_from_ms=NEVER_MS, hour=self._hour(reply.asked_ms)
-        )
+        counting = Counting(changes, messages, self._caps, open_from_ms=NEVER_MS, hour=None)
         counting.looks(reply.page.records)
         counting.finish()
         self._commit_found(changes, counting)
@@ -188,9 +186,6 @@ class Recorder:
         if last_ms is not None:
             self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
 
-    def _hour(self, asked_ms: int) -> int:
-        return asked_ms // HOUR_MS
-
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:
             changes.add(Series(catalog.LOST.name, (reason,)), Decimal(lost_ms).scaleb(-3))
@@ -201,6 +196,12 @@ class Recorder:
             if row.fingerprint not in known and row.fingerprint not in changes.rejected:
                 changes.rejected[row.fingerprint] = read_ms
                 changes.add(Series(catalog.REJECTED.name, (row.reason,)), 1)
+
+
+def _hour_of(span: Span) -> int | None:
+    """The hour that holds all of `span`, in hours since the epoch; None where it reaches into several."""
+    first, last = span.since_ms // HOUR_MS, (span.until_ms - 1) // HOUR_MS
+    return first if first == last else None
 
 
 def _parted(

@@ -39,7 +39,7 @@ class Changes:
     volume: Counter[int] = field(default_factory=Counter)
     """New messages by minute of sending (minutes since the epoch)."""
     settled_by_hour: Counter[tuple[int, str]] = field(default_factory=Counter)
-    """Settled messages by hour of settling (hours since the epoch) and general status."""
+    """Settled messages by hour of sending (hours since the epoch) and general status."""
     rejected: dict[bytes, int] = field(default_factory=dict)
     """Fingerprints of rows that can't be counted, and when they were read, in milliseconds."""
     progress: Progress | None = None

@@ -54,6 +54,15 @@ def test_a_settled_message_adds_to_every_total_it_belongs_to() -> None:
     assert not changes.in_flight
 
 
+def test_settled_messages_are_told_by_the_hour_they_were_sent_in() -> None:
+    changes = Changes()
+    known = {"flying": PENDING}
+    counting = Counting(changes, known, Caps(1000), open_from_ms=OPEN_FROM_MS, hour=None)
+    counting.first_reads([record("a", 0), record("b", 3_600_000), record("c", 7_199_999), record("flying")])
+    counting.finish()
+    assert changes.settled_by_hour == {(0, "DELIVERED"): 2, (1, "DELIVERED"): 2}
+
+
 def test_a_message_in_flight_is_sent_and_remembered_and_nothing_else() -> None:
     changes = count(record("a", of=kind("PENDING")))
     assert {series.family for series in changes.counters} == {"infobip_messages_sent_total"}
