@@ -102,7 +102,11 @@ class Ledger:
         by_hour = _added(self.settled_by_hour, changes.settled_by_hour)
         feed_id = self.feed_id
         with self.store.transaction() as cursor:
-            run = cursor.executemany
+
+            def run(statement: str, rows: list[tuple[object, ...]]) -> None:
+                if rows:
+                    cursor.executemany(statement, rows)
+
             run(
                 "INSERT INTO counter VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
                 [
