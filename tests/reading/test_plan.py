@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from infobip_exporter.ledger.changes import Remembered
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.reading import plan
@@ -223,3 +226,71 @@ def test_rungs_without_messages_are_done_without_a_request() -> None:
     done = plan.looked_after(idle(flying=in_flight(NOW - LADDER_MS[9] - 1000)))
     assert done[LADDER_MS[9]] == NOW - LADDER_MS[9] - 1000
     assert done[LADDER_MS[5]] == NOW - LADDER_MS[5]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ages_s=st.lists(st.integers(150, 47 * 3600) | st.integers(3000, 3010), max_size=150),
+    per_second=st.sampled_from([0.01, 2.0, 8.0, 50.0]),
+    limit=st.sampled_from([10, 100, 1000]),
+    behind_s=st.integers(0, 40_000),
+)
+def test_looks_come_to_an_end_and_leave_nobody_out(
+    ages_s: list[int], per_second: float, limit: int, behind_s: int
+) -> None:
+    flying = in_flight(*[NOW - age_s * 1000 for age_s in ages_s])
+    ready = replace(idle(flying=flying), limit=limit)
+    ready = looked_long_ago(ready, behind_s * 1000)
+    due = {
+        name
+        for name, message in flying
+        if any(NOW - behind_s * 1000 - age <= message.sent_ms < NOW - 2 * age for age in LADDER)
+    }
+    looked_at: set[str] = set()
+    for _ in range(400):
+        task = plan.look(ready)
+        if task is None:
+            break
+        assert task.looked_ms is not None
+        if isinstance(task, LookUp):
+            looked_at |= set(task.messages)
+        else:
+            looked_at |= {name for name, message in flying if message.sent_ms in task.span}
+        assert all(
+            task.looked_ms[age] >= ready.progress.looked_ms[age] for age in LADDER if age in task.looked_ms
+        )
+        moved = Progress(frontier_ms=NOW, open=ready.progress.open, looked_ms=dict(task.looked_ms))
+        ready = replace(ready, progress=moved)
+    else:
+        raise AssertionError("the looks go in circles")
+    assert due <= looked_at
+
+
+@given(
+    unread=st.lists(st.tuples(st.integers(0, 48 * 60), st.integers(0, 48 * 60)), max_size=5),
+    opened=st.lists(st.tuples(st.integers(0, 48 * 60), st.integers(0, 48 * 60)), max_size=5),
+    per_second=st.sampled_from([0.001, 1.0, 8.0, 40.0, 900.0, 1700.0]),
+    fresh_done=st.booleans(),
+)
+def test_what_is_read_reaches_into_what_is_to_be_read_and_never_beyond_the_frontier(
+    unread: list[tuple[int, int]], opened: list[tuple[int, int]], per_second: float, fresh_done: bool
+) -> None:
+    def spans(minutes: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+        return tuple((NOW - max(pair) * MINUTE_MS, NOW - min(pair) * MINUTE_MS) for pair in minutes)
+
+    to_read = SpanSet(spans(unread))
+    still_open = SpanSet(spans(opened)).without(to_read)
+    task = plan.choose(
+        outlook(
+            per_second,
+            unread=tuple(tuple(span) for span in to_read),  # type: ignore[misc]
+            opened=tuple(tuple(span) for span in still_open),  # type: ignore[misc]
+            fresh_done=fresh_done,
+        )
+    )
+    if task is None:
+        return
+    assert isinstance(task, ReadSpan)
+    assert task.span.length_ms > 0
+    assert task.span.until_ms <= NOW
+    assert SpanSet((*to_read, *still_open)).meet(task.span).total_ms > 0
