@@ -30,6 +30,7 @@ commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
   demo             the exporter on a simulated Infobip with lively traffic
+  state            what was counted; state check: is it sound; state backup FILE
 """
 _EXAMPLES = f"""\
 examples:
@@ -44,7 +45,10 @@ _FLAGS = (
     ("web.config.file", "PATH", "TLS and basic auth (exporter-toolkit)"),
     ("log.level", "LEVEL", "debug, info (default), warn or error"),
     ("log.format", "FORMAT", "logfmt (default), json or console"),
+    ("state.url", "URL", "the state; with it, state needs no configuration"),
+    ("state.format", "STYLE", "of what state prints: text (default) or json"),
 )
+STYLES = ("text", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,12 +70,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        parser = _parser()
+        arguments, words = parser.parse_known_args(argv)
+        if words and (arguments.command != "state" or any(word.startswith("-") for word in words)):
+            parser.error(f"unrecognized arguments: {' '.join(words)}")
     except SystemExit as end:  # argparse: --help, --version, wrong usage
         return end.code if isinstance(end.code, int) else UNUSABLE
     # The flags have dots in their names, as Prometheus' do.
     flags = {name: value for name, value in vars(arguments).items() if value is not None}
-    return _COMMANDS[flags.pop("command")](flags)
+    command = flags.pop("command")
+    if "state.format" in flags and command != "state":
+        raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    return _COMMANDS[command](flags, words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +92,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_PROGRAM,
-        usage="%(prog)s [run | check | demo] [flags]",
+        usage="%(prog)s [run | check | demo | state] [flags]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
@@ -102,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 # The commands import what they need themselves: `--help` and a wrong config answer at once.
 
 
-def _run(flags: Mapping[str, str]) -> int:
+def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     config = _config(flags)
     from infobip_exporter import service  # noqa: PLC0415
 
@@ -112,7 +122,7 @@ def _run(flags: Mapping[str, str]) -> int:
     return service.run(config)
 
 
-def _check(flags: Mapping[str, str]) -> int:
+def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     config = _config(flags)
     from infobip_exporter import check  # noqa: PLC0415
 
@@ -126,8 +136,8 @@ def _check(flags: Mapping[str, str]) -> int:
     return check.check(config)
 
 
-def _demo(flags: Mapping[str, str]) -> int:
-    unfit = [flag for flag in ("config.file", "web.config.file") if flag in flags]
+def _demo(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+    unfit = [flag for flag in ("config.file", "web.config.file", "state.url") if flag in flags]
     others = {flag: value for flag, value in flags.items() if flag not in unfit}
     problems = [f"--{flag}: demo takes no configuration" for flag in unfit]
     if flags.get("web.listen-address", "").startswith("unix:"):
@@ -140,26 +150,49 @@ def _demo(flags: Mapping[str, str]) -> int:
     return demo.demo(given["web"].get("listen_address"), log)
 
 
-_COMMANDS: dict[str, Callable[[Mapping[str, str]], int]] = {"run": _run, "check": _check, "demo": _demo}
+def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
+    style = flags.get("state.format", STYLES[0])
+    problems: list[str] = []
+    if style not in STYLES:
+        problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
+    if "state.url" in flags:
+        # A backup can be looked at without its configuration and the secrets that this wants.
+        url = _checked(flags, problems)["state"]["url"]
+    else:
+        url = _config(flags, problems).state.url
+    from infobip_exporter import state_command  # noqa: PLC0415
+
+    return state_command.state(url, words, style)
+
+
+_Command = Callable[[Mapping[str, str], Sequence[str]], int]
+_COMMANDS: dict[str, _Command] = {"run": _run, "check": _check, "demo": _demo, "state": _state}
+"""Each gets the flags, and the words behind its name: only `state` takes any."""
 
 _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "web.listen-address": ("web", "listen_address", rules.listen_address),
     "web.config.file": ("web", "config_file", rules.existing_file_in(Path())),
     "log.level": ("log", "level", rules.one_of(rules.LOG_LEVELS)),
     "log.format": ("log", "format", rules.one_of(rules.LOG_FORMATS)),
+    "state.url": ("state", "url", rules.state_url),
 }
 """For each flag that overrides the configuration: section and field of the schema, and what it may be."""
 
 
-def _config(flags: Mapping[str, str]) -> Config:
-    """The configuration with the flags over it. ConfigError tells the mistakes of both."""
-    problems: list[str] = []
+def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
+    """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
+    found = list(problems)
     try:
         config = load_config(flags.get("config.file", "config.yaml"), os.environ)
     except ConfigError as error:
-        problems = error.problems
-    given = _checked(flags, problems)
-    return replace(config, web=replace(config.web, **given["web"]), log=replace(config.log, **given["log"]))
+        found = [*error.problems, *found]
+    given = _checked(flags, found)
+    return replace(
+        config,
+        web=replace(config.web, **given["web"]),
+        log=replace(config.log, **given["log"]),
+        state=replace(config.state, **given["state"]),
+    )
 
 
 def _configure_logs(config: Config) -> None:
@@ -168,7 +201,7 @@ def _configure_logs(config: Config) -> None:
 
 def _checked(flags: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, Any]]:
     """By section, the fields that the flags set. ConfigError with `problems` and the flags' own, if there are any."""
-    given: dict[str, dict[str, Any]] = {"web": {}, "log": {}}
+    given: dict[str, dict[str, Any]] = {"web": {}, "log": {}, "state": {}}
     for flag, (section, field, rule) in _RULES.items():
         if flag in flags:
             try:

@@ -10,7 +10,7 @@ import structlog
 
 import infobip_exporter
 from infobip_exporter import check as check_module
-from infobip_exporter import cli, demo, service
+from infobip_exporter import cli, demo, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 
@@ -75,6 +75,37 @@ def test_flags_override_the_file(ran: list[tuple[object, ...]], folder: Path) ->
     assert config.log == Log("debug", "json")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["state"], []),
+        (["--state.format=json", "state", "--log.level=warn", "check"], ["check"]),
+        (["state", "backup", "--state.format", "json", "x.db"], ["backup", "x.db"]),
+    ],
+)
+def test_state_gets_the_url_of_the_config_and_the_words_behind_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
+) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def state(*given: object) -> int:
+        calls.append(given)
+        return 7
+
+    monkeypatch.setattr(state_command, "state", state)
+    assert cli.main(arguments) == 7
+    style = "json" if len(arguments) > 1 else "text"
+    assert calls == [("sqlite:///infobip-exporter.db", words, style)]
+
+
+def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "config.yaml").unlink()
+    assert cli.main(["state", "--state.url=sqlite:///x.db"]) == 2
+    assert (
+        capsys.readouterr().err == "state x.db: there is no such file: nothing has been counted there yet\n"
+    )
+
+
 def test_demo_needs_no_file(ran: list[tuple[object, ...]], folder: Path) -> None:
     (folder / "config.yaml").unlink()
     assert cli.main(["demo"]) == 7
@@ -116,6 +147,15 @@ def test_demo_logs_as_its_flags_say(
         ),
         (["--config.file"], "infobip-exporter: argument --config.file: expected one argument; {help}\n"),
         (["--log.lev=info"], "infobip-exporter: unrecognized arguments: --log.lev=info; {help}\n"),
+        (["state", "--no"], "infobip-exporter: unrecognized arguments: --no; {help}\n"),
+        (["run", "--state.format=json"], "--state.format: belongs to state; the logs have --log.format\n"),
+        (
+            ["state", "--state.format=xml", "--state.url=x"],
+            '--state.format: must be one of text, json, got "xml"\n'
+            "--state.url: must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
+            'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, got "x"\n',
+        ),
+        (["state", "chek"], "state chek: must be state [check | backup FILE]\n"),
         (["run", "check"], "infobip-exporter: unrecognized arguments: check; {help}\n"),
     ],
 )

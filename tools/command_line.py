@@ -10,7 +10,11 @@ from infobip_exporter.config import rules
 
 PROGRAM = "infobip-exporter"
 
-_WORDS: dict[str, Sequence[str]] = {"LEVEL": rules.LOG_LEVELS, "FORMAT": rules.LOG_FORMATS}
+_WORDS: dict[str, Sequence[str]] = {
+    "LEVEL": rules.LOG_LEVELS,
+    "FORMAT": rules.LOG_FORMATS,
+    "STYLE": cli.STYLES,
+}
 """What a flag's value may be, by what the help calls it."""
 
 

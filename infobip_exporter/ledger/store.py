@@ -5,15 +5,19 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
+
+import structlog
 
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.ledger.schema import MIGRATIONS
 
 PREFIX = "sqlite:///"
 BUSY_TIMEOUT_S = 5.0
+
+_log = structlog.get_logger()
 
 
 class Store:
@@ -28,6 +32,8 @@ class Store:
         self.where = where
         self._lock_file = lock_file
         self._lock = threading.RLock()
+        self._files: dict[Path, int] = {}
+        """The inodes of the file and its log, as they were opened; empty where there is no file to watch."""
 
     @classmethod
     def open(cls, url: str) -> "Store":
@@ -38,6 +44,7 @@ class Store:
             connection = connect(path)
             store = cls(connection, str(path), lock_file)
             store.migrate()
+            store._watch(path)
         except BaseException:
             lock_file.close()
             raise
@@ -63,6 +70,7 @@ class Store:
         """All or nothing. The commit is on the disk when the block has been left without an error."""
         with self._lock, self._told():
             self._roll_back()  # in case the end of the last one failed as well
+            self._stay_in_place()
             cursor = self.connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             try:
@@ -83,6 +91,50 @@ class Store:
             self.connection.close()
             if self._lock_file is not None:
                 self._lock_file.close()
+
+    def _watch(self, path: Path) -> None:
+        self._files = {each: each.stat().st_ino for each in (path, path.with_name(path.name + "-wal"))}
+
+    def _stay_in_place(self) -> None:
+        """What is written into a removed file is gone when the process ends: write it anew from the open one.
+
+        Raises LedgerError where another file has taken its place: that one is somebody's decision.
+        """
+        missing = False
+        for path, inode in self._files.items():
+            try:
+                if path.stat().st_ino != inode:
+                    raise LedgerError(
+                        f"state {self.where}: another file has taken the place of {path.name} while in use: put the"
+                        " old one back, or restart to count on from the new one"
+                    )
+            except OSError:
+                missing = True
+        if missing:
+            self._write_anew(next(iter(self._files)))
+
+    def _write_anew(self, path: Path) -> None:
+        saved = path.with_name(path.name + ".saved")
+        try:
+            saved.unlink(missing_ok=True)
+            with closing(sqlite3.connect(saved)) as copy:
+                copy.execute("PRAGMA synchronous = FULL")
+                self.connection.backup(copy)
+            for beside in ("-wal", "-shm"):
+                path.with_name(path.name + beside).unlink(missing_ok=True)
+            saved.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError as error:
+            raise LedgerError(
+                f"state {path}: was removed while in use and can't be written anew: {error.strerror}"
+            ) from error
+        self.connection.close()
+        self.connection = connect(path)
+        self.connection.execute("SELECT 1 FROM feed").fetchone()  # begins the log
+        self._watch(path)
+        _log.warning("the state was removed while in use, written anew with all its counts", state=self.where)
 
     def _roll_back(self) -> None:
         try:

@@ -29,14 +29,22 @@ _infobip_exporter() {
             mapfile -t COMPREPLY < <(compgen -W "logfmt json console" -- "$word")
             return
             ;;
+        --state.url)
+            COMPREPLY=()
+            return
+            ;;
+        --state.format)
+            mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word")
+            return
+            ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "--config.file --web.listen-address --web.config.file --log.level --log.format --version --help -h" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "--config.file --web.listen-address --web.config.file --log.level --log.format --state.url --state.format --version --help -h" -- "$word")
         return
     fi
     for given in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do
-        [[ " run check demo " == *" $given "* ]] && return
+        [[ " run check demo state " == *" $given "* ]] && return
     done
-    mapfile -t COMPREPLY < <(compgen -W "run check demo" -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W "run check demo state" -- "$word")
 }
 complete -F _infobip_exporter infobip-exporter

@@ -1,9 +1,11 @@
 """A state that can't be used is told in a line; one that fails later loses nothing and comes back by itself."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,15 @@ import pytest
 from tests.alerting.servers import until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import fallen, value
-from tests.end_to_end.programs import NO_LIMIT, QUICK, account, run_to_its_end, sandbox, wait_for_truth
+from tests.end_to_end.programs import (
+    NO_LIMIT,
+    QUICK,
+    REPOSITORY,
+    account,
+    run_to_its_end,
+    sandbox,
+    wait_for_truth,
+)
 
 SENT = "infobip_messages_sent_total"
 MODEST = {"requests_per_minute": 100}
@@ -167,3 +177,59 @@ def test_a_state_on_a_read_only_disk_is_told_in_a_line_and_serves_again_later(
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
         exporter.start(wait_until_ready=True)
         assert exporter.stop() == 0
+
+
+def test_a_state_is_shown_verified_and_backed_up_while_the_exporter_runs(
+    make_exporter: MakeExporter, tmp_path: Path
+) -> None:
+    def state(*words: str) -> tuple[int, str]:
+        # No configuration is read: a backup needs no key to be looked at.
+        ran = subprocess.run(
+            [sys.executable, "exporter.py", "state", *words],
+            capture_output=True, text=True, cwd=REPOSITORY, timeout=30, check=False,
+        )  # fmt: skip
+        return ran.returncode, ran.stdout + ran.stderr
+
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter({"accounts": [account(api)]})
+        exporter.start(wait_until_ready=True)
+        api.lively_for(2, per_second=50)
+        wait_for_truth(exporter, api)
+        url = f"--state.url=sqlite:///{exporter.state}"
+        code, shown = state(url, "--state.format=json")
+        assert code == 0, shown
+        [feed] = json.loads(shown)["feeds"]
+        assert feed["sent"] == value(exporter.counts(), SENT) > 0
+        assert state("check", url) == (0, f"ok    {exporter.state}\n")
+        backup = tmp_path / "backup.db"
+        assert state("backup", str(backup), url)[0] == 0
+        exporter.stop()
+        before = exporter_counts(state(url, "--state.format=json")[1])
+        # The backup in its place: nothing is missing.
+        backup.replace(exporter.state)
+        assert exporter_counts(state(url, "--state.format=json")[1]) == before
+        exporter.start(wait_until_ready=True)
+        wait_for_truth(exporter, api)
+
+
+def exporter_counts(shown: str) -> list[object]:
+    return [(feed["sent"], feed["settled"], feed["in_flight"]) for feed in json.loads(shown)["feeds"]]
+
+
+def test_a_state_removed_while_the_exporter_runs_is_written_anew_and_nothing_is_lost(
+    make_exporter: MakeExporter,
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter({"accounts": [account(api)]})
+        exporter.start(wait_until_ready=True)
+        api.lively_for(2, per_second=50)
+        wait_for_truth(exporter, api)
+        for file in exporter.folder.glob("state.db*"):
+            file.unlink()
+        until(lambda: "the state was removed while in use, written anew" in exporter.log, 30.0)
+        before = exporter.counts()
+        exporter.kill()
+        exporter.start(wait_until_ready=True)
+        api.lively_for(2, per_second=50)
+        wait_for_truth(exporter, api)
+        assert fallen(before, exporter.counts()) == []

@@ -328,7 +328,7 @@ def test_a_file_that_another_has_replaced_while_in_use_is_told_until_it_is_back(
     file = tmp_path / "ledger.db"
     file.rename(tmp_path / "old.db")
     file.write_bytes(b"another")
-    with pytest.raises(LedgerError, match="another file has taken the place of ledger.db while in use"):
+    with pytest.raises(LedgerError, match="another file has taken the place of ledger"):
         ledger.commit(some_changes())
     assert file.read_bytes() == b"another"
     (tmp_path / "old.db").replace(file)

@@ -1,0 +1,103 @@
+"""The `state` command: what the state holds, whether it is sound, and a copy of it. The exporter may run meanwhile."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from infobip_exporter.errors import ConfigError
+from infobip_exporter.ledger import inspect
+from infobip_exporter.ledger.inspect import FeedHeld, StateHeld
+from infobip_exporter.ledger.store import PREFIX
+
+USAGE = "state [check | backup FILE]"
+
+
+def state(url: str, words: Sequence[str], style: str = "text") -> int:
+    """Do what `words` say with the state at `url`: nothing (show it), `check`, or `backup FILE`.
+
+    `style` is `text` or `json`. The exit code: 1 if the check finds something, else 0. Raises ConfigError for other
+    words, LedgerError for a file that can't be read.
+    """
+    path = Path(url.removeprefix(PREFIX))
+    match list(words):
+        case []:
+            found = inspect.held(path)
+            print(_json(found) if style == "json" else _text(found))
+            return 0
+        case ["check"]:
+            return _check(path, style)
+        case ["backup", target]:
+            inspect.back_up(path, Path(target))
+            print(_json({"backup": target}) if style == "json" else f"ok    {target}")
+            return 0
+        case _:
+            raise ConfigError([f"{' '.join(['state', *words])}: must be {USAGE}"])
+
+
+def _check(path: Path, style: str) -> int:
+    wrong = inspect.findings(path)
+    if style == "json":
+        print(_json({"path": str(path), "findings": wrong}))
+    else:
+        print("\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {path}")
+    return 1 if wrong else 0
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
+
+
+def _text(found: StateHeld) -> str:
+    lines = [f"{found.path}: schema {found.schema}, {found.size_bytes / 1024:.0f} KiB"]
+    for feed in found.feeds:
+        lines += [
+            "",
+            f"{feed.account}/{feed.channel}",
+            *(f"  {name:<12} {text}" for name, text in _rows(feed)),
+        ]
+    if not found.feeds:
+        lines.append("no feed has been counted yet")
+    return "\n".join(lines)
+
+
+def _rows(feed: FeedHeld) -> list[tuple[str, str]]:
+    oldest = (
+        ""
+        if feed.oldest_in_flight_ms is None
+        else f", the oldest sent {_moment(feed.oldest_in_flight_ms / 1000)}"
+    )
+    return [
+        ("sent", str(feed.sent)),
+        ("settled", _by(feed.settled)),
+        ("unresolved", _by(feed.unresolved)),
+        ("in flight", _by(feed.in_flight) + oldest),
+        ("lost", _by(feed.lost_s, unit=" s")),
+        ("unread", _spans(feed.unread)),
+        ("open", _spans(feed.open)),
+        ("read up to", _moment(feed.read_up_to_ms and feed.read_up_to_ms / 1000)),
+        ("frontier", _moment(feed.frontier_ms and feed.frontier_ms / 1000)),
+        ("last success", _moment(feed.last_success_s)),
+    ]
+
+
+def _by(amounts: Mapping[str, object], unit: str = "") -> str:
+    if not amounts:
+        return f"0{unit}"
+    return ", ".join(f"{name} {amount}{unit}" for name, amount in sorted(amounts.items()))
+
+
+def _spans(spans: list[list[int]]) -> str:
+    total_s = sum(until - since for since, until in spans) / 1000
+    if not spans:
+        return "0 s"
+    return (
+        f"{total_s:g} s in {len(spans)}, from {_moment(spans[0][0] / 1000)} to {_moment(spans[-1][1] / 1000)}"
+    )
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "never"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
