@@ -1,5 +1,6 @@
 """The API's clock, from the Date headers of its answers: sent times are its time, not ours."""
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ AGREE_MS = 5_000
 CONFIRMED_BY = 3
 """How many answers in a row must tell a new time before it is believed."""
 NEAR_S = 60.0
+MOST_DOUBTED = 20
 
 
 class _Offset(NamedTuple):
@@ -31,18 +33,20 @@ class ApiClock:
     """
 
     def __init__(self, wall_s: float, now: float) -> None:
-        self._wall_offset_ms = round((wall_s - now) * 1000)
+        wall_ms = (wall_s - now) * 1000
+        self._wall = _Offset(now, math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1)
         self._believed: deque[_Offset] = deque()
-        self._doubted: list[_Offset] = []
+        self._doubted: deque[_Offset] = deque(maxlen=MOST_DOUBTED)
 
     @property
     def known(self) -> bool:
         """Whether answers have told the time so that it can be relied on."""
         return bool(self._believed)
 
-    def is_old(self, now: float) -> bool:
-        """Whether no answer has told the time for so long that it should be asked again."""
-        return not self._believed or now - self._believed[-1].at_s > REMEMBER_S
+    @property
+    def disputed(self) -> bool:
+        """Whether answers have told the time, but no two kinds of witness agree on it."""
+        return not self._believed and bool(self._doubted)
 
     def saw(self, date_ms: int | None, now: float, took_s: float) -> None:
         """An answer with this date arrived at `now`, `took_s` seconds after it was asked for."""
@@ -54,12 +58,13 @@ class ApiClock:
             self._believe(offset)
             self._doubted.clear()
         else:
-            self._doubted = [each for each in self._doubted if _agree(each, offset)]
             self._doubted.append(offset)
-            if len(self._doubted) >= CONFIRMED_BY:
-                self._believed.extend(self._doubted)
+            last = list(self._doubted)[-CONFIRMED_BY:]
+            if len(last) == CONFIRMED_BY and all(_agree(each, offset) for each in last):
+                self._believed.extend(last)
                 self._doubted.clear()
-        while self._believed and self._believed[0].at_s < now - REMEMBER_S:
+        # The last one is kept, however old: a monotonic clock does not jump, so it is still the best there is.
+        while len(self._believed) > 1 and self._believed[0].at_s < now - REMEMBER_S:
             self._believed.popleft()
 
     def _believe(self, offset: _Offset) -> None:
@@ -73,17 +78,18 @@ class ApiClock:
         """Whether it tells the time that was told last; at first, our own, if no answers agree on another."""
         if self._believed:
             return _agree(self._believed[-1], offset)
-        return abs(offset.low - self._wall_offset_ms) < NEAR_S * 1000
+        return abs(offset.low - self._wall.low) < NEAR_S * 1000
 
     def earliest_ms(self, now: float) -> int:
         """The API's now, or a little before it."""
-        lows = [offset.low for offset in (*self._believed, *self._doubted)]
-        return round(now * 1000) + min(lows, default=self._wall_offset_ms)
+        told = (*self._believed, *self._doubted)
+        return math.floor(now * 1000) + min((offset.low for offset in told), default=self._wall.low)
 
     def latest_ms(self, now: float) -> int:
         """The API's now, or a little after it."""
-        highs = [offset.high for offset in self._believed]
-        return round(now * 1000) + max(highs, default=self._wall_offset_ms)
+        return math.ceil(now * 1000) + max(
+            (offset.high for offset in self._believed), default=self._wall.high
+        )
 
     def skew_s(self, wall_s: float, now: float) -> float | None:
         """The API's clock less ours as the last answer told it, in seconds; None until one did."""

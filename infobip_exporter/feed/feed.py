@@ -33,6 +33,8 @@ WIDER = 1.1
 MOST_TIMES_ASKED = 5
 """How many answers may fail to agree on the API's time before it is done without them."""
 MOST_POLLS_HELD_OFF = 64
+MOST_EMPTY_LOOKS = 3
+"""After so many looks by id in a row that find none of the messages, looks go by span."""
 STALE_S = 120.0
 """A walk that has not gone on for so long is begun again: the world has changed meanwhile."""
 
@@ -103,7 +105,7 @@ class Feed:
         self._resting_until_s = dict.fromkeys(Why, float("-inf"))
         self._failed_span: Span | None = None
         self._stubborn: dict[Span, _Stubborn] = {}
-        self._times_asked = 0
+        self._timeless = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.snapshot: FeedSnapshot = self._show()
@@ -160,12 +162,20 @@ class Feed:
     # What is due
 
     def _ask_the_time(self) -> None:
-        """What is new begins at the API's now: ask until answers agree on it, whatever else they hold."""
+        """What is new begins at the API's now: ask until answers agree on it, whatever else they hold.
+
+        Answers that tell no time at all leave it to our own clock; with answers that contradict each other there is
+        no telling what has been read.
+        """
         clock = self._asker.clock
-        while clock.is_old(self._time.monotonic()) and self._times_asked < MOST_TIMES_ASKED:
+        asked = 0
+        while not (clock.known or self._timeless) and asked < MOST_TIMES_ASKED:
             self._asker.ask(Question(limit=1))
-            self._times_asked += 1
-        self._times_asked = 0 if clock.known else MOST_TIMES_ASKED
+            asked += 1
+        if clock.disputed:
+            self._troubles.began("api", "the Date headers of its answers contradict each other")
+            raise GaveUp(too_much=False)
+        self._timeless = not clock.known
 
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""
@@ -265,8 +275,10 @@ class Feed:
             return
         if not any(record.message_id in task.messages for record in reply.page.records):
             # All gone, or an API that takes no list of ids: their spans will tell.
-            self._learnt.by_id = False
+            self._learnt.empty_looks += 1
+            self._learnt.by_id = self._learnt.empty_looks < MOST_EMPTY_LOOKS
             return
+        self._learnt.empty_looks = 0
         self._recorder.looked(reply, task.messages)
         self._recorder.move(looked_ms=dict(task.looked_ms))
 

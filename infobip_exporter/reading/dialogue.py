@@ -89,6 +89,10 @@ class Learnt:
     """Whether answers offer a cursor; None until one was asked for."""
     most_rows: int = 0
     """The most rows that any answer had."""
+    capped_at: int = 0
+    """The number of rows that the API seems to give at the most, where that is fewer than asked for."""
+    empty_looks: int = 0
+    """How many questions for message ids in a row have found none of them."""
     by_id: bool = True
     """Whether the API answers questions for message ids."""
     values: KnownValues = field(default_factory=KnownValues)

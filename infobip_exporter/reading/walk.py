@@ -80,10 +80,13 @@ def _is_full(reply: Reply, learnt: Learnt, limit: int) -> Generator[Question | R
     """Whether the page may hold back records. Where it only smells of it, what the API has at all clears it."""
     if not learnt.may_hold_back(reply, limit):
         return False
-    if reply.page.rows < limit:
-        everything = yield from ask(Question(limit=limit))
-        learnt.most_rows = max(learnt.most_rows, everything.page.rows)
-        return learnt.may_hold_back(reply, limit)
+    if reply.page.rows in (limit, learnt.capped_at):
+        return True
+    everything = yield from ask(Question(limit=limit))
+    learnt.most_rows = max(learnt.most_rows, everything.page.rows)
+    if not learnt.may_hold_back(reply, limit):
+        return False
+    learnt.capped_at = reply.page.rows
     return True
 
 

@@ -102,14 +102,29 @@ def test_without_a_date_our_own_clock_stands_in() -> None:
     clock = ApiClock(wall_s=1000.0, now=10.0)
     clock.saw(None, 12.0, 0.1)
     assert not clock.known
-    assert clock.earliest_ms(20.0) == clock.latest_ms(20.0) == 1_010_000
+    assert 1_009_998 <= clock.earliest_ms(20.0) <= 1_010_000 <= clock.latest_ms(20.0) <= 1_010_002
     assert clock.skew_s(1010.0, 20.0) is None
 
 
-def test_a_time_that_was_told_long_ago_is_asked_for_again() -> None:
+def test_a_time_that_was_told_long_ago_outlives_a_wrong_date() -> None:
     clock = clock_that_knows()
-    assert not clock.is_old(1.0 + REMEMBER_S)
-    assert clock.is_old(1.5 + REMEMBER_S)
+    later = 2 * REMEMBER_S
+    told(clock, later, wrong_by_s=50_000.0)
+    assert clock.known
+    assert abs(clock.earliest_ms(later) - api_ms(later)) < 1200
+    assert abs(clock.latest_ms(later) - api_ms(later)) < 1200
+
+
+def test_answers_that_contradict_each_other_and_our_clock_leave_the_time_disputed() -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000 + 600, now=0.0)
+    assert not clock.disputed
+    told(clock, 1.0)
+    told(clock, 2.0, wrong_by_s=50_000.0)
+    assert clock.disputed
+    assert clock.earliest_ms(2.0) <= api_ms(2.0)
+    told(clock, 3.0, 4.0, 5.0)
+    assert not clock.disputed
+    assert abs(clock.latest_ms(5.0) - api_ms(5.0)) < 1200
 
 
 def test_the_skew_is_the_apis_clock_less_ours() -> None:

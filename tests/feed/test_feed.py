@@ -142,6 +142,15 @@ def test_one_answer_with_a_wrong_date_changes_no_count(wrong_by_s: int, when: st
     assert world.total("infobip_messages_unresolved_total") == 0
 
 
+def test_a_wrong_date_among_rare_polls_under_a_clock_that_is_off_changes_no_count() -> None:
+    time = VirtualTime(BEGINS_MS, float("inf"), (ClockStep(0.0, 600.0),))
+    world = FeedWorld([at(60 * n) for n in range(1, 240)], Poll(interval_s=600), time=time)
+    world.live(HOUR_S)
+    world.wrong_date_s = 5 * HOUR_S
+    world.live(9 * HOUR_S)
+    assert (world.total(SENT), world.total(SETTLED), world.total(LOST)) == (239, 239, 0)
+
+
 def test_a_record_that_the_api_can_not_show_does_not_stop_the_feed() -> None:
     world = FeedWorld([at(30 * n, settles_after_ms=20_000) for n in range(1, 1440)])
     poison_ms = BEGINS_MS + 1_005_000
