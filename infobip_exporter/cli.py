@@ -43,6 +43,7 @@ _FLAGS = (
     ("config.file", "PATH", "the configuration (default config.yaml)"),
     ("web.listen-address", "ADDRESS", "host:port, :port, unix:/path (default 0.0.0.0:10470)"),
     ("web.config.file", "PATH", "TLS and basic auth (exporter-toolkit)"),
+    ("web.enable-lifecycle", None, "reload the configuration at POST /-/reload"),
     ("log.level", "LEVEL", "debug, info (default), warn or error"),
     ("log.format", "FORMAT", "logfmt (default), json or console"),
     ("state.url", "URL", "the state; with it, state needs no configuration"),
@@ -102,7 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="run", help=argparse.SUPPRESS)
     flags = parser.add_argument_group("flags, each over the configuration")
     for flag, metavar, text in _FLAGS:
-        flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, help=text)
+        if metavar is None:
+            flags.add_argument(f"--{flag}", dest=flag, action="store_const", const="yes", help=text)
+        else:
+            flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, help=text)
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -119,7 +123,7 @@ def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     _configure_logs(config)
     for warning in warnings(config):
         structlog.get_logger().warning(warning)
-    return service.run(config)
+    return service.run(config, partial(_config, flags), lifecycle="web.enable-lifecycle" in flags)
 
 
 def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:

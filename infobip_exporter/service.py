@@ -1,28 +1,23 @@
 """The service: feeds, ledger and web server put together, from the start to the signal that ends them."""
 
 import gc
-import random
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 import structlog
 
-from infobip_exporter import __version__
-from infobip_exporter.api.channels import LOG_PATHS
-from infobip_exporter.api.client import Client
-from infobip_exporter.api.credentials import credentials_of
-from infobip_exporter.config.schema import Account, Config
+from infobip_exporter import __version__, logs
+from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
-from infobip_exporter.feed import Feed
-from infobip_exporter.feed.time import RealTime
-from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.reload import Reloads, refuse_what_can_not_change
+from infobip_exporter.runner import Runner, Settings, new_client, new_zero_start, settings_of
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.door import Door
 from infobip_exporter.web.server import Server
@@ -31,14 +26,14 @@ DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
 
 SAVE_MARKS_EVERY_S = 0.5
 STOP_FEEDS_WITHIN_S = 3.0
-START_AGAIN_AFTER_S = 10.0
 
 _log = structlog.get_logger()
 
 
-def run(config: Config) -> int:
+def run(config: Config, reread: Callable[[], Config] | None = None, *, lifecycle: bool = False) -> int:
     """Poll and serve until SIGTERM or SIGINT; then finish the write at hand and return 0.
 
+    `reread` gives the configuration anew, for SIGHUP and, with `lifecycle`, for POST /-/reload.
     Raises ConfigError, LedgerError or ListenError where it can't begin.
     """
     door = Door(config.web.config_file) if config.web.config_file else None
@@ -51,16 +46,19 @@ def run(config: Config) -> int:
     store = Store.open(config.state.url)
     try:
         service = Service(config, store)
-        app = create_app(service)
+        reloads = Reloads(reread, service.change_to) if reread else None
+        app = create_app(service, reloads.ask if reloads and lifecycle else None)
         server = Server(
             door.guard(app) if door else app, config.web.listen_address, tls=door.tls if door else None
         )
         server.start()
         _log.info("listening", address=server.address, version=__version__, state=store.where)
-        with _signals(ending):
+        with _signals(ending, reloads):
             service.start()
             while not ending.wait(SAVE_MARKS_EVERY_S):
                 service.save_marks()
+                if reloads:
+                    service.reloaded = reloads.serve(service.reloaded)
         _log.info("ending")
         service.stop()
         server.stop(timeout_s=1.0)
@@ -76,12 +74,11 @@ class Service:
     docs_url = DOCS_URL
 
     def __init__(self, config: Config, store: Store) -> None:
-        self._time = RealTime()
-        self._runners = [
-            _Runner(account, channel, config, store, self._time)
-            for account in config.accounts
-            for channel in account.channels
-        ]
+        self._config = config
+        self._store = store
+        self.reloaded = Reloaded(successful=True, success_s=time.time())
+        # Swapped whole: the web server's thread may look at any time.
+        self._runners = tuple(Runner(each, store, new_client(each)) for each in settings_of(config))
 
     def start(self) -> None:
         for runner in self._runners:
@@ -89,13 +86,57 @@ class Service:
 
     def stop(self) -> None:
         """End the feeds. One that is stuck in a request is left behind: what it asked for was not counted."""
-        self._time.stop()
         for runner in self._runners:
-            runner.client.close()
+            runner.stop()
         deadline = time.monotonic() + STOP_FEEDS_WITHIN_S
         for runner in self._runners:
             runner.thread.join(max(0.0, deadline - time.monotonic()))
         self.save_marks()
+
+    def change_to(self, config: Config) -> None:
+        """Go on with `config`. Feeds whose settings are the same are not touched.
+
+        Raises ConfigError for what can't change at run time, LedgerError if a new feed can't have a ledger; then
+        nothing has changed.
+        """
+        refuse_what_can_not_change(self._config, config)
+        before = {runner.settings.key: runner for runner in self._runners}
+        wanted = settings_of(config)
+        changed = [each for each in wanted if each.key in before and before[each.key].settings != each]
+        kept = {each.key: before[each.key] for each in wanted if each.key in before and each not in changed}
+        self._hide_keys(config)
+        # All that may fail comes before anything is stopped.
+        new = {
+            each.key: Runner(each, self._store, new_client(each)) for each in wanted if each.key not in before
+        }
+        clients = {each.key: new_client(each) for each in changed}
+        zero_starts = {each.key: self._zero_start(each, before[each.key]) for each in changed}
+        ended = [runner for key, runner in before.items() if key not in kept]
+        for runner in ended:
+            runner.stop()
+        for runner in ended:
+            runner.thread.join()  # two would write one ledger
+        for each in changed:
+            new[each.key] = Runner(
+                each,
+                self._store,
+                clients[each.key],
+                before=before[each.key],
+                zero_start=zero_starts[each.key],
+            )
+        self._config = config
+        self._runners = tuple(kept.get(each.key) or new[each.key] for each in wanted)
+        for runner in new.values():
+            runner.thread.start()
+
+    def _hide_keys(self, config: Config) -> None:
+        """Keep the new keys out of the log as well; those of before may be told of still."""
+        accounts = (*self._config.accounts, *config.accounts)
+        logs.configure(config.log, secrets=[each.api_key for each in accounts if each.api_key])
+
+    def _zero_start(self, settings: Settings, before: Runner) -> ZeroStart:
+        same = before.settings.metrics.zero_hold_s == settings.metrics.zero_hold_s
+        return before.zero_start if same else new_zero_start(settings, before.ledger)
 
     def save_marks(self) -> None:
         """Make durable which series have been shown, so that they may be shown with their real value."""
@@ -118,73 +159,24 @@ class Service:
         return {(runner.feed.account, runner.feed.channel): runner.zero_start for runner in self._runners}
 
     def ready(self) -> list[str]:
-        return [runner.feed.name for runner in self._runners if not runner.feed.answered]
+        return [runner.feed.name for runner in self._runners if not runner.answered]
 
     def now(self) -> Moment:
-        return Moment(self._time.wall(), self._time.monotonic())
-
-
-class _Runner:
-    """A feed with its thread. A feed that falls over an error of ours begins again from its ledger."""
-
-    def __init__(self, account: Account, channel: str, config: Config, store: Store, time: RealTime) -> None:
-        self._account = account
-        self._channel = channel
-        self._config = config
-        self._store = store
-        self._time = time
-        self._log = _log.bind(account=account.name, channel=channel)
-        self.client = Client(
-            account.base_url,
-            LOG_PATHS[channel],
-            credentials_of(account),
-            account.filters,
-            config.poll.timeout_s,
-        )
-        self.ledger = Ledger(store, account.name, channel)
-        now = Moment(time.wall(), time.monotonic())
-        self.zero_start = ZeroStart(config.metrics.zero_hold_s, self.ledger.marks(), now)
-        self.feed = self._make_feed()
-        self.thread = threading.Thread(target=self._run, name=self.feed.name, daemon=True)
-
-    def _make_feed(self) -> Feed:
-        return Feed(
-            self._account.name,
-            self._channel,
-            self._config,
-            self._account.requests_per_minute,
-            self.client,
-            self.ledger,
-            self._time,
-            random.Random(),
-            self._log,
-        )
-
-    def _run(self) -> None:
-        begin_again = False
-        while not self._time.stopping:
-            try:
-                if begin_again:
-                    self.ledger = Ledger(self._store, self._account.name, self._channel)
-                    self.feed = self._make_feed()
-                self.feed.run()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the counts are safe and the feed goes on
-                self._log.exception("the feed fell over, beginning again from its ledger")
-                self.feed.fell_over(error)
-                begin_again = True
-                self._time.wait(START_AGAIN_AFTER_S)
+        return Moment(time.time(), time.monotonic())
 
 
 class _signals:  # noqa: N801 - reads as a word of the with statement
-    """SIGTERM and SIGINT set the event, once; a second one ends the process the usual way."""
+    """SIGTERM and SIGINT set the event; SIGHUP wants a reload, where there are any."""
 
-    def __init__(self, ending: threading.Event) -> None:
+    def __init__(self, ending: threading.Event, reloads: Reloads | None) -> None:
         self._ending = ending
+        self._reloads = reloads
 
     def __enter__(self) -> None:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if self._reloads else [])]
+        self._before = {number: signal.getsignal(number) for number in numbers}
         for number in self._before:
-            signal.signal(number, self._end)
+            signal.signal(number, self._reload if number == signal.SIGHUP else self._end)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -192,3 +184,7 @@ class _signals:  # noqa: N801 - reads as a word of the with statement
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending.set()
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        if self._reloads:
+            self._reloads.wanted = True

@@ -32,8 +32,8 @@ def ran(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...
     calls: list[tuple[object, ...]] = []
 
     def command(name: str) -> object:
-        def called(*arguments: object) -> int:
-            calls.append((name, *arguments))
+        def called(*arguments: object, **flags: object) -> int:
+            calls.append((name, *arguments, *flags.items()))
             return 7
 
         return called
@@ -104,6 +104,20 @@ def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.Capture
     assert (
         capsys.readouterr().err == "state x.db: there is no such file: nothing has been counted there yet\n"
     )
+
+
+def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
+    ran: list[tuple[object, ...]], folder: Path
+) -> None:
+    cli.main(["--web.listen-address=:1", "--web.enable-lifecycle"])
+    _, _, reread, lifecycle = ran[0]
+    assert lifecycle == ("lifecycle", True)
+    (folder / "config.yaml").write_text(SOUND.replace("main", "other"))
+    assert callable(reread)
+    config = reread()
+    assert (config.accounts[0].name, config.web.listen_address) == ("other", ":1")
+    cli.main([])
+    assert ran[1][3] == ("lifecycle", False)
 
 
 def test_demo_needs_no_file(ran: list[tuple[object, ...]], folder: Path) -> None:
@@ -200,7 +214,7 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
     code: int,
     told: str,
 ) -> None:
-    def run(_: Config) -> int:
+    def run(_: Config, *_others: object, **_flags: object) -> int:
         raise error
 
     monkeypatch.setattr(service, "run", run)
@@ -227,7 +241,7 @@ def test_what_is_hardly_meant_is_warned_of(
 def test_keys_are_kept_out_of_the_log_lines(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(config: Config) -> int:
+    def run(_: Config, *_others: object, **_flags: object) -> int:
         structlog.get_logger().info("the key is 0123456789")
         return 0
 

@@ -34,6 +34,11 @@ class Flag(NamedTuple):
     words: tuple[str, ...]
 
     @property
+    def ends(self) -> bool:
+        """Whether the command does nothing but this."""
+        return bool({"--help", "--version"} & set(self.names))
+
+    @property
     def is_path(self) -> bool:
         return self.value == "PATH"
 

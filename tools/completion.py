@@ -75,9 +75,11 @@ _arguments{arguments}
 
 def _zsh_flag(flag: Flag) -> str:
     text = f"[{_zsh_text(flag.text)}]"
-    if flag.value is None:
+    if flag.value is None and flag.ends:
         # Nothing else makes sense beside --help or --version.
         return " ".join(f"'(- *){name}{text}'" for name in flag.names)
+    if flag.value is None:
+        return " ".join(f"'{name}{text}'" for name in flag.names)
     action = "_files" if flag.is_path else f"({' '.join(flag.words)})" if flag.words else " "
     return " ".join(f"'{name}={text}:{flag.value}:{action}'" for name in flag.names)
 

@@ -24,7 +24,10 @@ _EXIT_STATUS = (
     ("2", "flags, configuration, state or port can't be used"),
     ("130", "Ctrl-C before or after the work"),
 )
-_SIGNALS = (("SIGTERM, SIGINT", "finish the write at hand, and exit with 0 within 5 seconds"),)
+_SIGNALS = (
+    ("SIGTERM, SIGINT", "finish the write at hand, and exit with 0 within 5 seconds"),
+    ("SIGHUP", "read the configuration anew"),
+)
 
 
 def files() -> dict[str, str]:

@@ -26,7 +26,7 @@ from infobip_exporter.exposition.lines import (
     numbers,
 )
 from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, InFlight, Series
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,8 +81,15 @@ class Renderer:
         self._feeds: dict[tuple[str, str], _FeedLines] = {}
         self._process = process
 
-    def render(self, feeds: Sequence[Feed], now: Moment, *, open_metrics: bool = False) -> Page:
-        """The page of `feeds` at `now`."""
+    def render(
+        self,
+        feeds: Sequence[Feed],
+        now: Moment,
+        *,
+        open_metrics: bool = False,
+        reloaded: Reloaded | None = None,
+    ) -> Page:
+        """The page of `feeds` at `now`; `reloaded` is how the configuration was last read."""
         names = [(feed.snapshot.account, feed.snapshot.channel) for feed in feeds]
         self._feeds = {name: self._feeds.get(name) or _FeedLines(*name) for name in names}
         texts: list[dict[str, str]] = []
@@ -91,7 +98,7 @@ class Renderer:
             lines, held = self._feeds[name].write(feed, now)
             texts.append(lines)
             zeros.append((feed.zero_start, held))
-        texts.append({catalog.BUILD_INFO.name: self._build})
+        texts.append({catalog.BUILD_INFO.name: self._build, **_reload_lines(reloaded)})
         parts: list[str] = []
         for family, heading_text in self._headings[open_metrics].items():
             written = [lines[family] for lines in texts if family in lines]
@@ -144,6 +151,16 @@ class _FeedLines:
             if value is not None:
                 text[gauge.name] = _written([self._gauges[gauge.name]], [number(value)])
         return text, held
+
+
+def _reload_lines(reloaded: Reloaded | None) -> dict[str, str]:
+    if reloaded is None:
+        return {}
+    values = {
+        catalog.RELOAD_SUCCESSFUL: int(reloaded.successful),
+        catalog.RELOAD_SUCCESS: reloaded.success_s,
+    }
+    return {family.name: f"{family.name} {number(value)}\n" for family, value in values.items()}
 
 
 def _written(beginnings: Sequence[str], values: Iterable[str]) -> str:

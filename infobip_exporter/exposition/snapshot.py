@@ -41,6 +41,14 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How the last reading of the configuration went, and when one last went well (wall clock, seconds)."""
+
+    successful: bool
+    success_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FeedSnapshot:
     """Everything that a scrape or the status page says of a feed. Moments ending in `_ms` are the API's clock.
 

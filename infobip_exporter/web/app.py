@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from infobip_exporter.errors import ExporterError
 from infobip_exporter.exposition.process import REFRESH_S, Process
 from infobip_exporter.exposition.render import OPEN_METRICS, TEXT, Feed, Page, Renderer, wants_open_metrics
-from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 
@@ -48,9 +49,17 @@ class View(Protocol):
 
     def now(self) -> Moment: ...
 
+    @property
+    def reloaded(self) -> Reloaded:
+        """How the configuration was last read."""
 
-def create_app(view: View) -> Starlette:
-    """The application that serves `view`. Authentication goes around it, as middleware."""
+
+def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlette:
+    """The application that serves `view`. Authentication goes around it, as middleware.
+
+    `reload` reads the configuration anew and waits for it; it raises an ExporterError that says why it was refused.
+    None where that is not to be asked for over HTTP.
+    """
     process = Process()
     renderer = Renderer(view.version, process)
 
@@ -58,8 +67,13 @@ def create_app(view: View) -> Starlette:
         open_metrics = wants_open_metrics(request.headers.get("accept"))
         now = view.now()
         zero_starts = view.zero_starts()
-        feeds = [Feed(each, zero_starts[each.account, each.channel]) for each in view.snapshots()]
-        page = renderer.render(feeds, now, open_metrics=open_metrics)
+        # A reload in between may have brought a feed: the next page has it.
+        feeds = [
+            Feed(each, zero_starts[each.account, each.channel])
+            for each in view.snapshots()
+            if (each.account, each.channel) in zero_starts
+        ]
+        page = renderer.render(feeds, now, open_metrics=open_metrics, reloaded=view.reloaded)
         headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
         body = page.body
         if gzip_accepted(request.headers.get("accept-encoding", "")):
@@ -82,6 +96,19 @@ def create_app(view: View) -> Starlette:
             return _answer(f"infobip-exporter is not ready, not asked yet: {', '.join(missing)}\n", 503)
         return _answer("infobip-exporter is ready.\n")
 
+    async def reloading(_: Request) -> Response:
+        if reload is None:
+            return _answer(
+                "Reloading over HTTP is off; --web.enable-lifecycle allows it. SIGHUP always works.\n", 403
+            )
+        try:
+            await asyncio.to_thread(reload)
+        except ExporterError as error:
+            return _answer(f"The configuration was not reloaded, the last one holds:\n{error}\n", 500)
+        except TimeoutError:
+            return _answer("The reload is still under way; the log tells how it ends.\n", 504)
+        return _answer("The configuration was reloaded.\n")
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         refreshing = asyncio.create_task(_refresh(process))
@@ -94,6 +121,7 @@ def create_app(view: View) -> Starlette:
             Route("/", status),
             Route("/-/healthy", healthy),
             Route("/-/ready", ready),
+            Route("/-/reload", reloading, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _not_served, Exception: _failed},
         lifespan=lifespan,
@@ -128,7 +156,8 @@ async def _not_served(_: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _answer("Not here. There are /metrics, /, /-/healthy and /-/ready.\n", 404)
     if error.status_code == 405:
-        return _answer("Only GET and HEAD are answered here.\n", 405, headers)
+        allowed = " and ".join(sorted(headers.get("Allow", "GET, HEAD").split(", ")))
+        return _answer(f"Only {allowed} can be asked for here.\n", 405, headers)
     return _answer(f"{error.detail}\n", error.status_code, headers)
 
 

@@ -7,6 +7,7 @@ complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo 
 complete -c infobip-exporter -l config.file -r -F -d 'the configuration (default config.yaml)'
 complete -c infobip-exporter -l web.listen-address -x -d 'host:port, :port, unix:/path (default 0.0.0.0:10470)'
 complete -c infobip-exporter -l web.config.file -r -F -d 'TLS and basic auth (exporter-toolkit)'
+complete -c infobip-exporter -l web.enable-lifecycle -d 'reload the configuration at POST /-/reload'
 complete -c infobip-exporter -l log.level -x -a 'debug info warn error' -d 'debug, info (default), warn or error'
 complete -c infobip-exporter -l log.format -x -a 'logfmt json console' -d 'logfmt (default), json or console'
 complete -c infobip-exporter -l state.url -x -d 'the state; with it, state needs no configuration'

@@ -19,7 +19,7 @@ from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.catalog import FAMILIES
 from infobip_exporter.exposition.process import Process
 from infobip_exporter.exposition.render import ALWAYS_THERE, Feed, Renderer, wants_open_metrics
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, Series
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, Reloaded, Series
 from infobip_exporter.exposition.zero_start import Mark, Moment, ZeroStart
 
 NOW = Moment(1_700_000_000.0, 100.0)
@@ -36,9 +36,10 @@ def released(snapshot: FeedSnapshot) -> ZeroStart:
     return ZeroStart(60, {each: Mark(0, released=True) for each in series}, NOW)
 
 
-def rendered(*snapshots: FeedSnapshot, open_metrics: bool = False) -> str:
+def rendered(*snapshots: FeedSnapshot, open_metrics: bool = False, reloaded: Reloaded | None = None) -> str:
     feeds = [Feed(snapshot, released(snapshot)) for snapshot in snapshots]
-    return Renderer("1.2.3", PROCESS).render(feeds, NOW, open_metrics=open_metrics).body.decode()
+    page = Renderer("1.2.3", PROCESS).render(feeds, NOW, open_metrics=open_metrics, reloaded=reloaded)
+    return page.body.decode()
 
 
 def samples(page: str, *, open_metrics: bool = False) -> Samples:
@@ -380,7 +381,7 @@ def test_promtool_has_nothing_to_say() -> None:
     feed = FeedSnapshot(
         "main", "instagram", counters, histograms, {("PENDING", "", ""): 1}, 1, 1, True, 1.0, 1.0, 1, 1, 1.0, 1, 1.0
     )  # fmt: skip
-    page = rendered(feed)
+    page = rendered(feed, reloaded=Reloaded(successful=True, success_s=1.0))
     assert [line.split()[2] for line in lines_of(page, "# TYPE infobip")] == [
         family.name for family in FAMILIES
     ]

@@ -37,7 +37,8 @@ def test_the_page_shows_each_command_flag_and_exit_code() -> None:
     shown = re.sub(".\b", "", mandoc("-T", "ascii", "-O", "width=200"))
     sections = dict(re.findall(r"^([A-Z][A-Z ]+)\n(.*?)(?=^\S)", shown, re.MULTILINE | re.DOTALL))
     for flag, value, told in cli._FLAGS:
-        assert re.search(rf"^ +--{flag}={value}\s+{re.escape(told)}$", sections["OPTIONS"], re.MULTILINE)
+        given = f"--{flag}={value}" if value else f"--{flag}"
+        assert re.search(rf"^ +{given}\s+{re.escape(told)}$", sections["OPTIONS"], re.MULTILINE)
     assert entries(sections["COMMANDS"]) == set(cli._COMMANDS)
     codes = {0, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED}
     assert entries(sections["EXIT STATUS"]) == {str(code) for code in codes}

@@ -7,8 +7,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from infobip_exporter.errors import ConfigError
 from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.snapshot import Series
+from infobip_exporter.exposition.snapshot import Reloaded, Series
 from infobip_exporter.exposition.zero_start import Moment
 from infobip_exporter.web.app import create_app
 from tests.web.views import START, Client, FakeView, lively
@@ -152,8 +153,45 @@ def test_no_answer_is_stored_or_guessed_at(client: Client, path: str) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
 
 
+def test_reloading_over_http_is_off_unless_allowed(client: Client) -> None:
+    answer = client.request("POST", "/-/reload")
+    assert answer.status_code == 403
+    assert "--web.enable-lifecycle" in answer.text
+
+
+def test_a_reload_is_answered_with_how_it_went(view: FakeView) -> None:
+    mistakes: list[Exception] = [ConfigError(["config.yaml:1: pol: unknown key"]), TimeoutError()]
+
+    def reload() -> None:
+        if mistakes:
+            raise mistakes.pop(0)
+
+    client = Client(create_app(view, reload))
+    answers = [client.request("POST", "/-/reload") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [500, 504, 200]
+    assert answers[0].text.endswith("the last one holds:\nconfig.yaml:1: pol: unknown key\n")
+    wrong = client.get("/-/reload")
+    assert (wrong.status_code, wrong.text) == (405, "Only POST can be asked for here.\n")
+
+
+def test_the_page_says_how_the_configuration_was_last_read(view: FakeView, client: Client) -> None:
+    page = client.get("/metrics").text.splitlines()
+    assert "infobip_exporter_config_last_reload_successful 1" in page
+    view.reloaded = Reloaded(successful=False, success_s=1.5)
+    page = client.get("/metrics").text.splitlines()
+    assert "infobip_exporter_config_last_reload_successful 0" in page
+    assert "infobip_exporter_config_last_reload_success_timestamp_seconds 1.5" in page
+
+
+def test_a_feed_that_a_reload_brought_while_the_page_was_made_is_on_the_next(
+    view: FakeView, client: Client
+) -> None:
+    view.feeds.append(lively("new"))
+    assert 'account="new"' not in client.get("/metrics").text
+
+
 def test_a_mistake_of_ours_is_told_without_its_details(view: FakeView) -> None:
-    view.starts = {}
+    view.feeds = None  # type: ignore[assignment]
     answer = Client(create_app(view), strict=False).get("/metrics")
     assert (answer.status_code, answer.text) == (500, "The exporter made a mistake; its log has it.\n")
 

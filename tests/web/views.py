@@ -8,7 +8,7 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Series, Trouble
+from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded, Series, Trouble
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 
 NOW_S = 1_772_366_405.0
@@ -42,6 +42,7 @@ class FakeView:
     hold_s: float = 60.0
     version: str = "1.2.3"
     docs_url: str = "https://docs.example/"
+    reloaded: Reloaded = field(default_factory=lambda: Reloaded(successful=True, success_s=NOW_S))
 
     def __post_init__(self) -> None:
         self.starts = {

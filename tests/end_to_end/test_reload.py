@@ -1,0 +1,95 @@
+"""Accounts and channels come and go while the exporter runs, and no count is touched by it."""
+
+import os
+import signal
+
+import httpx
+import yaml
+
+from tests.alerting.servers import until
+from tests.end_to_end.conftest import MakeExporter
+from tests.end_to_end.counts import Counts, difference, fallen, true_counts, value
+from tests.end_to_end.programs import NO_LIMIT, QUICK, Exporter, Sandbox, account, sandbox
+
+ACCOUNTS = ("--account", "one:key-of-one", "--account", "two:key-of-two")
+SUCCESSFUL = "infobip_exporter_config_last_reload_successful"
+SENT = "infobip_messages_sent_total"
+
+
+def hang_up(exporter: Exporter, said: str) -> None:
+    """SIGHUP; wait until the log has one line more of what it says then."""
+    before = exporter.log.count(said)
+    os.kill(exporter.pid, signal.SIGHUP)
+    until(lambda: exporter.log.count(said) > before, 20.0)
+
+
+def wait_for(exporter: Exporter, api: Sandbox, name: str, channel: str) -> None:
+    def wrong() -> list[str]:
+        feed = {("account", name), ("channel", channel)}
+        shown: Counts = {key: n for key, n in exporter.counts().items() if feed <= key[1]}
+        return difference(
+            shown, true_counts(api.control("GET", "truth", account=name, channel=channel), name, channel)
+        )
+
+    until(lambda: api.now_ms() > api.quiet_from_ms)
+    until(lambda: wrong() == [], 60.0)
+
+
+def test_feeds_come_change_go_and_come_back_and_every_message_is_counted_once(
+    make_exporter: MakeExporter,
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT, *ACCOUNTS) as api:
+        one = account(api, name="one", api_key="key-of-one", channels=["instagram", "sms"])
+        two = account(api, name="two", api_key="key-of-two")
+        exporter = make_exporter({"accounts": [one]})
+        exporter.start(wait_until_ready=True)
+        # Traffic all the while.
+        for channel in ("instagram", "sms"):
+            api.lively_for(12, 30, account="one", channel=channel)
+        api.lively_for(12, 30, account="two", channel="instagram")
+        until(lambda: value(exporter.counts(), SENT, account="one") > 0)
+        before = exporter.counts()
+        # Another comes, one of the two of before is changed: its budget.
+        exporter.configure({"accounts": [{**one, "requests_per_minute": 3000}, two]})
+        hang_up(exporter, "configuration reloaded")
+        limit = "infobip_exporter_api_requests_per_minute_limit"
+        until(lambda: value(exporter.counts(), limit, account="one") == 6000)
+        assert fallen(before, exporter.counts()) == []
+        # One goes.
+        exporter.configure({"accounts": [{**one, "channels": ["sms"]}, two]})
+        hang_up(exporter, "configuration reloaded")
+        shown = exporter.counts()
+        assert value(shown, SENT, account="one", channel="instagram") == 0
+        assert value(shown, SENT, account="one", channel="sms") > 0
+        # It comes back.
+        exporter.configure({"accounts": [one, two]})
+        hang_up(exporter, "configuration reloaded")
+        for name, channel in (("one", "instagram"), ("one", "sms"), ("two", "instagram")):
+            wait_for(exporter, api, name, channel)
+        assert value(exporter.counts(), SUCCESSFUL) == 1
+        assert exporter.stop() == 0
+        assert "key-of-two" not in exporter.log
+
+
+def test_a_wrong_configuration_is_refused_with_its_reason_and_the_old_one_goes_on(
+    make_exporter: MakeExporter,
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter({"accounts": [account(api)]})
+        exporter.start(wait_until_ready=True)
+        sound = exporter.config_file.read_text()
+        exporter.config_file.write_text(sound + "pol: {}\n")
+        hang_up(exporter, "the configuration was not reloaded, the last one holds")
+        assert "pol: unknown key" in exporter.log
+        assert value(exporter.counts(), SUCCESSFUL) == 0
+        other = {**yaml.safe_load(sound), "state": {"url": "sqlite:///other.db"}}
+        exporter.config_file.write_text(yaml.safe_dump(other))
+        hang_up(exporter, "the configuration was not reloaded, the last one holds")
+        assert "state.url: can't change while running: restart" in exporter.log
+        assert httpx.post(f"{exporter.url}/-/reload").status_code == 403
+        polls = exporter.log.count("msg=poll")
+        until(lambda: exporter.log.count("msg=poll") > polls)
+        exporter.config_file.write_text(sound)
+        hang_up(exporter, "configuration reloaded")
+        assert value(exporter.counts(), SUCCESSFUL) == 1
+        assert exporter.log.count("began") == 0

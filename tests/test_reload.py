@@ -1,0 +1,91 @@
+"""Reading the configuration anew: asked for in one thread, done in another, refused with its reason."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infobip_exporter.config.schema import Account, Config, Log, Secret, State, Web
+from infobip_exporter.errors import ConfigError
+from infobip_exporter.exposition.snapshot import Reloaded
+from infobip_exporter.reload import Reloads, refuse_what_can_not_change
+
+FIRST = Reloaded(successful=True, success_s=1.0)
+CONFIG = Config((Account("main", "http://127.0.0.1:1", api_key=Secret("0123456789")),))
+
+
+class World:
+    def __init__(self) -> None:
+        self.now: list[Config] = []
+        self.mistake: ConfigError | None = None
+        self.reloads = Reloads(self.reread, self.now.append)
+
+    def reread(self) -> Config:
+        if self.mistake:
+            raise self.mistake
+        return CONFIG
+
+    def ask_and_serve(self) -> tuple[Reloaded, BaseException | None]:
+        """What the main thread made of it, and what the one who asked was told."""
+        told: list[BaseException | None] = []
+
+        def ask() -> None:
+            try:
+                self.reloads.ask()
+                told.append(None)
+            except ConfigError as error:
+                told.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        last = FIRST
+        while last is FIRST:
+            last = self.reloads.serve(FIRST)
+        asking.join()
+        return last, told[0]
+
+
+def test_nothing_is_read_unless_it_is_asked_for() -> None:
+    world = World()
+    assert world.reloads.serve(FIRST) is FIRST
+    assert world.now == []
+
+
+def test_a_signal_has_the_configuration_read_once() -> None:
+    world = World()
+    world.reloads.wanted = True
+    last = world.reloads.serve(FIRST)
+    assert last.successful
+    assert last.success_s > FIRST.success_s
+    assert world.reloads.serve(last) is last
+    assert world.now == [CONFIG]
+
+
+def test_who_asks_is_told_when_it_is_done() -> None:
+    world = World()
+    last, told = world.ask_and_serve()
+    assert (last.successful, told, world.now) == (True, None, [CONFIG])
+
+
+def test_a_wrong_configuration_is_refused_and_whoever_asked_is_told_why() -> None:
+    world = World()
+    world.mistake = ConfigError(["pol: unknown key"])
+    last, told = world.ask_and_serve()
+    assert last == Reloaded(successful=False, success_s=FIRST.success_s)
+    assert told is world.mistake
+    assert world.now == []
+
+
+def test_what_needs_a_restart_is_refused_by_name() -> None:
+    new = replace(
+        CONFIG,
+        state=State("sqlite:///other.db"),
+        web=Web(":1", Path("web.yml")),
+        log=Log("debug", "json"),
+    )
+    with pytest.raises(ConfigError) as refused:
+        refuse_what_can_not_change(CONFIG, new)
+    keys = ["state.url", "web.listen_address", "log.level", "log.format", "web.config_file"]
+    assert refused.value.problems == [f"{key}: can't change while running: restart" for key in keys]
+    refuse_what_can_not_change(CONFIG, replace(CONFIG, accounts=()))
