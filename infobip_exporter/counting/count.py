@@ -12,6 +12,7 @@ from infobip_exporter.record import Kind, Record
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+NEVER_MS = 1 << 62
 
 DURATION_BOUNDS_MS = tuple(round(bound * 1000) for bound in catalog.DELIVERY_DURATION.buckets)
 
@@ -77,7 +78,11 @@ class Counting:
         self._changes.volume.update(minutes)
 
     def looks(self, records: Iterable[Record]) -> None:
-        """Count the records of a look: only messages in flight matter, whatever else the answer held."""
+        """Count the records of a look: only messages in flight matter, whatever else the answer held.
+
+        They were sent in closed time: what settles there need not be remembered.
+        """
+        self._open_from_ms = NEVER_MS
         for record in records:
             if record.message_id in self._known:
                 self._known_again(record)

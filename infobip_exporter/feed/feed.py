@@ -223,6 +223,7 @@ class Feed:
             spent=self._spent,
             fresh_done=self._fresh_done,
             settled_after_ms=self._volume.settled_after_ms,
+            unsettled_share=self._volume.unsettled_share,
             by_id=self._learnt.by_id,
             widest_look_ms=self._widest_ms[Why.LOOK],
         )

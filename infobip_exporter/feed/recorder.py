@@ -8,7 +8,7 @@ from operator import attrgetter
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.counting.count import Counting
+from infobip_exporter.counting.count import NEVER_MS, Counting
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition import catalog
@@ -21,7 +21,6 @@ from infobip_exporter.reading.dialogue import Read, Reply
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.record import Record, RejectedRow
 
-NEVER_MS = 1 << 62
 UNRESOLVED_AT_ONCE = 20_000
 LEDGER_RETRY_S = 5.0
 RESERVATION_S = 1.0

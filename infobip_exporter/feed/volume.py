@@ -1,6 +1,8 @@
 """How many records to expect in a span of sent time."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from itertools import accumulate
 
 from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.exposition import catalog
@@ -11,6 +13,7 @@ from infobip_exporter.reading.spans import Span, SpanSet
 
 RECENT_MINUTES = 10
 NEARLY_ALL = 0.995
+_BOUNDS_MS = tuple(round(bound_s * 1000) for bound_s in catalog.DELIVERY_DURATION.buckets)
 
 
 class Volume:
@@ -19,8 +22,7 @@ class Volume:
     def __init__(self) -> None:
         self.rows_per_ms = 0.0
         """The traffic of the last minutes that were read."""
-        self.settled_after_ms = 0
-        """The age at which nearly all messages of the past had settled."""
+        self._settled_by: list[int] = []
         self._by_minute: Mapping[int, int] = {}
         self._unread = SpanSet()
 
@@ -39,13 +41,27 @@ class Volume:
     def learn_settling(self, histograms: Mapping[Series, Histogram]) -> None:
         observed = [h for series, h in histograms.items() if series.family == catalog.DELIVERY_DURATION.name]
         counts = [sum(column) for column in zip(*(histogram.counts for histogram in observed), strict=True)]
-        bounds_s = (*catalog.DELIVERY_DURATION.buckets, float("inf"))
-        settled = 0
-        for count, bound_s in zip(counts, bounds_s, strict=False):
-            settled += count
-            if settled >= NEARLY_ALL * sum(counts):
-                self.settled_after_ms = LOG_KEEPS_MS if bound_s == bounds_s[-1] else round(bound_s * 1000)
-                return
+        self._settled_by = list(accumulate(counts))
+
+    @property
+    def settled_after_ms(self) -> int:
+        """The age at which nearly all messages of the past had settled."""
+        if not self._settled_by or not self._settled_by[-1]:
+            return 0
+        bucket = bisect_left(self._settled_by, NEARLY_ALL * self._settled_by[-1])
+        return _BOUNDS_MS[bucket] if bucket < len(_BOUNDS_MS) else LOG_KEEPS_MS
+
+    def unsettled_share(self, age_ms: int) -> float:
+        """How many of the messages that settled in the past had not at this age, from 0 to 1."""
+        if not self._settled_by or not self._settled_by[-1]:
+            return 0.0
+        bucket = bisect_right(_BOUNDS_MS, age_ms)
+        if bucket == len(_BOUNDS_MS):
+            return 1 - self._settled_by[-2] / self._settled_by[-1]
+        below, above = (0, *_BOUNDS_MS)[bucket], _BOUNDS_MS[bucket]
+        settled = (0, *self._settled_by)[bucket], self._settled_by[bucket]
+        into = (age_ms - below) / (above - below)
+        return 1 - (settled[0] + into * (settled[1] - settled[0])) / self._settled_by[-1]
 
     def rows_in(self, span: Span) -> float:
         """The records to expect in `span`."""

@@ -104,6 +104,8 @@ class Outlook:
     spent: Mapping[Why, float]
     fresh_done: bool
     settled_after_ms: int = 0
+    unsettled_share: Callable[[int], float] = lambda _age_ms: 0.0
+    """How many messages have not settled at an age, of those that do."""
     by_id: bool = True
     widest_look_ms: int = LOG_KEEPS_MS
     """How wide a span a look may read at once."""
@@ -129,6 +131,21 @@ class Outlook:
         """The ages at which a message in flight is looked at, in milliseconds: ever farther apart, and at the end."""
         before_ms = max(LAST_LOOK_BEFORE_MS, 3 * self.interval_ms)
         return (*LADDER_MS, LOG_KEEPS_MS - before_ms)
+
+    @property
+    def worthwhile(self) -> frozenset[int]:
+        """The rungs that looks are made for: at which half of what was in flight at the one before should have settled.
+
+        The others are served where a look costs nothing. The last two are always made.
+        """
+        rungs = set(self.ladder[-2:])
+        in_flight = 1.0
+        for age_ms in self.ladder:
+            share = self.unsettled_share(age_ms)
+            if share <= in_flight / 2:
+                rungs.add(age_ms)
+                in_flight = share
+        return frozenset(rungs)
 
     @property
     def late_before_ms(self) -> int:
@@ -330,7 +347,8 @@ def look(outlook: Outlook) -> Task | None:
 
     One that is due waits a while for others, so that requests go out full; then all that are due go along.
     """
-    rungs = _due(outlook, ALWAYS, outlook.limit)
+    worthwhile = outlook.worthwhile
+    rungs = [rung for rung in _due(outlook, ALWAYS, outlook.limit) if rung[0] in worthwhile]
     rungs.sort(key=lambda rung: _urgency(rung, outlook), reverse=True)
     messages = [message for _, _, waiting in rungs for message in waiting]
     taken = _fitting(messages)

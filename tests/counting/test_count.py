@@ -155,6 +155,13 @@ def test_a_look_counts_only_what_was_in_flight() -> None:
     assert total(changes, "infobip_messages_total") == {("DELIVERED", "OK", "shop", "orders"): 1}
 
 
+def test_what_settles_in_a_look_is_remembered_no_more_however_late_it_seems_to_be() -> None:
+    flying = PENDING._replace(sent_ms=OPEN)
+    changes = count(record("a", OPEN), known={"a": flying}, look=True)
+    assert changes.forget == {"a": flying}
+    assert not changes.remember
+
+
 def durations(*took_ms: int | None) -> tuple[tuple[int, ...], Decimal] | None:
     changes = count(*[record(f"m{n}", took_ms=took) for n, took in enumerate(took_ms)])
     histogram = changes.histograms.get(Series("infobip_delivery_duration_seconds", ("DELIVERED",)))

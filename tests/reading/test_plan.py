@@ -216,6 +216,20 @@ def test_ids_that_would_break_a_list_are_looked_at_by_span() -> None:
     assert sent_ms in task.span
 
 
+def test_looks_are_made_at_ages_at_which_they_should_find_something() -> None:
+    def slow(age_ms: int) -> float:
+        return 1.0 if age_ms < 2 * HOUR_MS else 0.01
+
+    too_early, in_time = LADDER_MS[9], LADDER_MS[11]
+    assert too_early < 2 * HOUR_MS < in_time
+    for age_ms, asked_for in ((too_early, False), (in_time, True)):
+        waiting = looked_long_ago(idle(flying=in_flight(NOW - 2 * age_ms)), HOUR_MS)
+        waiting = replace(waiting, progress=waiting.progress, unsettled_share=slow)
+        assert (age_ms in waiting.worthwhile) is asked_for
+    assert set(LADDER[-2:]) <= replace(waiting, unsettled_share=lambda _: 1.0).worthwhile
+    assert replace(waiting, unsettled_share=lambda _: 0.0).worthwhile == set(LADDER)
+
+
 def test_every_message_in_flight_has_a_last_look_before_it_leaves() -> None:
     sent_ms = NOW - (48 * HOUR_MS - 3 * MINUTE_MS) - 70_000
     task = plan.choose(looked_long_ago(idle(flying=in_flight(sent_ms)), 100_000))
