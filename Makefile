@@ -6,10 +6,10 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint format bench sim lock generated licences sbom audit wheel clean
+.PHONY: help demo run check test lint format bench sim sim-report mutants lock generated licences sbom audit wheel clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## A simulated Infobip with lively traffic, and the exporter on it
 	$(PY) exporter.py demo $(ARGS)
@@ -38,6 +38,12 @@ bench: $(VENV)/.dev ## Measure: CPU, requests, memory, disk, scrape time
 
 sim: $(VENV)/.dev ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
 	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
+
+sim-report: $(VENV)/.dev ## The price of exactness: requests, freshness and lag at growing rates
+	$(PY) -m simulation.report $(ARGS)
+
+mutants: $(VENV)/.dev ## Break the core on purpose: the simulation must notice each fault; writes docs/mutants.md
+	$(PY) -m simulation.mutants --write docs/mutants.md $(ARGS)
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/, the same bytes each time, without network
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel

@@ -1,6 +1,7 @@
 """`python -m simulation`: many seeds, or one with a trace of everything that happens."""
 
 import argparse
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,12 +16,32 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--trace", action="store_true", help="tell of everything that happens")
     parser.add_argument("--jobs", type=int, default=2, help="processes to use")
+    parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
+    parser.add_argument("--longest", type=int, default=0, help="seconds a seed may take; more is a failure")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         outcome = run(arguments.seed, print if arguments.trace else None)
         print(outcome)
         return 1 if outcome.problems else 0
-    return run_many(range(arguments.first, arguments.first + arguments.seeds), arguments.jobs)
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    if arguments.until_failure:
+        return run_until_failure(seeds, arguments.longest)
+    return run_many(seeds, arguments.jobs)
+
+
+def run_until_failure(seeds: range, longest_s: int) -> int:
+    for seed in seeds:
+        signal.alarm(longest_s)
+        outcome = run(seed)
+        signal.alarm(0)
+        if outcome.problems:
+            print(outcome)
+            return 1
+    return 0
+
+
+def _took_too_long(_signal: int, _frame: object) -> None:
+    raise TimeoutError("the seed takes too long: it goes in circles")
 
 
 def run_many(seeds: range, jobs: int) -> int:
@@ -38,4 +59,5 @@ def run_many(seeds: range, jobs: int) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, _took_too_long)
     sys.exit(main())

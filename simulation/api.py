@@ -1,7 +1,8 @@
 """The feed's API over the simulated log: real parameters out, real decoding in, failures as the client tells them."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -20,6 +21,8 @@ from simulation.trace import Trace
 from simulation.violation import Violated
 
 MOST_LOOKS_ALIKE = 5
+NOTICED_AFTER = 6
+"""How many answers must tell the time before the exporter may be held to a clock that was set."""
 MOST_ALIKE = 30
 """How often a poll may put one question that is answered each time; a span can be halved that often."""
 
@@ -38,7 +41,17 @@ class Witness:
     asked: SpanSet = SpanSet()
     """Sent time that was asked for with nothing but its bounds."""
     last_asked_ms: int = 0
-    """When the last of those questions arrived, by the API's clock."""
+    """When the last of those questions arrived, by the API's clock; the latest, where that was set back."""
+
+    dated_since_step: int = 0
+    """How many answers have told the time since the API's clock was set, 0 before."""
+    noticed_ms: float = math.inf
+    """When enough of them had for everybody to notice."""
+
+    def told_the_time(self, api_ms: int) -> None:
+        self.dated_since_step += 1
+        if self.dated_since_step == NOTICED_AFTER:
+            self.noticed_ms = api_ms
 
     def saw(self, question: Question, page: Page, arrived_ms: int) -> None:
         self.shown.update(record.message_id for record in page.records)
@@ -47,7 +60,22 @@ class Witness:
                 self.finals.setdefault(record.message_id, {})[record.kind.general_status] = None
         if question.since_ms is not None and question.until_ms is not None:
             self.asked = self.asked.add(Span(question.since_ms, question.until_ms))
-            self.last_asked_ms = arrived_ms
+            self.last_asked_ms = max(self.last_asked_ms, arrived_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """How answers tell the API's time: the share that have no Date, and the share whose Date is wrong by hours."""
+
+    missing_share: float = 0.0
+    wrong_share: float = 0.0
+
+    def told_ms(self, date_ms: int | None, rng: Random) -> int | None:
+        if self.missing_share and rng.random() < self.missing_share:
+            return None
+        if self.wrong_share and date_ms is not None and rng.random() < self.wrong_share:
+            return date_ms + rng.choice((-1, 1)) * rng.randrange(3_600_000, 172_800_000)
+        return date_ms
 
 
 @dataclass(slots=True)
@@ -62,13 +90,17 @@ class SimulatedApi:
     filters: Mapping[str, str]
     timeout_s: float
     budget: int
-    dates: bool = True
+    dates: Dates
+    dates_rng: Random
+    meanwhile: Callable[[], None] = lambda: None
+    """Called before each request: what other threads do while the feed works."""
     witness: Witness = field(default_factory=Witness)
     requests: int = 0
     answered_well: Counter[Question] = field(default_factory=Counter)
     """The questions of this poll that got a good answer."""
 
     def ask(self, question: Question) -> Answer:
+        self.meanwhile()
         self.fate.point("before a request")
         began_s = self.time.now_s
         self.time.advance(self.rng.uniform(0.001, LONGEST_TRAVEL_S))
@@ -82,11 +114,16 @@ class SimulatedApi:
         try:
             answer = self._read(reply, began_s)
         except AskFailed as failure:
-            self.trace("asked", _told(parameters), "->", failure)
+            if self.trace:
+                self.trace("asked", _told(parameters), "->", failure)
             raise
-        self.trace("asked", _told(parameters), "->", answer.page.rows, "rows", answer.page.next_cursor or "")
+        if self.trace:
+            rows = f"{answer.page.rows} rows"
+            self.trace("asked", _told(parameters), "->", rows, answer.page.next_cursor or "")
         self.witness.saw(question, answer.page, arrived_ms)
         self.answered_well[question] += 1
+        if question.since_ms is None and not question.message_ids:
+            self.answered_well[question] = 0  # what there is at all is asked for to tell a cap
         most = MOST_LOOKS_ALIKE if question.message_ids else MOST_ALIKE
         if self.answered_well[question] > most:
             raise Violated(f"in circles: asked more than {most} times in one poll: {_told(parameters)}")
@@ -118,7 +155,10 @@ class SimulatedApi:
             page = decode_page(reply.body)
         except InvalidBody as error:
             raise AskFailed("invalid_body", str(error), took_s=took_s) from None
-        return Answer(page, date_ms(headers) if self.dates else None, took_s)
+        told_ms = self.dates.told_ms(date_ms(headers), self.dates_rng)
+        if told_ms is not None and self.time.stepped_s_ago() < math.inf:
+            self.witness.told_the_time(self.time.api_ms)
+        return Answer(page, told_ms, took_s)
 
 
 def _told(parameters: Mapping[str, str]) -> str:

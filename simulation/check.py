@@ -1,5 +1,6 @@
 """The invariants of the design, checked after every commit."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from simulation.time import VirtualTime
 from simulation.trace import Trace, short
 from simulation.violation import Violated
 
+NOTICED_FOR_MS = 600_000
+"""What was asked before a clock that was set was noticed may be written so much later."""
 MIRROR_EVERY = 100
 """How many commits lie between two comparisons of the ledger in memory with what SQLite holds."""
 
@@ -32,6 +35,8 @@ class Guard:
     witness: Witness
     trace: Trace
     late_ms: int
+    rounded_ms: int = 0
+    """How far ahead of the API's now the exporter may be by rounding its own clock, where no answer tells the time."""
     begin_ms: int | None = None
     """The sent time at which the feed began."""
     closed: SpanSet = SpanSet()
@@ -72,7 +77,8 @@ class Guard:
         self.commits += 1
         if changes.counters or changes.in_flight or changes.histograms:
             self._adds(changes)
-            conserves(ledger.counters, ledger.in_flight)
+            conserves(changes.counters, changes.in_flight)
+            is_not_negative({labels: ledger.in_flight.get(labels, 0) for labels in changes.in_flight})
         if changes.progress is not None:
             self._goes_on(ledger.progress, changes)
         self.counters, self.histograms, self.progress = ledger.counters, ledger.histograms, ledger.progress
@@ -96,7 +102,9 @@ class Guard:
         before = self.progress
         if progress.frontier_ms is None:
             return
-        if progress.frontier_ms > self.time.api_ms:
+        # Until an answer tells that the API's clock was set back, the exporter goes by what it was.
+        latest_ms = self.time.api_ms + self._unnoticed_ms() + self.rounded_ms
+        if progress.frontier_ms > max(latest_ms, self.progress.frontier_ms or 0):
             raise Violated(f"the frontier is {progress.frontier_ms - self.time.api_ms} ms in the future")
         self._is_tidy(progress)
         to_read = [*before.unread, *before.open]
@@ -141,15 +149,30 @@ class Guard:
             self.lost = SpanSet((*self.lost, *lost))
         if not closed:
             return
-        if closed.spans[-1].until_ms > self.witness.last_asked_ms - self.late_ms:
-            early_ms = closed.spans[-1].until_ms - (self.witness.last_asked_ms - self.late_ms)
+        set_back_ms = self._unnoticed_ms()
+        safe_ms = self.witness.last_asked_ms + set_back_ms + self.rounded_ms - self.late_ms
+        if closed.spans[-1].until_ms > safe_ms:
+            early_ms = closed.spans[-1].until_ms - safe_ms
             raise Violated(f"closed {early_ms} ms before the last record can have turned up: {closed}")
         if unasked := without(closed, self.witness.asked):
             raise Violated(f"closed without having been asked for: {unasked}")
         self.closed = SpanSet((*self.closed, *closed))
 
+    def _is_unnoticed(self) -> bool:
+        """Whether the API's clock was set and too few answers have told so."""
+        return (
+            self.time.stepped_s_ago() < math.inf
+            and self.time.api_ms < self.witness.noticed_ms + NOTICED_FOR_MS
+        )
+
+    def _unnoticed_ms(self) -> int:
+        """By how much the API's clock was set back without anybody having noticed."""
+        return self.time.set_back_ms() if self._is_unnoticed() else 0
+
     def poll_ended(self, progress: Progress, began_ms: int) -> None:
         """After a poll that went well nothing is left to be read that had left the log when it began."""
+        if self._is_unnoticed():
+            return
         oldest = min((s.spans[0].since_ms for s in (progress.unread, progress.open) if s), default=began_ms)
         if oldest < began_ms - LOG_KEEPS_MS - 5000:
             raise Violated(
@@ -180,14 +203,18 @@ def conserves(counters: Counters, in_flight: Mapping[InFlight, int]) -> None:
         elif family in (catalog.MESSAGES.name, catalog.UNRESOLVED.name):
             balance[labels[-2:]] -= int(value)
     for labels, messages in in_flight.items():
-        if messages < 0:
-            raise Violated(f"{messages} messages in flight as {labels}")
         balance[labels[-2:]] -= messages
     for platform, difference in balance.items():
         if difference:
             raise Violated(
                 f"{difference} messages of {platform} are sent but nowhere, or the other way round"
             )
+
+
+def is_not_negative(in_flight: Mapping[InFlight, int]) -> None:
+    for labels, messages in in_flight.items():
+        if messages < 0:
+            raise Violated(f"{messages} messages in flight as {labels}")
 
 
 def mirrors(ledger: Ledger) -> None:
@@ -206,6 +233,8 @@ def mirrors(ledger: Ledger) -> None:
             raise Violated(
                 f"{name} in memory is not what SQLite holds: {getattr(ledger, name)} {getattr(stored, name)}"
             )
+    conserves(ledger.counters, ledger.in_flight)
+    is_not_negative(ledger.in_flight)
     to_read = SpanSet((*stored.progress.unread, *stored.progress.open))
     with stored.store.reading() as cursor:
         settled = cursor.execute(

@@ -9,6 +9,7 @@ that these ways add up to.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -60,7 +61,12 @@ class Evidence:
     polls: list[Poll] = field(default_factory=list)
     interval_ms: int = 30_000
     label_cap: int = 1000
-    strays: bool = False
+    withheld: AbstractSet[str] = frozenset()
+    """Messages that the API has kept out of an answer that should have shown them: they may be missed."""
+    short: bool = False
+    """Whether the API keeps records back at times: then a look may have been in vain, and outcomes be missed."""
+    doubtful: SpanSet = SpanSet()
+    """Sent time around a moment to which the API's clock was set back: what turns up then may be missed."""
 
 
 def compare(
@@ -128,7 +134,11 @@ def _ways(message: Message, evidence: Evidence, problems: list[str]) -> Iterator
     if message.visible_ms >= message.leaves_ms:
         yield {}
         return
-    lost = message.sent_ms in evidence.lost
+    lost = (
+        message.sent_ms in evidence.lost
+        or message.sent_ms in evidence.doubtful
+        or message.message_id in evidence.withheld
+    )
     if message.defect:
         yield {(catalog.REJECTED.name, (message.defect,)): 1}
         if lost:
@@ -152,6 +162,7 @@ def _outcomes(message: Message, evidence: Evidence, problems: list[str], *, lost
             yield _settled(message, step)
     excused = (
         lost
+        or evidence.short
         or settles is None
         or _excused(max(settles.at_ms, message.visible_ms), message.leaves_ms, evidence)
     )

@@ -3,6 +3,7 @@
 import sqlite3
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import cast
@@ -18,7 +19,7 @@ from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import Stopped
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
-from infobip_exporter.reading.spans import Span
+from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.sandbox.faults import FaultyLog
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import Message
@@ -27,6 +28,7 @@ from simulation import check, oracle
 from simulation.api import SimulatedApi
 from simulation.check import Guard, WatchedLedger
 from simulation.crash import Fate, Killed, MortalConnection
+from simulation.scrapes import Scraper
 from simulation.time import VirtualTime
 from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
@@ -37,6 +39,7 @@ QUIET_GAP_S = 1800.0
 LEAVING_MS = 35 * 60_000
 """How long before leaving the log a message in flight is watched without such gaps."""
 STRAY_MS = 62_000
+MINUTE_MS = 60_000
 RESTART_AFTER_S = 5.0
 LAST_UP_S = 600.0
 """The process is up at the end, so that what it has to tell is told."""
@@ -162,17 +165,19 @@ class LivedFeed:
         seed = f"{life.world.seed} {feed_world.channel}"
         self.life = life
         self.world = feed_world
-        self.time = VirtualTime(BEGINS_MS, feed_world.ends_s, life.world.steps)
+        self.time = VirtualTime(
+            BEGINS_MS, feed_world.ends_s, steps=life.world.steps, api_steps=feed_world.api_steps
+        )
         self.messages_of = World(
             feed_world.traffic,
             seed,
             begins_ms=feed_world.traffic_from_ms,
             ends_ms=feed_world.traffic_until_ms,
         )
-        log = SimulatedLog(self.messages_of, feed_world.quirks, Random(f"log {seed}"))
+        self.log = SimulatedLog(self.messages_of, feed_world.quirks, Random(f"log {seed}"))
         poll = life.world.config.poll
         self.api = SimulatedApi(
-            log=FaultyLog(log, feed_world.faults, Random(f"faults {seed}")),
+            log=FaultyLog(self.log, feed_world.faults, Random(f"faults {seed}")),
             time=self.time,
             fate=life.fate,
             rng=Random(f"network {seed}"),
@@ -180,13 +185,19 @@ class LivedFeed:
             filters=feed_world.filters,
             timeout_s=poll.timeout_s,
             budget=feed_world.budget,
+            dates=feed_world.dates,
+            dates_rng=Random(f"dates {seed}"),
         )
         self.guard = Guard(
             self.time,
             self.api.witness,
             life.trace,
             late_ms=round(poll.late_arrival_s * 1000),
+            rounded_ms=1 if feed_world.dates.missing_share == 1 else 0,
         )
+        self.api.meanwhile = self._be_scraped
+        self.scraper = Scraper(self.time, feed_world.hold_s)
+        self._scrapes = Random(f"scrapes {seed}")
         self.polls: list[oracle.Poll] = []
         self.ended = False
         self.lives = 0
@@ -195,6 +206,7 @@ class LivedFeed:
     def begin(self, store: Store) -> None:
         self.lives += 1
         self.ledger = WatchedLedger(store, "main", self.world.channel, self.guard)
+        self.scraper.begin(self.ledger)
         self.feed = Feed(
             "main",
             self.world.channel,
@@ -219,9 +231,18 @@ class LivedFeed:
         if well:
             self.guard.poll_ended(self.feed._recorder.progress, began_ms)  # noqa: SLF001
         interval_s = self.life.world.config.poll.interval_s
+        self._be_scraped()
         self.time.sleep(began_s + interval_s - self.time.now_s)
         if self._is_quiet():
             self.time.sleep(QUIET_GAP_S - interval_s)
+
+    def _be_scraped(self) -> None:
+        """Now and then: a scraper comes along, and what it was shown is saved."""
+        if self._scrapes.random() < self.world.scrape_share:
+            self.scraper.scrape(self.feed.snapshot)
+        if self._scrapes.random() < self.world.scrape_share:
+            with suppress(LedgerError):
+                self.scraper.save_marks()
 
     def _is_quiet(self) -> bool:
         """Whether all that may still happen is that messages in flight settle, or leave in a while."""
@@ -256,6 +277,9 @@ class LivedFeed:
             polls=self.polls,
             interval_ms=round(self.life.world.config.poll.interval_s * 1000),
             label_cap=self.life.world.config.metrics.max_label_values,
+            withheld=self.log.withheld,
+            doubtful=self._doubtful(),
+            short=bool(self.world.quirks.short_share),
         )
         inside = list(self.messages_of.between(begin_ms, frontier_ms))
         counted = [message for message in inside if self._passes(message)]
@@ -265,6 +289,17 @@ class LivedFeed:
         problems += oracle.needless(inside, evidence, self.life.world.page_limit)
         problems += _left(ledger.in_flight)
         return [f"{self.world.channel}: {problem}" for problem in problems]
+
+    def _doubtful(self) -> SpanSet:
+        """Sent time that was closed by the clock as it was before it was set back: a known limit."""
+        noticed_ms = min(self.api.witness.noticed_ms, self.time.api_ms)
+        return SpanSet(
+            (
+                after_ms - self.guard.late_ms - MINUTE_MS,
+                round(max(before_ms, noticed_ms)) + check.NOTICED_FOR_MS,
+            )
+            for before_ms, after_ms in self.time.set_back()
+        )
 
     def _passes(self, message: Message) -> bool:
         """Whether the account's filters let the message through."""

@@ -21,6 +21,7 @@ from infobip_exporter.sandbox.traffic import (
     Tariff,
     Traffic,
 )
+from simulation.api import Dates
 from simulation.time import ClockStep
 
 BEGINS_MS = 1_790_000_000_000
@@ -41,6 +42,12 @@ class FeedWorld:
     filters: Mapping[str, str]
     budget: int
     ends_s: float
+    dates: Dates
+    scrape_share: float
+    """How likely a scraper comes along before a request and after a poll."""
+    hold_s: float
+    api_steps: tuple[ClockStep, ...]
+    """How the API's clock is set while the world goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ def draw(seed: int) -> SimulatedWorld:
     """The world of `seed`: always the same."""
     rng = Random(f"world {seed}")
     length_s = rng.choice((0.5, 1, 1, 2, 4, 8, 16, 40)) * HOUR_S
-    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 120)))
+    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 60)))
     late_s = float(rng.choice((0, 10, 30, 120, 120, 600, 1800)))
     lookback_s = rng.choice((0.0, 0.0, rng.uniform(0, 3 * HOUR_S), rng.uniform(0, LOG_KEEPS_S), LOG_KEEPS_S))
     config = Config(
@@ -70,8 +77,9 @@ def draw(seed: int) -> SimulatedWorld:
     )
     page_limit = rng.choice((20, 50, 100, 100, 1000))
     channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 2, 3))]
+    dates = _dates(rng)
     feeds = tuple(
-        _feed(Random(f"feed {seed} {channel}"), channel, config, page_limit, length_s, len(channels))
+        _feed(Random(f"feed {seed} {channel}"), channel, config, page_limit, length_s, len(channels), dates)
         for channel in channels
     )
     restless = rng.random() < 0.6
@@ -80,7 +88,9 @@ def draw(seed: int) -> SimulatedWorld:
         feeds=feeds,
         config=config,
         page_limit=page_limit,
-        steps=_steps(rng, length_s),
+        # Where no answer tells the time, the exporter's clock must be right: there is nothing else to go by.
+        # Wrong ones are told from right ones by it, where polls are farther apart than dates are remembered.
+        steps=() if dates.missing_share == 1 or dates.wrong_share else _steps(rng, length_s),
         kill_every=_log_uniform(rng, 10, 3000) if restless else 0.0,
         most_kills=rng.choice((1, 3, 10, 30)),
         longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
@@ -89,28 +99,64 @@ def draw(seed: int) -> SimulatedWorld:
 
 
 def _feed(
-    rng: Random, channel: str, config: Config, page_limit: int, length_s: float, feeds: int
+    rng: Random,
+    channel: str,
+    config: Config,
+    page_limit: int,
+    length_s: float,
+    feeds: int,
+    dates: Dates,
 ) -> FeedWorld:
     poll = config.poll
-    messages = _log_uniform(rng, 20, 2500) / feeds
+    messages = _log_uniform(rng, 20, 1500) / feeds
     before_s = poll.lookback_s + 600
     ends_ms = BEGINS_MS + round(length_s * 1000)
     traffic = _traffic(rng, messages / (length_s + before_s), poll.late_arrival_s, length_s, page_limit)
     requests = 3 * messages / page_limit / (length_s / 60)
     budget = max(math.ceil(8 + 2 * requests), rng.choice((10, 30, 60, 100, 100)))
     faults = _faults(rng, length_s, budget)
+    api_steps = _api_steps(rng, dates, length_s)
+    scrapes = Random(f"scrapes {channel} {length_s} {messages}")
     last_outage_s = max(((outage.end_ms - BEGINS_MS) / 1000 for outage in faults.outages), default=0.0)
     return FeedWorld(
         channel=channel,
         traffic=traffic,
         traffic_from_ms=BEGINS_MS - round(before_s * 1000),
         traffic_until_ms=ends_ms,
-        quirks=_quirks(rng),
+        quirks=_quirks(rng, page_limit),
         faults=faults,
         filters=_filters(rng, traffic),
         budget=budget,
-        ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S),
+        ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
+        + max((-step.skew_s for step in api_steps), default=0.0),
+        dates=dates,
+        scrape_share=scrapes.choice((0.0, 0.02, 0.1)),
+        hold_s=scrapes.choice((0.0, 60.0, 60.0, 600.0)),
+        api_steps=api_steps,
     )
+
+
+def _dates(rng: Random) -> Dates:
+    return rng.choice(
+        (
+            Dates(),
+            Dates(),
+            Dates(),
+            Dates(missing_share=1.0),
+            Dates(missing_share=0.3),
+            Dates(missing_share=0.1),
+        )
+    )
+
+
+def _api_steps(rng: Random, dates: Dates, length_s: float) -> tuple[ClockStep, ...]:
+    """The API's clock is set forward, or back by a little; only where its answers tell the time."""
+    kind = rng.choice(("", "", "", "", "", "forward", "back")) if dates.missing_share < 1 else ""
+    if kind == "forward":
+        return (ClockStep(rng.uniform(0, length_s), _log_uniform(rng, 1, 6 * HOUR_S)),)
+    if kind == "back":
+        return (ClockStep(rng.uniform(0, length_s), -_log_uniform(rng, 1, 600)),)
+    return ()
 
 
 def _traffic(rng: Random, per_second: float, late_s: float, length_s: float, page_limit: int) -> Traffic:
@@ -197,7 +243,7 @@ def _incidents(
     )
 
 
-def _quirks(rng: Random) -> Quirks:
+def _quirks(rng: Random, page_limit: int) -> Quirks:
     shares = (0.0, 0.0, 0.05, 0.3)
     return Quirks(
         since_inclusive=rng.random() < 0.5,
@@ -214,6 +260,8 @@ def _quirks(rng: Random) -> Quirks:
         new_field_share=rng.choice(shares),
         stray_share=rng.choice(shares),
         duplicate_share=rng.choice(shares),
+        short_share=rng.choice((0.0,) * 8 + (0.02, 0.2)),
+        most_rows=rng.choice((0, 0, 0, *(most for most in (50, 100, 200, 500) if most < page_limit))),
     )
 
 

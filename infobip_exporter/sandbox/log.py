@@ -33,11 +33,15 @@ class SimulatedLog:
     world: World
     quirks: Quirks = DOCUMENTED
     rng: Random = field(default_factory=lambda: Random(0))
+    withheld: set[str] = field(default_factory=set)
+    """Messages that an answer should have shown and did not (`Quirks.short_share`)."""
 
     def answer(self, parameters: Mapping[str, str], now_ms: int) -> Reply:
         """The answer at `now_ms` by the API's clock. Never raises: what is wrong is answered with its status."""
         try:
             asked = read_parameters(parameters, self.quirks)
+            if self.quirks.most_rows:
+                asked = replace(asked, limit=min(asked.limit, self.quirks.most_rows))
             if asked.cursor is not None:
                 body = self._page_by_cursor(asked, asked.cursor, now_ms)
             else:
@@ -64,6 +68,8 @@ class SimulatedLog:
         shown = self._kept(asked, now_ms, room)
         if quirks.short_share and rng.random() < quirks.short_share:
             shown = shown[: int(len(shown) * rng.random())]
+            there = {message.message_id for message in self._matching(asked, now_ms)}
+            self.withheld |= there.difference(message.message_id for message in shown)
         again = [rng.choice(shown) for _ in range(twice)] if shown else []
         return self._ordered(shown + again + strays)
 

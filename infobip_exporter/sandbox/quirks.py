@@ -34,6 +34,8 @@ class Quirks:
     """Answers that hold rows twice, which take up places too."""
     short_share: float = 0.0
     """Answers that hold fewer rows than they should, without a word."""
+    most_rows: int = 0
+    """The most rows an answer has, whatever `limit` was asked for, without a word; 0 for as many as asked for."""
 
 
 DOCUMENTED = Quirks()
