@@ -4,7 +4,7 @@ import pytest
 
 from simulation.run import run
 
-SEEDS = 20
+SEEDS = 200
 GROUP = 10
 
 
