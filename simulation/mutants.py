@@ -48,6 +48,7 @@ def main() -> int:
         for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
             verdicts.append(verdict)
             print(line(verdict), flush=True)
+    _blameless({verdict.seed for verdict in verdicts if verdict.seed is not None})
     missed = sum(verdict.seed is None for verdict in verdicts)
     print(f"{len(verdicts)} faults, {missed} not caught")
     if arguments.write:
@@ -80,6 +81,14 @@ def _first_failing(tree: Path, seeds: range) -> tuple[int | None, str]:
     if ran.returncode:
         raise RuntimeError(f"the simulation did not run:\n{ran.stdout}\n{ran.stderr}")
     return None, ""
+
+
+def _blameless(seeds: set[int]) -> None:
+    """Raises RuntimeError where a seed fails without any fault: what it caught says nothing."""
+    for seed in sorted(seeds):
+        failing, said = _first_failing(ROOT, range(seed, seed + 1))
+        if failing is not None:
+            raise RuntimeError(f"seed {seed} fails without a fault: {said}")
 
 
 def line(verdict: Verdict) -> str:

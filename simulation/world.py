@@ -66,8 +66,8 @@ class SimulatedWorld:
 def draw(seed: int) -> SimulatedWorld:
     """The world of `seed`: always the same."""
     rng = Random(f"world {seed}")
-    length_s = rng.choice((0.5, 1, 1, 2, 4, 8, 16, 40)) * HOUR_S
-    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 60)))
+    length_s = rng.choice((0.3, 0.5, 1, 1, 2, 4, 8, 40)) * HOUR_S
+    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 40)))
     late_s = float(rng.choice((0, 10, 30, 120, 120, 600, 1800)))
     lookback_s = rng.choice((0.0, 0.0, rng.uniform(0, 3 * HOUR_S), rng.uniform(0, LOG_KEEPS_S), LOG_KEEPS_S))
     config = Config(
@@ -75,8 +75,8 @@ def draw(seed: int) -> SimulatedWorld:
         poll=Poll(interval_s, lookback_s, late_s, rng.choice((2.0, 10.0))),
         metrics=Metrics(max_label_values=rng.choice((1000, 1000, 1000, 1, 2, 4, 8))),
     )
-    page_limit = rng.choice((20, 50, 100, 100, 1000))
-    channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 2, 3))]
+    page_limit = rng.choice((20, 20, 50, 100, 1000))
+    channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 1, 1, 2, 3))]
     dates = _dates(rng)
     feeds = tuple(
         _feed(Random(f"feed {seed} {channel}"), channel, config, page_limit, length_s, len(channels), dates)
@@ -108,7 +108,7 @@ def _feed(
     dates: Dates,
 ) -> FeedWorld:
     poll = config.poll
-    messages = _log_uniform(rng, 20, 1500) / feeds
+    messages = _log_uniform(rng, 15, 600) / feeds
     before_s = poll.lookback_s + 600
     ends_ms = BEGINS_MS + round(length_s * 1000)
     traffic = _traffic(rng, messages / (length_s + before_s), poll.late_arrival_s, length_s, page_limit)
@@ -123,7 +123,8 @@ def _feed(
         traffic=traffic,
         traffic_from_ms=BEGINS_MS - round(before_s * 1000),
         traffic_until_ms=ends_ms,
-        quirks=_quirks(rng, page_limit),
+        # A millisecond that is cut by a silent cap can't be told from one that is shown whole.
+        quirks=_quirks(rng, 0 if traffic.dense else page_limit),
         faults=faults,
         filters=_filters(rng, traffic),
         budget=budget,
@@ -243,7 +244,7 @@ def _incidents(
     )
 
 
-def _quirks(rng: Random, page_limit: int) -> Quirks:
+def _quirks(rng: Random, caps_below: int) -> Quirks:
     shares = (0.0, 0.0, 0.05, 0.3)
     return Quirks(
         since_inclusive=rng.random() < 0.5,
@@ -261,7 +262,7 @@ def _quirks(rng: Random, page_limit: int) -> Quirks:
         stray_share=rng.choice(shares),
         duplicate_share=rng.choice(shares),
         short_share=rng.choice((0.0,) * 8 + (0.02, 0.2)),
-        most_rows=rng.choice((0, 0, 0, *(most for most in (50, 100, 200, 500) if most < page_limit))),
+        most_rows=rng.choice((0, 0, 0, *(most for most in (50, 100, 200, 500) if most < caps_below))),
     )
 
 
@@ -271,9 +272,9 @@ def _faults(rng: Random, length_s: float, budget: int) -> Faults:
         kinds = rng.sample(FAULT_KINDS, rng.choice((1, 2, 5)))
         shares = {kind: _log_uniform(rng, 0.002, 0.06) for kind in kinds}
     outages = []
-    for _ in range(rng.choice((0, 0, 1, 1, 3))):
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
         start_s = rng.uniform(0, length_s)
-        longest_s = rng.choice((600.0, 600.0, 6 * HOUR_S, 60 * HOUR_S))
+        longest_s = rng.choice((600.0, 600.0, 600.0, HOUR_S, 6 * HOUR_S, 60 * HOUR_S))
         end_s = start_s + _log_uniform(rng, 5, longest_s)
         outages.append(
             Outage(
