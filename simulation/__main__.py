@@ -7,6 +7,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from simulation.run import Outcome, run
+from simulation.shrink import shrunk
+from simulation.world import draw
 
 
 def main() -> int:
@@ -16,9 +18,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--trace", action="store_true", help="tell of everything that happens")
     parser.add_argument("--jobs", type=int, default=2, help="processes to use")
+    parser.add_argument(
+        "--shrink", action="store_true", help="make the world of --seed small while it still fails"
+    )
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--longest", type=int, default=0, help="seconds a seed may take; more is a failure")
     arguments = parser.parse_args()
+    if arguments.seed is not None and arguments.shrink:
+        return run_shrunk(arguments.seed)
     if arguments.seed is not None:
         outcome = run(arguments.seed, print if arguments.trace else None)
         print(outcome)
@@ -27,6 +34,13 @@ def main() -> int:
     if arguments.until_failure:
         return run_until_failure(seeds, arguments.longest)
     return run_many(seeds, arguments.jobs)
+
+
+def run_shrunk(seed: int) -> int:
+    outcome, taken = shrunk(draw(seed))
+    print("without:", ", ".join(taken) or "nothing")
+    print(outcome)
+    return 1 if outcome.problems else 0
 
 
 def run_until_failure(seeds: range, longest_s: int) -> int:
