@@ -31,9 +31,10 @@ Step = Generator[Question | Read, Reply | None, bool]
 
 def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Dialogue:
     """Read the single millisecond `span`, of which `first` was a full page. Yields one Read of it."""
-    # A number of rows that only smells of a cap is no page cut off at random: any split that is whole clears it.
-    crowd = _Crowd(span, learnt, limit, TELLING if first.page.rows >= limit else 0)
-    crowd.take(first)
+    crowd = _Crowd(span, learnt, limit)
+    seen = crowd.take(first)
+    if first.page.rows < limit:
+        crowd.first = len(seen)
     whole = (
         (yield from crowd.alone(first)) or (yield from crowd.by_cursor()) or (yield from crowd.by_filter())
     )
@@ -43,12 +44,13 @@ def read_millisecond(span: Span, first: Reply, learnt: Learnt, limit: int) -> Di
 class _Crowd:
     """The records of the millisecond that were seen so far, by id: any order, any overlap of answers is right."""
 
-    def __init__(self, span: Span, learnt: Learnt, limit: int, telling: int) -> None:
+    def __init__(self, span: Span, learnt: Learnt, limit: int) -> None:
         self.question = Question(*span, limit=limit)
         self.span = span
         self.learnt = learnt
         self.limit = limit
-        self.telling = telling
+        self.first = -1
+        """How many rows a first page had that only smelt of a cap."""
         self.records: dict[str, Record] = {}
         self.rejected: list[RejectedRow] = []
         self.seen: set[Seen] = set()
@@ -146,7 +148,9 @@ class _Crowd:
                     shown |= part_shown
             all_shown |= shown
             if whole and to_show <= shown and all_shown <= shown:
-                if shown == before or len(to_show) >= self.telling:
+                # Where nothing but the first page has turned up, its number of rows was no cap but chance.
+                nothing_more = len(self.seen) == self.first
+                if shown == before or len(to_show) >= TELLING or nothing_more:
                     return True, all_shown
                 before = shown
         return False, all_shown

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -227,6 +228,38 @@ def test_thousands_in_a_millisecond_of_known_entities_are_read_whole() -> None:
     check(reading, messages, span(0, 10_000))
     assert all(read.whole for read in reading.reads)
     assert len(reading.questions) < 30
+
+
+def test_a_bulk_of_just_fifty_in_a_millisecond_is_no_page_cut_short() -> None:
+    messages = [*crowd(50), *sent_at(20_000)]
+    reading = reader(messages, Quirks(cursor="ignored"))
+    reading.limit = 1000
+    reading.read(span(0, 10_000))
+    check(reading, messages, span(0, 10_000))
+    assert all(read.whole for read in reading.reads)
+
+
+def test_a_bulk_of_just_fifty_that_splits_is_whole_even_if_the_log_holds_nothing_else() -> None:
+    messages = crowd(50, group=["DELIVERED", "REJECTED", "EXPIRED"])
+    reading = reader(messages, Quirks(cursor="ignored"))
+    reading.limit = 1000
+    reading.read(span(0, 10_000))
+    check(reading, messages, span(0, 10_000))
+    assert all(read.whole for read in reading.reads)
+
+
+def test_a_server_that_caps_answers_below_the_limit_hides_nothing_in_silence() -> None:
+    messages = [*crowd(60, entity_id=["e1"]), *crowd(20, entity_id=["e2"])]
+    messages = [message._replace(message_id=f"m{number}") for number, message in enumerate(messages)]
+    reading = reader(messages[::-1], Quirks(cursor="ignored"))
+    reading.limit = 1000
+    real = reading.log.answer
+    reading.log = SimpleNamespace(  # type: ignore[assignment]
+        answer=lambda parameters, now_ms: real({**parameters, "limit": "50"}, now_ms)
+    )
+    reading.read(span(0, 10_000))
+    check(reading, messages, span(0, 10_000))
+    assert [read.span for read in reading.reads if not read.whole] == [span(5_000, 5_001)]
 
 
 def test_what_can_not_be_split_is_told_and_what_was_seen_is_given() -> None:
