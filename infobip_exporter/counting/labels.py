@@ -7,6 +7,7 @@ from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import InFlight, Series
 
 OTHER = "__other__"
+NEED_NO_PLACE = ("", OTHER)
 REMEMBER_PLACES = 50_000
 
 
@@ -36,12 +37,13 @@ class Caps:
         self._taken: dict[str, set[str]] = {}
         self._places: dict[tuple[str, ...], Place] = {}
         for label, value in taken:
-            self._taken.setdefault(label, set()).add(value)
+            if value not in NEED_NO_PLACE:
+                self._taken.setdefault(label, set()).add(value)
 
     def admit(self, label: str, value: str) -> str:
         """`value`, or `__other__` where the label has no place left. The empty value always has one."""
         taken = self._taken.setdefault(label, set())
-        if value in taken or value in ("", OTHER):
+        if value in taken or value in NEED_NO_PLACE:
             return value
         if len(taken) >= self._most:
             return OTHER

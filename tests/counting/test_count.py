@@ -210,6 +210,11 @@ def test_a_message_counted_under_other_settles_there_even_when_its_entity_has_a_
 
 
 def test_a_value_keeps_the_place_it_had_before_a_restart() -> None:
-    caps = Caps(1, [("entity_id", "old")])
+    caps = Caps(1, [("entity_id", ""), ("entity_id", OTHER), ("entity_id", "old")])
     assert caps.admit("entity_id", "old") == "old"
     assert caps.admit("entity_id", "new") == OTHER
+
+
+def test_the_empty_value_and_other_take_no_place_over_a_restart() -> None:
+    caps = Caps(1, [("entity_id", ""), ("entity_id", OTHER)])
+    assert caps.admit("entity_id", "first") == "first"
