@@ -83,9 +83,6 @@ def draw(seed: int) -> SimulatedWorld:
         for channel in channels
     )
     restless = rng.random() < 0.6
-    kill_every = _log_uniform(rng, 10, 3000) if restless else 0.0
-    if config.metrics.max_label_values < 1000:
-        kill_every = 0.0  # a restart counts the empty value against the cap: what then overflows is not told by the world
     return SimulatedWorld(
         seed=seed,
         feeds=feeds,
@@ -94,7 +91,7 @@ def draw(seed: int) -> SimulatedWorld:
         # Where no answer tells the time, the exporter's clock must be right: there is nothing else to go by.
         # Wrong ones are told from right ones by it, where polls are farther apart than dates are remembered.
         steps=() if dates.missing_share == 1 or dates.wrong_share else _steps(rng, length_s),
-        kill_every=kill_every,
+        kill_every=_log_uniform(rng, 10, 3000) if restless else 0.0,
         most_kills=rng.choice((1, 3, 10, 30)),
         longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
         disk_full=_stretches(rng, rng.choice((0, 0, 0, 1, 2)), length_s, 5, HOUR_S),
