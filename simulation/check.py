@@ -79,6 +79,8 @@ class Guard:
             self._adds(changes)
             conserves(changes.counters, changes.in_flight)
             is_not_negative({labels: ledger.in_flight.get(labels, 0) for labels in changes.in_flight})
+        if any(series.family == catalog.UNRESOLVED.name for series in changes.counters):
+            self._is_gone(changes)
         if changes.progress is not None:
             self._goes_on(ledger.progress, changes)
         self.counters, self.histograms, self.progress = ledger.counters, ledger.histograms, ledger.progress
@@ -95,6 +97,13 @@ class Guard:
         for series, value in self.counters.items():
             if ledger.counters.get(series, 0) < value:
                 raise Violated(f"{series} fell from {value} to {ledger.counters.get(series, 0)} over a crash")
+
+    def _is_gone(self, changes: Changes) -> None:
+        """What is told as unresolved has left the log."""
+        gone_ms = self.time.api_ms + self._unnoticed_ms() + self.rounded_ms - LOG_KEEPS_MS
+        early = [known.sent_ms for known in changes.forget.values() if known.sent_ms > gone_ms]
+        if early:
+            raise Violated(f"{len(early)} messages are unresolved before they left the log, sent {early[:3]}")
 
     # The time that was read
 

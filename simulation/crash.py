@@ -1,7 +1,7 @@
 """kill -9 at drawn instants, and disks that are full for a while."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -76,7 +76,10 @@ class MortalCursor:
     def __init__(self, cursor: sqlite3.Cursor, fate: Fate) -> None:
         self._cursor = cursor
         self._fate = fate
-        self.executemany = cursor.executemany
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
+        self._fate.point("amid a transaction")
+        return self._cursor.executemany(statement, rows)
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         if statement != "COMMIT":

@@ -71,15 +71,6 @@ MUTANTS = (
         "if strangers or not moments or not _in_order(moments):", "if strangers or not moments:",
     ),
     Mutant(
-        READING + "walk.py", "a millisecond between two halves is forgotten",
-        "Part(Span(middle_ms, span.until_ms))], halved=True", "Part(Span(middle_ms + 1, span.until_ms))], halved=True",
-    ),
-    Mutant(
-        READING + "walk.py", "what lies beside a crowded millisecond is cut off by one",
-        "cuts = (span.since_ms, inside_ms, inside_ms + 1, span.until_ms)",
-        "cuts = (span.since_ms, inside_ms, inside_ms + 1, span.until_ms - 1)",
-    ),
-    Mutant(
         READING + "dense.py", "a split by status is whole whatever it shows",
         "if whole and to_show <= shown and all_shown <= shown:", "if whole:",
     ),
@@ -216,11 +207,6 @@ MUTANTS = (
         COUNTING + "count.py", "a message that settles stays in flight",
         "            self._changes.in_flight[was_in] -= 1\n            self._changes.forget[record.message_id] = before\n",
         "            self._changes.forget[record.message_id] = before\n",
-    ),
-    Mutant(
-        COUNTING + "count.py", "a message settles under the labels it has then",
-        "entity, application = first_seen_as[2:4] if first_seen_as else kind[2:4]",
-        "entity, application = kind[2:4]",
     ),
     Mutant(
         COUNTING + "count.py", "parts are not multiplied",

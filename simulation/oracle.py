@@ -92,6 +92,7 @@ def compare(
     capped = _capped(most, evidence.label_cap)
     if capped:
         least, most, counted = _totals(least), _totals(most), dict(_totals(counted))
+        problems += _beyond_cap(counters, evidence.label_cap)
     elif overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or OTHER in s.labels]:
         problems.append(f"counted under {OTHER} below the cap: {overflowed}")
     for key in sorted({*most, *counted}):
@@ -244,6 +245,21 @@ def _capped(most: Iterable[Key], cap: int) -> bool:
         for label, value in zip(_LABELS.get(family, ()), labels, strict=False):
             values.setdefault(label, set()).add(value)
     return any(len(seen - {""}) > cap for seen in values.values())
+
+
+def _beyond_cap(counters: Iterable[Series], cap: int) -> list[str]:
+    """Labels that show more values than they may."""
+    values: dict[str, set[str]] = {}
+    for family, labels in counters:
+        if family in EXACT:
+            for label, value in zip(_LABELS[family], labels, strict=True):
+                values.setdefault(label, set()).add(value)
+    shown = {label: seen - {"", OTHER} for label, seen in values.items() if label != "reason"}
+    return [
+        f"{label} shows {len(seen)} values, {cap} are allowed"
+        for label, seen in shown.items()
+        if len(seen) > cap
+    ]
 
 
 def _totals(values: Mapping[Key, int | Decimal]) -> Counter[Key]:

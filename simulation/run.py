@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.errors import LedgerError
+from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import InFlight
 from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import Stopped
@@ -40,6 +41,7 @@ LEAVING_MS = 35 * 60_000
 """How long before leaving the log a message in flight is watched without such gaps."""
 STRAY_MS = 62_000
 MINUTE_MS = 60_000
+REQUESTS_WAITING = 40
 RESTART_AFTER_S = 5.0
 LAST_UP_S = 600.0
 """The process is up at the end, so that what it has to tell is told."""
@@ -288,7 +290,18 @@ class LivedFeed:
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
         problems += oracle.needless(inside, evidence, self.life.world.page_limit)
         problems += _left(ledger.in_flight)
+        problems += self._uncounted_requests(ledger)
         return [f"{self.world.channel}: {problem}" for problem in problems]
+
+    def _uncounted_requests(self, ledger: Ledger) -> list[str]:
+        """Each request is counted, but for those that waited for a commit when the process was killed."""
+        counted = sum(
+            int(n) for series, n in ledger.counters.items() if series.family == catalog.REQUESTS.name
+        )
+        made, may_wait = self.api.requests, REQUESTS_WAITING * (self.life.fate.kills + 1)
+        if made - may_wait <= counted <= made:
+            return []
+        return [f"{counted} requests are counted, {made} were made"]
 
     def _doubtful(self) -> SpanSet:
         """Sent time that was closed by the clock as it was before it was set back: a known limit."""
