@@ -123,8 +123,7 @@ def _feed(
         traffic=traffic,
         traffic_from_ms=BEGINS_MS - round(before_s * 1000),
         traffic_until_ms=ends_ms,
-        # A millisecond that is cut by a silent cap can't be told from one that is shown whole.
-        quirks=_quirks(rng, 0 if traffic.dense else page_limit),
+        quirks=_quirks(rng, page_limit),
         faults=faults,
         filters=_filters(rng, traffic),
         budget=budget,
