@@ -32,6 +32,8 @@ WIDER = 1.1
 """How much wider the next span may be when one of the width that was left has been read."""
 MOST_TIMES_ASKED = 5
 """How many answers may fail to agree on the API's time before it is done without them."""
+UNDATED_POLLS = 3
+"""For how many polls answers that used to tell the time may not do so before it is done without them."""
 MOST_POLLS_HELD_OFF = 64
 MOST_EMPTY_LOOKS = 3
 """After so many looks by id in a row that find none of the messages, looks go by span."""
@@ -106,6 +108,7 @@ class Feed:
         self._failed_span: Span | None = None
         self._stubborn: dict[Span, _Stubborn] = {}
         self._timeless = False
+        self._undated_polls = 0
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.snapshot: FeedSnapshot = self._show()
@@ -164,8 +167,8 @@ class Feed:
     def _ask_the_time(self) -> None:
         """What is new begins at the API's now: ask until answers agree on it, whatever else they hold.
 
-        Answers that tell no time at all leave it to our own clock; with answers that contradict each other there is
-        no telling what has been read.
+        Answers that tell no time at all leave it to our own clock, after a while where they used to tell it; with
+        answers that contradict each other there is no telling what has been read.
         """
         clock = self._asker.clock
         asked = 0
@@ -175,7 +178,15 @@ class Feed:
         if clock.disputed:
             self._troubles.began("api", "the Date headers of its answers contradict each other")
             raise GaveUp(too_much=False)
-        self._timeless = not clock.known
+        if clock.known:
+            self._undated_polls = 0
+            self._recorder.move(dated=True)
+            return
+        self._undated_polls += 1
+        if self._recorder.progress.dated and self._undated_polls < UNDATED_POLLS:
+            self._troubles.began("api", "its answers no longer tell the time")
+            raise GaveUp(too_much=False)
+        self._timeless = True
 
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""

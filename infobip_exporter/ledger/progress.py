@@ -15,6 +15,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     - in `open`: read, but so soon after sending that records may still turn up; to be read once more;
     - else closed: read for good, or told as lost.
 
+    `dated` is whether answers have told the API's time, so that they can be expected to.
     `looked_ms` holds for each rung of the ladder of looks (`plan.ladder`) the sent time up to which the messages in
     flight have been looked at. `request_times_ms` are the wall-clock times of the requests of the last minute and of
     one that may have been under way when the process ended.
@@ -24,6 +25,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     unread: SpanSet = SpanSet()
     open: SpanSet = SpanSet()
     looked_ms: dict[int, int] = {}
+    dated: bool = False
     takes: Takes = Takes.UNKNOWN
     last_sent_ms: int | None = None
     last_success_s: float | None = None

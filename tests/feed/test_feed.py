@@ -151,6 +151,26 @@ def test_a_wrong_date_among_rare_polls_under_a_clock_that_is_off_changes_no_coun
     assert (world.total(SENT), world.total(SETTLED), world.total(LOST)) == (239, 239, 0)
 
 
+@pytest.mark.parametrize("undated", [5, 10])
+def test_after_a_restart_our_own_clock_stands_in_for_the_api_only_when_dates_stay_away(undated: int) -> None:
+    time = VirtualTime(BEGINS_MS, float("inf"), (ClockStep(0.0, 0.0), ClockStep(600.0, 300.0)))
+    world = FeedWorld([at(10 * n) for n in range(1, 240)], Poll(late_arrival_s=10.0), time=time)
+    world.live(601)
+    world.undated = undated
+    world.start()
+    world.live(HOUR_S)
+    assert (world.total(SENT), world.total(LOST)) == (239, 0)
+
+
+def test_a_feed_whose_api_no_longer_tells_the_time_goes_on_by_our_own_clock() -> None:
+    world = FeedWorld([at(10 * n) for n in range(1, 240)])
+    world.live(600)
+    world.undated = 1_000_000
+    world.start()
+    world.live(HOUR_S)
+    assert world.total(SENT) == 239
+
+
 def test_a_record_that_the_api_can_not_show_does_not_stop_the_feed() -> None:
     world = FeedWorld([at(30 * n, settles_after_ms=20_000) for n in range(1, 1440)])
     poison_ms = BEGINS_MS + 1_005_000
