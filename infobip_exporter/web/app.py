@@ -82,9 +82,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         return _Scraped(body, headers, page if request.method == "GET" else None, now)
 
     async def status(_: Request) -> Response:
-        page = status_page.render(
-            view.snapshots(), view.ready(), view.now().wall_s, view.version, view.docs_url
-        )
+        page = status_page.render(view.snapshots(), view.now().wall_s, view.version, view.docs_url)
         return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
 
     async def healthy(_: Request) -> Response:

@@ -7,7 +7,7 @@ from infobip_exporter.web.words import whole
 
 HOURS = 24
 
-_WIDTH, _TOP, _BOTTOM, _FOOT = 480, 18, 114, 134
+_WIDTH, _TOP, _BOTTOM, _FOOT = 480, 24, 120, 144
 _STEP = _WIDTH / HOURS
 _GAP = 3
 _LEAST = 1.5
@@ -47,7 +47,7 @@ def chart(by_hour: Mapping[int, Mapping[str, int]], now_s: float, title: str) ->
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_FOOT}" role="img" aria-label="{escape(title)}">',
         f'<line class="grid" x1="0" y1="{_TOP}" x2="{_WIDTH}" y2="{_TOP}"/>',
-        f'<text class="axis" x="0" y="{_TOP - 4}">{whole(most)} an hour</text>',
+        f'<text class="axis" x="0" y="{_TOP - 6}">{whole(most)} an hour</text>',
     ]
     for place, counts in enumerate(day):
         parts.append(_bar(place, (first_hour + place) % 24, counts, statuses, most))

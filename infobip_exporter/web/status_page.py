@@ -10,7 +10,7 @@ from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.gauges import lag_s
 from infobip_exporter.exposition.snapshot import FeedSnapshot
 from infobip_exporter.web.chart import chart, tone, totals
-from infobip_exporter.web.feed_state import FeedState, feed_state
+from infobip_exporter.web.feed_state import WAITING, FeedState, feed_state
 from infobip_exporter.web.words import duration, machine_moment, moment, whole
 
 _STYLE = resources.files("infobip_exporter.web").joinpath("status.css").read_text("utf-8")
@@ -23,24 +23,22 @@ POLICY = (
 """The page's Content-Security-Policy: its own style sheet and nothing else."""
 
 
-def render(
-    feeds: Sequence[FeedSnapshot], not_asked: Sequence[str], now_s: float, version: str, docs_url: str
-) -> str:
-    """The page as HTML. `not_asked` are the feeds still to be asked once, `now_s` is our wall clock."""
+def render(feeds: Sequence[FeedSnapshot], now_s: float, version: str, docs_url: str) -> str:
+    """The page as HTML; `now_s` is our wall clock."""
     states = [feed_state(feed) for feed in feeds]
     cards = "".join(
         _card(place, feed, state, now_s)
         for place, (feed, state) in enumerate(zip(feeds, states, strict=True))
     )
-    docs = f'<a href="{escape(docs_url)}">Documentation</a>' if docs_url else ""
+    docs = f'<a href="{escape(docs_url)}">Docs</a>' if docs_url else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_title(states)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<header><h1>infobip-exporter</h1><nav aria-label="Pages"><a href="/metrics">Metrics</a>'
         f'<a href="/-/ready">Ready</a><a href="/-/healthy">Healthy</a>{docs}</nav>'
-        f'<p class="summary">{_summary(feeds, states, not_asked)}</p></header>\n'
-        f'<main><div class="cards">{cards}</div></main>\n'
+        f'<p class="summary">{_summary(states)}</p></header>\n'
+        f'<main>{_glance(feeds, states)}<div class="cards">{cards}</div></main>\n'
         f"<footer>Version {escape(version)}. As of {_time(now_s, moment(now_s))}; reload for newer figures. "
         "Counts are exact; the hours of the charts are UTC.</footer>\n</body>\n</html>\n"
     )
@@ -51,20 +49,26 @@ def _title(states: Sequence[FeedState]) -> str:
     return f"({in_need}) infobip-exporter" if in_need else "infobip-exporter"
 
 
-def _summary(feeds: Sequence[FeedSnapshot], states: Sequence[FeedState], not_asked: Sequence[str]) -> str:
-    counted = "1 feed" if len(feeds) == 1 else f"{len(feeds)} feeds"
-    in_need = [
-        f'<a href="#feed-{place}">{_name(feed)}</a> ({state.word})'
-        for place, (feed, state) in enumerate(zip(feeds, states, strict=True))
-        if state.needs_a_look
-    ]
+def _summary(states: Sequence[FeedState]) -> str:
+    counted = "1 feed" if len(states) == 1 else f"{len(states)} feeds"
+    in_need = sum(state.needs_a_look for state in states)
     if in_need:
-        said = f"{len(in_need)} of {counted} {'needs' if len(in_need) == 1 else 'need'} a look: {', '.join(in_need)}."
-    else:
-        said = f"{counted}, nothing wrong."
-    if not_asked:
-        said += f" Not asked yet: {escape(', '.join(not_asked))}."
-    return said
+        return f"{in_need} of {counted} {'needs' if in_need == 1 else 'need'} a look."
+    waiting = states.count(WAITING)
+    if waiting:
+        return f"{waiting} of {counted} still {'waits' if waiting == 1 else 'wait'} for the first answer."
+    return f"{counted}, nothing wrong."
+
+
+def _glance(feeds: Sequence[FeedSnapshot], states: Sequence[FeedState]) -> str:
+    """Every feed's state before any card; one feed alone says it itself."""
+    if len(feeds) < 2:
+        return ""
+    entries = "".join(
+        f'<li><a class="{state.tone}" href="#feed-{place}">{_name(feed)}<strong>{state.word}</strong></a></li>'
+        for place, (feed, state) in enumerate(zip(feeds, states, strict=True))
+    )
+    return f'<ul class="glance">{entries}</ul>'
 
 
 def _name(feed: FeedSnapshot) -> str:
@@ -92,7 +96,7 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
     lost = _lost(feed)
     lost_s = sum(lost.values())
     allowed = feed.requests_per_minute
-    budget = f" ({feed.requests_last_minute / allowed:.0%})" if allowed else ""
+    used = f"{feed.requests_last_minute / allowed:.0%}" if allowed else "–"
     last_success = (
         "" if feed.up or feed.last_poll_s is None else f"succeeded {_ago(feed.last_success_s, now_s)}"
     )
@@ -102,8 +106,8 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
             _figure("Lag", "–" if lag is None else duration(lag), "" if lag is None else "behind now"),
             _figure(
                 "Backlog",
-                duration(feed.backlog_ms / 1000) if feed.backlog_ms else "none",
-                "sent time to read",
+                "–" if feed.up is None else duration(feed.backlog_ms / 1000) if feed.backlog_ms else "none",
+                "of sent time to read" if feed.backlog_ms else "",
             ),
             _figure(
                 "Lost",
@@ -111,7 +115,9 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
                 ", ".join(f"{escape(reason)} {duration(seconds)}" for reason, seconds in lost.items()),
                 alarm=bool(lost_s),
             ),
-            _figure("Requests", f"{feed.requests_last_minute}{budget}", f"last minute, of {allowed:g}"),
+            _figure(
+                "Budget used", used, f"{whole(feed.requests_last_minute)} of {allowed:,g} requests a minute"
+            ),
             _figure("Messages", whole(_sent(feed)), f"{whole(sum(feed.in_flight.values()))} in flight"),
         ]
     )
@@ -136,9 +142,9 @@ def _last_day(feed: FeedSnapshot, now_s: float) -> str:
         for status, count in by_status.items()
     )
     return (
-        f"{heading}{chart(feed.by_hour, now_s, title)}"
+        f'{heading}<div class="day">{chart(feed.by_hour, now_s, title)}'
         '<table><thead><tr><th scope="col">Status</th><th scope="col">Messages</th><th scope="col">Share</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table>"
+        f"</thead><tbody>{rows}</tbody></table></div>"
     )
 
 
