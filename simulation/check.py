@@ -234,6 +234,7 @@ def mirrors(ledger: Ledger) -> None:
         "counters",
         "histograms",
         "in_flight",
+        "in_flight_by_minute",
         "oldest_in_flight_ms",
         "volume",
         "settled_by_hour",

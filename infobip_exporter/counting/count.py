@@ -74,6 +74,7 @@ class Counting:
                     self._remember(message_id, sent_ms, tally, settled=True)
             else:
                 self._changes.in_flight[tally.place.labels] += 1
+                self._changes.in_flight_by_minute[minute] += 1
                 self._remember(message_id, sent_ms, tally, settled=False)
         self._changes.volume.update(minutes)
 
@@ -116,6 +117,7 @@ class Counting:
         was_in = InFlight(before.general_status, before.entity_id, before.application_id)
         if tally.final:
             self._changes.in_flight[was_in] -= 1
+            self._changes.in_flight_by_minute[before.sent_ms // MINUTE_MS] -= 1
             self._changes.forget[record.message_id] = before
             self._changes.remember.pop(record.message_id, None)
             tally.settled += 1

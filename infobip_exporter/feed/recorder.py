@@ -16,7 +16,7 @@ from infobip_exporter.exposition.snapshot import InFlight, Series
 from infobip_exporter.feed.time import Time
 from infobip_exporter.feed.trouble import Troubles
 from infobip_exporter.ledger.changes import Changes, Remembered
-from infobip_exporter.ledger.ledger import HOUR_MS, Ledger
+from infobip_exporter.ledger.ledger import HOUR_MS, MINUTE_MS, Ledger
 from infobip_exporter.reading.dialogue import Read, Reply
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.record import Record, RejectedRow
@@ -168,6 +168,7 @@ class Recorder:
             for _, message in unresolved:
                 labels = InFlight(message.general_status, message.entity_id, message.application_id)
                 changes.in_flight[labels] -= 1
+                changes.in_flight_by_minute[message.sent_ms // MINUTE_MS] -= 1
                 changes.add(Series(catalog.UNRESOLVED.name, labels), 1)
             self.commit(changes)
 

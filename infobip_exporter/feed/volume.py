@@ -74,15 +74,17 @@ class Volume:
 
     def since_with(self, until_ms: int, rows: float) -> int:
         """The moment from which on about `rows` records were sent before `until_ms`; at most 48 h before."""
-        minute = (until_ms - 1) // MINUTE_MS
-        begin_ms = minute * MINUTE_MS
-        rows -= self.rows_in(Span(begin_ms, until_ms))
-        while rows >= 0 and until_ms - begin_ms < LOG_KEEPS_MS:
-            minute -= 1
-            rows -= self._by_minute.get(minute, 0)
-            if rows >= 0:
-                begin_ms = minute * MINUTE_MS
-        return begin_ms
+        last = (until_ms - 1) // MINUTE_MS
+        first = last - LOG_KEEPS_MS // MINUTE_MS
+        rows -= self.rows_in(Span(last * MINUTE_MS, until_ms))
+        if rows < 0:
+            return last * MINUTE_MS
+        for minute in sorted(self._by_minute, reverse=True):
+            if minute < last:
+                rows -= self._by_minute[minute]
+                if rows < 0:
+                    return max(first, minute + 1) * MINUTE_MS
+        return first * MINUTE_MS
 
     def _counted(self, span: Span) -> float:
         first, last = span.since_ms // MINUTE_MS, (span.until_ms - 1) // MINUTE_MS

@@ -30,6 +30,8 @@ class Changes:
     counters: dict[Series, int | Decimal] = field(default_factory=dict)
     histograms: dict[Series, Histogram] = field(default_factory=dict)
     in_flight: Counter[InFlight] = field(default_factory=Counter)
+    in_flight_by_minute: Counter[int] = field(default_factory=Counter)
+    """The same by minute of sending (minutes since the epoch)."""
     remember: dict[str, Remembered] = field(default_factory=dict)
     """Messages to keep by id, in flight or settled in an open span; replaces what was remembered."""
     forget: dict[str, Remembered] = field(default_factory=dict)

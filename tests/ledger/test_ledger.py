@@ -58,6 +58,7 @@ def some_changes() -> Changes:
         counters={SENT: 3, COST: Decimal("0.00787679")},
         histograms={DURATION: Histogram((1, 0, 2), Decimal("1.5"))},
         in_flight=Counter({InFlight("PENDING", "", ""): 2}),
+        in_flight_by_minute=Counter({0: 2}),
         remember={
             "p1": Remembered(1000, "PENDING", "", "", settled=False),
             "p2": Remembered(2000, "PENDING", "", "", settled=False),
@@ -72,7 +73,7 @@ def some_changes() -> Changes:
 
 def seen(ledger: Ledger) -> list[object]:
     return [
-        ledger.counters, ledger.histograms, ledger.in_flight, ledger.volume, ledger.settled_by_hour,
+        ledger.counters, ledger.histograms, ledger.in_flight, ledger.in_flight_by_minute, ledger.volume, ledger.settled_by_hour,
         ledger.progress, ledger.oldest_in_flight_ms, ledger.remembered(EVERYTHING),
         ledger.known_rejected([b"bad", b"new"]),
     ]  # fmt: skip
@@ -158,7 +159,13 @@ def test_a_message_that_settled_is_in_flight_no_more(tmp_path: Path) -> None:
     ledger = reopened(tmp_path)
     ledger.commit(some_changes())
     first = Remembered(1000, "PENDING", "", "", settled=False)
-    ledger.commit(Changes(forget={"p1": first}, in_flight=Counter({InFlight("PENDING", "", ""): -1})))
+    ledger.commit(
+        Changes(
+            forget={"p1": first},
+            in_flight=Counter({InFlight("PENDING", "", ""): -1}),
+            in_flight_by_minute=Counter({0: -1}),
+        )
+    )
     assert [name for name, _ in ledger.in_flight_between(EVERYTHING, 10)] == ["p2"]
     assert ledger.oldest_in_flight_ms == 2000
     assert ledger.in_flight == {InFlight("PENDING", "", ""): 1}
