@@ -41,7 +41,7 @@ class Ledger:
         self.in_flight: Mapping[InFlight, int] = self._load_in_flight()
         self.in_flight_by_minute: Mapping[int, int] = dict(
             self._rows(
-                f"SELECT sent_ms / {MINUTE_MS}, count(*) FROM message WHERE feed_id = ? AND settled = 0 GROUP BY 1"
+                "SELECT sent_ms / 60000, count(*) FROM message WHERE feed_id = ? AND settled = 0 GROUP BY 1"
             )
         )
         self._minutes_in_flight = sorted(self.in_flight_by_minute)
