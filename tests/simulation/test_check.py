@@ -138,6 +138,7 @@ def in_flight(ledger: Ledger) -> None:
         Changes(
             counters={SENT: 1},
             in_flight=Counter({PENDING: 1}),
+            in_flight_by_minute=Counter({0: 1}),
             remember={"a": Remembered(10, *PENDING, settled=False)},
         )
     )
@@ -172,6 +173,7 @@ def test_a_commit_of_which_the_process_never_learnt_is_taken_over(
     changes = Changes(
         counters={SENT: 1},
         in_flight=Counter({PENDING: 1}),
+        in_flight_by_minute=Counter({0: 1}),
         remember={"a": Remembered(10, *PENDING, settled=False)},
     )
     Ledger(store, "main", "instagram").commit(changes)
