@@ -6,7 +6,7 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint format bench sim sim-report mutants lock generated licences sbom audit wheel clean
+.PHONY: help demo run check test lint format bench sim sim-report mutants lock generated pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -59,6 +59,9 @@ lock: $(VENV)/.dev ## Write the locks anew (UPGRADE=--upgrade for newer versions
 
 generated: $(VENV)/.dev ## Write what follows from code and locks: completion, man page, PrometheusRule, licences
 	$(PY) -m tools
+
+pictures: $(VENV)/.dev ## Take the pictures of the status page in docs/pictures anew; needs chromium
+	$(PY) -m tools.screenshot
 
 licences: $(VENV)/.dev ## Write docs/licences.md from the lock
 	$(PY) -m tools licences

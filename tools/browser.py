@@ -144,6 +144,11 @@ class Page:
             raise BrowserError(f"{address}: {failed}")
         self._browser.wait_for("Page.loadEventFired", self._session)
 
+    def fill(self, html: str) -> None:
+        """Show `html` without asking anyone for it."""
+        frame = self.call("Page.getFrameTree")["frameTree"]["frame"]["id"]
+        self.call("Page.setDocumentContent", frameId=frame, html=html)
+
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page, even where the page itself may run no script."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -169,8 +174,10 @@ class Page:
         events = self._browser.events("Network.responseReceived", self._session)
         return {each["response"]["url"]: each["response"]["status"] for each in events}
 
-    def picture(self) -> bytes:
-        """A PNG of the whole page, however far it reaches below the screen."""
+    def picture(self, *, whole: bool = True) -> bytes:
+        """A PNG of the whole page, however far it reaches below the screen; or of what is on the screen."""
+        if not whole:
+            return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         height = self.evaluate("document.documentElement.offsetHeight")
         width = self.evaluate("document.documentElement.clientWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}

@@ -41,6 +41,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class PastTrouble:
+    """A trouble that is over: what it said last, when it began and when it ended (wall clock, seconds)."""
+
+    text: str
+    since_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reloaded:
     """How the last reading of the configuration went, and when one last went well (wall clock, seconds)."""
 
@@ -71,5 +80,7 @@ class FeedSnapshot:
     requests_last_minute: int = 0
     clock_skew_s: float | None = None
     trouble: Trouble | None = None
+    last_trouble: PastTrouble | None = None
+    """The newest that is over since the start."""
     by_hour: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """For the last day: hour of sending (hours since the epoch) -> general status -> messages settled."""

@@ -407,5 +407,6 @@ class Feed:
             requests_last_minute=len(self._asker.budget.times(now)),
             clock_skew_s=self._asker.clock.skew_s(self._time.wall(), now),
             trouble=self._troubles.worst,
+            last_trouble=self._troubles.last,
             by_hour=by_hour(ledger.settled_by_hour),
         )

@@ -2,7 +2,7 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.exposition.snapshot import Trouble
+from infobip_exporter.exposition.snapshot import PastTrouble, Trouble
 from infobip_exporter.feed.time import Time
 
 
@@ -13,6 +13,8 @@ class Troubles:
         self._log = log
         self._time = time
         self._now: dict[str, Trouble] = {}
+        self.last: PastTrouble | None = None
+        """The newest that is over."""
 
     @property
     def worst(self) -> Trouble | None:
@@ -31,4 +33,6 @@ class Troubles:
     def ended(self, where: str) -> None:
         known = self._now.pop(where, None)
         if known is not None:
-            self._log.info(f"{where} trouble is over", lasted_s=round(self._time.wall() - known.since_s, 1))
+            ended_s = self._time.wall()
+            self.last = PastTrouble(known.text, known.since_s, ended_s)
+            self._log.info(f"{where} trouble is over", lasted_s=round(ended_s - known.since_s, 1))

@@ -8,7 +8,7 @@ from importlib import resources
 
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.gauges import lag_s
-from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble
 from infobip_exporter.web.chart import chart, tone, totals
 from infobip_exporter.web.feed_state import WAITING, FeedState, feed_state
 from infobip_exporter.web.words import duration, machine_moment, moment, whole
@@ -86,9 +86,17 @@ def _card(place: int, feed: FeedSnapshot, state: FeedState, now_s: float) -> str
 
 def _trouble(feed: FeedSnapshot, state: FeedState, now_s: float) -> str:
     if feed.trouble is None:
-        return ""
+        return _past_trouble(feed.last_trouble, now_s)
     since = _time(feed.trouble.since_s, f"For {duration(now_s - feed.trouble.since_s)}")
     return f'<p class="trouble {state.tone}">{since}: {escape(feed.trouble.text)}</p>'
+
+
+def _past_trouble(past: PastTrouble | None, now_s: float) -> str:
+    if past is None:
+        return ""
+    over = _time(past.ended_s, f"{duration(now_s - past.ended_s)} ago")
+    lasted = duration(past.ended_s - past.since_s)
+    return f'<p class="past">Last trouble, over {over} after {lasted}: {escape(past.text)}</p>'
 
 
 def _figures(feed: FeedSnapshot, now_s: float) -> str:
@@ -106,7 +114,7 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
             _figure("Lag", "–" if lag is None else duration(lag), "" if lag is None else "behind now"),
             _figure(
                 "Backlog",
-                "–" if feed.up is None else duration(feed.backlog_ms / 1000) if feed.backlog_ms else "none",
+                _backlog(feed),
                 "of sent time to read" if feed.backlog_ms else "",
             ),
             _figure(
@@ -164,6 +172,13 @@ def _sent(feed: FeedSnapshot) -> int:
 def _lost(feed: FeedSnapshot) -> dict[str, float]:
     lost = [(series, value) for series, value in feed.counters.items() if series.family == catalog.LOST.name]
     return {series.labels[0]: float(value) for series, value in lost if value}
+
+
+def _backlog(feed: FeedSnapshot) -> str:
+    if feed.backlog_ms:
+        return duration(feed.backlog_ms / 1000)
+    # What waits at an API that does not answer is not known.
+    return "none" if feed.up else "–"
 
 
 def _ago(at_s: float | None, now_s: float) -> str:

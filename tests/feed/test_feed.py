@@ -278,6 +278,20 @@ def test_a_trouble_is_told_when_it_begins_and_when_it_ends_and_not_at_every_retr
     assert told == [("error", "api trouble, trying again"), ("info", "api trouble is over")]
 
 
+def test_the_newest_trouble_that_is_over_is_remembered() -> None:
+    world = FeedWorld()
+    world.live(30)
+    assert world.feed.snapshot.last_trouble is None
+    began_s = world.time.wall()
+    failing("500", 1000, world)
+    world.live(2000)
+    past = world.feed.snapshot.last_trouble
+    assert past is not None
+    assert past.text == "500: down"
+    assert began_s <= past.since_s < past.ended_s <= world.time.wall()
+    assert world.feed.snapshot.trouble is None
+
+
 def test_every_poll_says_in_a_line_what_it_found_cost_and_left() -> None:
     world = FeedWorld([at(35)])
     world.live(90)

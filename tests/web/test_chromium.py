@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Series, Trouble
+from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.server import Server
 from tests.web.views import NOW_S, FakeView, all_states, lively
+from tools import screenshot
 from tools.browser import CHROMIUM, Browser, Page, Screen, browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on this machine")
@@ -228,6 +229,7 @@ def test_without_scripts_everything_is_there_and_nothing_foreign_is_asked_for(ch
             "12 s ago",
             "401: the API does not accept the key",
             "1 h 30 min",
+            "Last trouble, over 2 h ago after 30 s: timeout: no answer within 30 s",
             "100 of 100 requests a minute",
             "5 h",
             "DELIVERED",
@@ -260,14 +262,14 @@ def test_names_that_are_code_run_nothing_and_are_shown_as_text(chromium: Browser
             by_hour={int(NOW_S // 3600): {hostile: 5}},
             counters={Series("infobip_exporter_lost_seconds_total", (hostile,)): 5},
         ),
-        lively(),
+        lively(last_trouble=PastTrouble(hostile, NOW_S - 60, NOW_S - 50)),
     ]
     with served(feeds) as address, chromium.page(PHONE) as page:
         page.open(address)
         page.call("Input.dispatchMouseEvent", type="mouseMoved", x=100, y=300)
         assert page.evaluate("document.title") == "(1) infobip-exporter"
-        # at a glance and in the heading twice (account, channel); trouble, lost, the chart's bar, table
-        assert page.evaluate("document.body.textContent").count(hostile) == 2 * 2 + 4
+        # at a glance and in the heading twice (account, channel); both troubles, lost, the chart's bar, table
+        assert page.evaluate("document.body.textContent").count(hostile) == 2 * 2 + 5
         assert page.evaluate("document.querySelectorAll('script, img, b, iframe, object').length") == 0
         handlers = (
             "[...document.querySelectorAll('*')].flatMap((each) => each.getAttributeNames())"
@@ -287,6 +289,11 @@ def test_a_script_in_the_page_would_be_refused(chromium: Browser) -> None:
         )
         assert page.evaluate("document.title") == "infobip-exporter"
         assert len([said for said in page.complaints() if "Content Security Policy" in said]) >= 1
+
+
+def test_the_pictures_of_the_docs_can_be_taken_anew() -> None:
+    for path, png in screenshot.take().items():
+        assert screenshot.hash_in(png) == screenshot.page_hash(), path
 
 
 def test_it_can_be_printed_dark_on_white_with_no_card_torn(chromium: Browser) -> None:

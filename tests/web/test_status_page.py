@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Series, Trouble
+from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
 from infobip_exporter.web import status_page
 from infobip_exporter.web.chart import chart, totals
 from infobip_exporter.web.feed_state import feed_state
@@ -109,6 +109,19 @@ def test_a_trouble_is_told_with_its_age_and_when_it_last_went_well() -> None:
     assert "succeeded 3 min 20 s ago" in page
 
 
+def test_the_newest_trouble_that_is_over_is_told_while_there_is_no_other() -> None:
+    past = PastTrouble("timeout: no answer", NOW_S - 3900, NOW_S - 3600)
+    assert "Last trouble, over 1 h ago after 5 min: timeout: no answer" in text_of(lively(last_trouble=past))
+    page = text_of(lively(last_trouble=past, trouble=Trouble("503: down", NOW_S - 5)))
+    assert "For 5 s: 503: down" in page
+    assert "timeout" not in page
+
+
+def test_what_waits_at_an_api_that_fails_is_not_said_to_be_none() -> None:
+    assert "Backlognone" in text_of(lively())
+    assert "Backlog–" in text_of(lively(up=False))
+
+
 def test_a_feed_that_has_not_been_asked_claims_nothing() -> None:
     page = text_of(FeedSnapshot("main", "sms", requests_per_minute=100))
     assert "Last pollneverLag–Backlog–" in page
@@ -202,11 +215,12 @@ def test_what_comes_from_outside_is_text() -> None:
         counters={Series("infobip_exporter_lost_seconds_total", (HOSTILE,)): 5},
         by_hour={int(NOW_S // 3600): {HOSTILE: 3}},
     )
-    page = status_page.render([feed, lively()], NOW_S, HOSTILE, HOSTILE)
+    recovered = lively(last_trouble=PastTrouble(HOSTILE, NOW_S - 9, NOW_S - 5))
+    page = status_page.render([feed, recovered], NOW_S, HOSTILE, HOSTILE)
     outline = Outline(page)
     assert not {"script", "x"} & {tag for tag, _ in outline.elements}
-    # account and channel at a glance and in the heading; then trouble, lost, status (title and row), version
-    assert outline.text.count(HOSTILE) == 2 * 2 + 5
+    # account and channel at a glance and in the heading; then both troubles, lost, status (title and row), version
+    assert outline.text.count(HOSTILE) == 2 * 2 + 6
     assert not [name for _, attributes in outline.elements for name in attributes if name.startswith("on")]
 
 

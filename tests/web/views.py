@@ -8,7 +8,7 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded, Series, Trouble
+from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Reloaded, Series, Trouble
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 
 NOW_S = 1_772_366_405.0
@@ -97,7 +97,14 @@ def all_states() -> list[FeedSnapshot]:
     }
     return [
         lively(),
-        lively("main", "viber", backlog_ms=5 * 3600_000, requests_last_minute=100, counters=lost),
+        lively(
+            "main",
+            "viber",
+            backlog_ms=5 * 3600_000,
+            requests_last_minute=100,
+            counters=lost,
+            last_trouble=PastTrouble("timeout: no answer within 30 s", NOW_S - 7230, NOW_S - 7200),
+        ),
         FeedSnapshot("second account", "sms", requests_per_minute=100.0),
         lively(
             "second account",
