@@ -105,12 +105,9 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
     lost_s = sum(lost.values())
     allowed = feed.requests_per_minute
     used = f"{feed.requests_last_minute / allowed:.0%}" if allowed else "–"
-    last_success = (
-        "" if feed.up or feed.last_poll_s is None else f"succeeded {_ago(feed.last_success_s, now_s)}"
-    )
     return "".join(
         [
-            _figure("Last poll", _ago(feed.last_poll_s, now_s), last_success),
+            _figure("Last poll", _ago(feed.last_poll_s, now_s), _last_success(feed, now_s)),
             _figure("Lag", "–" if lag is None else duration(lag), "" if lag is None else "behind now"),
             _figure(
                 "Backlog",
@@ -172,6 +169,16 @@ def _sent(feed: FeedSnapshot) -> int:
 def _lost(feed: FeedSnapshot) -> dict[str, float]:
     lost = [(series, value) for series, value in feed.counters.items() if series.family == catalog.LOST.name]
     return {series.labels[0]: float(value) for series, value in lost if value}
+
+
+def _last_success(feed: FeedSnapshot, now_s: float) -> str:
+    if feed.up or feed.last_poll_s is None:
+        return ""
+    return (
+        "none succeeded yet"
+        if feed.last_success_s is None
+        else f"succeeded {_ago(feed.last_success_s, now_s)}"
+    )
 
 
 def _backlog(feed: FeedSnapshot) -> str:

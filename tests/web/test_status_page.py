@@ -107,6 +107,7 @@ def test_a_trouble_is_told_with_its_age_and_when_it_last_went_well() -> None:
     page = text_of(*all_states())
     assert "For 3 min: 503: the API is not available; trying again in 40 s" in page
     assert "succeeded 3 min 20 s ago" in page
+    assert "none succeeded yet" in text_of(lively(up=False, last_success_s=None))
 
 
 def test_the_newest_trouble_that_is_over_is_told_while_there_is_no_other() -> None:
