@@ -143,7 +143,10 @@ def _decode_leniently(body: bytes) -> Page:
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):
         raise InvalidBody("the answer is JSON without a list of results")
-    return _sorted_out([read_row(row) for row in results], answer.get("cursor"))
+    try:
+        return _sorted_out([read_row(row) for row in results], answer.get("cursor"))
+    except ValueError:
+        raise InvalidBody(_what_it_is(body)) from None
 
 
 def _what_it_is(body: bytes) -> str:

@@ -1,4 +1,5 @@
-"""Reading a row in which anything may be missing, null, of the wrong type or new. Slow, and never fails.
+"""Reading a row in which anything may be missing, null, of the wrong type or new. Slow, and fails for no row
+that a server would write.
 
 `answer.py` reads good rows; this reads what it could not, by the same rules.
 """
@@ -38,7 +39,10 @@ def parse_json(body: bytes) -> object:
 
 
 def read_row(row: object) -> Record | RejectedRow:
-    """The record that `row`, an untyped JSON value, holds, or why it can't be counted."""
+    """The record that `row`, an untyped JSON value, holds, or why it can't be counted.
+
+    Raises ValueError for a row nested so deeply that `parse_json` only just read it.
+    """
     fields = _object(row)
     message_id = _id(fields.get("messageId"))
     if not message_id:
@@ -63,7 +67,10 @@ def read_row(row: object) -> Record | RejectedRow:
 
 
 def fingerprint(row: object) -> bytes:
-    """Eight bytes that stay the same while the row's status changes. They tell nothing of what the row holds."""
+    """Eight bytes that stay the same while the row's status changes. They tell nothing of what the row holds.
+
+    Raises ValueError as `read_row` does.
+    """
     message_id = _id(_object(row).get("messageId"))
     if message_id:
         seen = "id:" + message_id
@@ -75,7 +82,10 @@ def fingerprint(row: object) -> bytes:
 
 
 def _canonical(value: object) -> str:
-    return "row:" + json.dumps(value, sort_keys=True)
+    try:
+        return "row:" + json.dumps(value, sort_keys=True)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -49,9 +49,11 @@ def _account(account: Value, names: set[str], folder: Path) -> Account | None:
         account.wrong("has neither api_key nor api_key_file; give one")
     if "api_key" in given and "api_key_file" in given:
         account.wrong("has both api_key and api_key_file; keep one")
-    if read.get("name") in names:
+    name = read.get("name")
+    if name in names:
         given["name"].wrong("is the name of an account before, too; names are unique")
-    names.add(read.get("name", ""))
+    if name is not None:
+        names.add(name)
     return Account(**read) if {"name", "base_url"} <= read.keys() and None not in read.values() else None
 
 
@@ -79,7 +81,9 @@ def _filter(name: str, value: Value) -> str | None:
     """A filter's text; campaign references may be several, which the API takes separated by commas."""
     if not (name == "campaignReferenceId" and value.is_list):
         return value.checked(rules.filter_value)
-    texts = [item.checked(rules.filter_value) for item in value.items() or ()]
+    # Each takes a character at least: a list that is too long by that is not read.
+    items = value.items() if value.length <= MAX_LIST_LENGTH else None
+    texts = [item.checked(rules.filter_value) for item in items or ()]
     joined = ",".join(text for text in texts if text)
     if not texts or len(joined) > MAX_LIST_LENGTH:
         value.wrong(f"must list at least one, in {MAX_LIST_LENGTH} characters with the commas")

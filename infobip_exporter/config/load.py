@@ -9,7 +9,7 @@ from infobip_exporter.config import rules
 from infobip_exporter.config.accounts import read_accounts
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Config, Log, Metrics, Poll, State, Web
-from infobip_exporter.config.tree import Value, parse_tree
+from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
 from infobip_exporter.errors import ConfigError
 
 API_REQUESTS_PER_MINUTE = 120
@@ -46,7 +46,8 @@ def _web(folder: Path) -> Keys:
 def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
     """The configuration in the file `path`, with `${VARIABLE}` from `env`. ConfigError tells every mistake."""
     try:
-        text = Path(path).read_bytes().decode()
+        with Path(path).open("rb") as file:
+            text = file.read(4 * MAX_CHARACTERS + 1).decode()
     except FileNotFoundError:
         raise ConfigError(
             [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]

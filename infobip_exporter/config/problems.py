@@ -5,6 +5,9 @@ from difflib import get_close_matches
 
 from infobip_exporter.errors import ConfigError
 
+MOST_TOLD = 100
+"""Whoever makes more mistakes than this has made one, many times: by an alias, say, or with another program's file."""
+
 _LONGEST_SHOWN = 60
 
 
@@ -20,14 +23,23 @@ class Problems:
         self._found: list[tuple[int, str]] = []
 
     def add(self, key: str, text: str, line: int | None = None) -> None:
-        """Note that `key` (dotted, empty for the whole file) is wrong. `line` counts from 1."""
+        """Note that `key` (dotted, empty for the whole file) is wrong. `line` counts from 1.
+
+        Raises ConfigError once there are more than MOST_TOLD mistakes: nobody reads on.
+        """
+        if len(self._found) == MOST_TOLD:
+            more = f"{self.where}: there are more mistakes; these are the first {MOST_TOLD}"
+            raise ConfigError([*self._in_order(), more])
         place = self.where if line is None else f"{self.where}:{line}"
         self._found.append((line or 0, f"{place}: {key}: {text}" if key else f"{place}: {text}"))
 
     def raise_if_any(self) -> None:
         """ConfigError with every mistake in the order of the file, if there is one."""
         if self._found:
-            raise ConfigError([text for _, text in sorted(self._found, key=lambda found: found[0])])
+            raise ConfigError(self._in_order())
+
+    def _in_order(self) -> list[str]:
+        return [text for _, text in sorted(self._found, key=lambda found: found[0])]
 
 
 def shown(text: str) -> str:

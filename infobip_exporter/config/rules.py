@@ -90,8 +90,9 @@ def file_in(folder: Path) -> Callable[[str], Path]:
     """A rule: a path, relative to `folder`. It need not exist yet."""
 
     def rule(text: str) -> Path:
-        if not text or "\0" in text:
-            raise ValueError("must be a path")
+        # What is not printable (a line end, a byte that is no UTF-8) would come out again in logs and errors.
+        if not text or not text.isprintable():
+            raise ValueError("must be a path of printable characters")
         return folder / text
 
     return rule
@@ -135,7 +136,8 @@ def unix_socket(text: str) -> Path | None:
     path = text.removeprefix("unix:")
     if path == text or re.fullmatch(r"[0-9]+", path):
         return None  # A host may have the name as well: unix:10470.
-    if not path or path.endswith("/") or "\0" in path or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+    printable = bool(path) and path.isprintable()
+    if not printable or path.endswith("/") or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise ValueError(
             f"must be unix: and the path of a socket, in at most {LONGEST_SOCKET_PATH} bytes, "
             "such as unix:/run/infobip-exporter.sock"
@@ -212,7 +214,19 @@ def _is_host(text: str) -> bool:
         return _is_ipv6(text)
     if re.fullmatch(r"[0-9.]+", text):
         return _is_ipv4(text)
-    return len(text) <= 253 and bool(_HOST_NAME.fullmatch(text))
+    return len(text) <= 253 and bool(_HOST_NAME.fullmatch(text)) and _is_sound_idn(text)
+
+
+def _is_sound_idn(text: str) -> bool:
+    """Whether httpx can read the labels that stand for other scripts (xn--...)."""
+    if "xn--" not in text.lower():
+        return True
+    import httpx  # noqa: PLC0415 - slow to import, and hardly ever needed here
+
+    try:
+        return bool(httpx.URL(f"https://{text}").host)
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def _is_ipv4(text: str) -> bool:

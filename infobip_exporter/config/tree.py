@@ -45,6 +45,11 @@ class Value:
     def is_mapping(self) -> bool:
         return isinstance(self.node, yaml.MappingNode)
 
+    @property
+    def length(self) -> int:
+        """How many values or members it holds; of a text, its characters."""
+        return len(self.node.value)
+
     def wrong(self, text: str, *, show: bool = True) -> None:
         """Note that this value is wrong; it is shown as the file has it, so no variable's content gets out."""
         if show and isinstance(self.node, yaml.ScalarNode) and self.node.value:

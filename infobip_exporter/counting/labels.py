@@ -10,6 +10,9 @@ OTHER = "__other__"
 NEED_NO_PLACE = ("", OTHER)
 REMEMBER_PLACES = 50_000
 
+LONGEST_LABEL = 1024
+"""Characters of a label's value. Infobip's own names have at most 255; every scrape carries every label again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -41,11 +44,14 @@ class Caps:
                 self._taken.setdefault(label, set()).add(value)
 
     def admit(self, label: str, value: str) -> str:
-        """`value`, or `__other__` where the label has no place left. The empty value always has one."""
+        """`value`, or `__other__` where the label has no place left or the value is too long to be shown each scrape.
+
+        The empty value always has a place.
+        """
         taken = self._taken.setdefault(label, set())
         if value in taken or value in NEED_NO_PLACE:
             return value
-        if len(taken) >= self._most:
+        if len(taken) >= self._most or len(value) > LONGEST_LABEL:
             return OTHER
         taken.add(value)
         return value

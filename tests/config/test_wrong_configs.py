@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.config.load import load_config, parse_config
+from infobip_exporter.config.problems import MOST_TOLD
 from infobip_exporter.errors import ConfigError
 
 SECRET = "0123456789abcdef-SECRET"
@@ -28,6 +29,7 @@ LISTEN = (
 SOCKET = (
     "must be unix: and the path of a socket, in at most 107 bytes, such as unix:/run/infobip-exporter.sock"
 )
+PATH = "must be a path of printable characters"
 ALONE = "must be scheme and host alone, without a path, ? or #"
 EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
@@ -66,6 +68,7 @@ def account(**changed: str | None) -> str:
         ('"https://x.com#a"', f'{ALONE}, got "https://x.com#a"'),
         (f"https://u:{SECRET}@x.com", "must hold no user and no password; the key belongs into api_key"),
         ("https://", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://"'),
+        ("https://xn--a", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://xn--a"'),
         ("https://-x-", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://-x-"'),
         ("https://1.2.3", 'must name a host, such as https://xxxxx.api.infobip.com, got "https://1.2.3"'),
         (f"https://{'x.' * 126}xx", f'must name a host, such as {EXAMPLE}, got "https://{"x." * 25}x…"'),
@@ -143,7 +146,12 @@ def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
         ),
         ({"api_key": None}, "2: accounts[0]: has neither api_key nor api_key_file; give one"),
         ({"api_key_file": "key"}, "2: accounts[0]: has both api_key and api_key_file; keep one"),
-        ({"api_key": None, "api_key_file": "''"}, "4: accounts[0].api_key_file: must be a path"),
+        ({"api_key": None, "api_key_file": "''"}, f"4: accounts[0].api_key_file: {PATH}"),
+        ({"api_key": None, "api_key_file": r'"a\nb"'}, rf'4: accounts[0].api_key_file: {PATH}, got "a\nb"'),
+        (
+            {"api_key": None, "api_key_file": r'"\udcff"'},
+            rf'4: accounts[0].api_key_file: {PATH}, got "\udcff"',
+        ),
         ({"channels": "instagram"}, '5: accounts[0].channels: must be a list, got "instagram"'),
         ({"channels": "[]"}, "5: accounts[0].channels: must list at least one, or be left out for instagram"),
         (
@@ -222,6 +230,8 @@ def test_a_wrong_account(changed: dict[str, str | None], told: str) -> None:
         ("web: {listen_address: localhost}", f'web.listen_address: {LISTEN}, got "localhost"'),
         ("web: {listen_address: 'unix:'}", f'web.listen_address: {SOCKET}, got "unix:"'),
         ("web: {listen_address: 'unix:/run/'}", f'web.listen_address: {SOCKET}, got "unix:/run/"'),
+        (r'web: {listen_address: "unix:/a\nb"}', rf'web.listen_address: {SOCKET}, got "unix:/a\nb"'),
+        (r'web: {listen_address: "unix:/\udcff"}', rf'web.listen_address: {SOCKET}, got "unix:/\udcff"'),
         (
             f"web: {{listen_address: 'unix:/{'x' * 107}'}}",
             f'web.listen_address: {SOCKET}, got "unix:/{"x" * 53}…"',
@@ -282,6 +292,38 @@ def test_two_accounts_of_one_name() -> None:
     assert mistakes(two) == [f"config.yaml:1: {told}"]
 
 
+def test_an_account_of_no_name_after_one_whose_name_is_wrong() -> None:
+    text = "accounts: [{name: ''}, {base_url: x}]"
+    assert [line.split(" ")[1:4] for line in mistakes(text)] == [
+        ["accounts[0].name:", "must", "be"],
+        ["accounts[0]:", "has", "no"],
+        ["accounts[0]:", "has", "neither"],
+        ["accounts[1].base_url:", "must", "begin"],
+        ["accounts[1]:", "has", "no"],
+        ["accounts[1]:", "has", "neither"],
+    ]
+
+
+def test_a_thousand_mistakes_are_not_told_one_by_one() -> None:
+    told = mistakes("x: 1\n" * 1000)
+    assert len(told) == MOST_TOLD + 1
+    assert told[-1] == f"config.yaml: there are more mistakes; these are the first {MOST_TOLD}"
+
+
+@pytest.mark.parametrize("most", [MOST_TOLD - 1, MOST_TOLD])
+def test_a_hundred_mistakes_are_told_without_a_word_on_more(most: int) -> None:
+    told = mistakes("x: 1\n" * most)
+    assert len(told) == most
+    assert "more" not in told[-1]
+
+
+@pytest.mark.parametrize("list_of", ["channels: [%s]", "filters: {campaignReferenceId: [%s]}"])
+def test_a_small_file_that_aliases_blow_up_is_refused_at_once(list_of: str) -> None:
+    """Some 10^9 values, were each alias walked to its end."""
+    one = "&a {name: a, base_url: https://x, api_key: k, " + list_of % ("sms," * 32_000) + "}"
+    assert len(mistakes(f"accounts:\n- {one}\n" + "- *a\n" * 25_000)) == MOST_TOLD + 1
+
+
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
     text = (
         account(base_url="x", api_key="${NOT_SET}", name="''") + "log: {level: x}\npoll: {timeout: x}\nlgo:\n"
@@ -320,6 +362,12 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path, ENV)
     assert error.value.problems == [f"{tmp_path}: can't be read: Is a directory"]
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config("/dev/zero", ENV)
+    assert error.value.problems == ["/dev/zero: is too large for a configuration: more than 256 KiB"]
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from infobip_exporter.counting.count import Counting
-from infobip_exporter.counting.labels import OTHER, Caps
+from infobip_exporter.counting.labels import LONGEST_LABEL, OTHER, Caps
 from infobip_exporter.exposition.snapshot import InFlight, Series
 from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.record import Kind, Record
@@ -195,6 +195,14 @@ def test_values_beyond_the_cap_count_under_other_and_are_told() -> None:
     )
     assert total(changes, "infobip_messages_sent_total") == {("shop", "orders"): 1, (OTHER, "orders"): 2}
     assert total(changes, "infobip_exporter_label_overflow_total") == {("entity_id",): 2}
+
+
+@pytest.mark.parametrize(
+    ("length", "label"), [(LONGEST_LABEL, "é" * LONGEST_LABEL), (LONGEST_LABEL + 1, OTHER)]
+)
+def test_a_value_too_long_for_a_label_counts_as_other(length: int, label: str) -> None:
+    changes = count(record("a", of=kind(entity_id="é" * length)), caps=Caps(1000))
+    assert total(changes, "infobip_messages_sent_total") == {(label, "orders"): 1}
 
 
 def test_the_empty_value_needs_no_place() -> None:
