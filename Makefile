@@ -6,7 +6,7 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint format bench sim sim-report mutants lock generated pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants lock generated pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ check: $(VENV)/.runtime ## Try config.yaml: one small question to each feed
 
 test: $(VENV)/.dev ## Unit, property, simulation and end-to-end tests (ARGS="-k spans")
 	$(PY) -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev ## Fuzz the reading of answers and configurations with new inputs (TIMES=20: as many as in make test)
+	FUZZ_TIMES=$(or $(TIMES),20) $(PY) -m pytest tests/fuzz $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, its formatter, mypy --strict, hadolint
 	$(PY) -m ruff check .

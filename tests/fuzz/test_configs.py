@@ -1,0 +1,201 @@
+"""Whatever a configuration file says is a Config that works, or a ConfigError of one plain line for each mistake."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infobip_exporter.api.channels import LOG_PATHS
+from infobip_exporter.config import rules
+from infobip_exporter.config.duration import parse_duration
+from infobip_exporter.config.load import load_config, parse_config
+from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.errors import ConfigError
+from infobip_exporter.web.web_config import WebConfig, load_web_config
+from tests.fuzz.effort import fuzzed
+from tests.fuzz.sound import check_mistakes
+from tests.fuzz.yaml_text import ACCOUNT, CONFIG, HASH, SECRET, WEB_CONFIG, durations, flow, texts, urls
+
+ENV = {"KEY": SECRET, "E": ""}
+SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
+
+
+def config_of(text: str, env: Mapping[str, str] = ENV) -> Config | None:
+    """The configuration, checked; None where the text is none."""
+    try:
+        config = parse_config(text, env, "config.yaml")
+    except ConfigError as error:
+        check_mistakes(error, SECRET)
+        return None
+    check_config(config)
+    return config
+
+
+def check_config(config: Config) -> None:
+    """What everything behind the loading takes for granted."""
+    assert config.accounts
+    names = [account.name for account in config.accounts]
+    assert len(set(names)) == len(names)
+    for account in config.accounts:
+        check_account(account)
+    poll = config.poll
+    assert 1 <= poll.interval_s <= 3600
+    assert 0 <= poll.lookback_s <= 48 * 3600
+    assert 0 <= poll.late_arrival_s <= 24 * 3600
+    assert 1 <= poll.timeout_s <= 300
+    assert 0 <= config.metrics.zero_hold_s <= 3600
+    assert 1 <= config.metrics.max_label_values <= 1_000_000
+    assert config.state.url.startswith("sqlite:///")
+    assert rules.unix_socket(config.web.listen_address) or rules.split_listen_address(
+        config.web.listen_address
+    )
+    assert (config.log.level in rules.LOG_LEVELS, config.log.format in rules.LOG_FORMATS) == (True, True)
+
+
+def check_account(account: Account) -> None:
+    assert account.name.isprintable()
+    assert 1 <= len(account.name) <= 64
+    assert (account.api_key is None) != (account.api_key_file is None)
+    if account.api_key:
+        key = account.api_key.reveal()
+        assert key.isascii()
+        assert key.isprintable()
+        assert key == key.strip() != ""
+        assert key not in f"{account.api_key!r}{account.api_key}"
+    if account.api_key_file:
+        assert str(account.api_key_file).isprintable()
+    assert account.channels
+    assert set(account.channels) <= LOG_PATHS.keys()
+    assert len(set(account.channels)) == len(account.channels)
+    assert 1 <= account.requests_per_minute <= 6000
+    assert account.filters.keys() <= set(rules.FILTERS)
+    check_asks(account)
+
+
+def check_asks(account: Account) -> None:
+    """The requests go to the host that the file names, over TLS unless it is this machine."""
+    with httpx.Client() as client:
+        request = client.build_request(
+            "GET", account.base_url + LOG_PATHS["sms"], params=dict(account.filters)
+        )
+    named = urlsplit(account.base_url)
+    assert request.url.raw_host.decode("ascii") == (named.hostname or "").lower()
+    assert request.url.port == (
+        named.port if named.port != {"http": 80, "https": 443}[named.scheme] else None
+    )
+    assert request.url.scheme == "https" or rules.is_loopback(request.url.host)
+    assert request.url.path == LOG_PATHS["sms"]
+    assert dict(request.url.params) == account.filters
+    assert not request.url.userinfo
+
+
+@given(texts(CONFIG))
+@fuzzed(350)
+def test_any_text_is_a_sound_configuration_or_plain_mistakes(text: str) -> None:
+    config_of(text)
+
+
+@given(texts({name: section for name, section in CONFIG.items() if name != "accounts"}))
+@fuzzed(80)
+def test_whatever_follows_a_sound_account_is_told_plainly(text: str) -> None:
+    config_of(SOUND + text)
+
+
+@given(st.lists(flow(ACCOUNT), min_size=2, max_size=4))
+@fuzzed(100)
+def test_any_accounts_beside_each_other_are_sound_or_told_plainly(accounts: list[str]) -> None:
+    config_of(f"accounts: [{', '.join(accounts)}]")
+
+
+@given(urls | st.text(max_size=40))
+@fuzzed(200)
+def test_an_address_that_is_taken_is_the_one_asked(url: str) -> None:
+    config_of(SOUND.replace("https://x.api.infobip.com", "'${URL}'"), ENV | {"URL": url})
+
+
+@given(
+    st.text(st.characters(), max_size=80) | st.text("${}$KEY_E", max_size=20),
+    st.sampled_from(
+        ["name", "base_url", "api_key", "api_key_file", "requests_per_minute", "channels", "filters"]
+    ),
+    st.booleans(),
+)
+@fuzzed(250)
+def test_any_variable_in_any_place_is_sound_or_told_plainly(content: str, key: str, whole: bool) -> None:
+    value = "'${V}'" if whole else "'a${V}$$${E}'"
+    text = f"accounts: [{{name: a, base_url: https://h, {key}: {value}}}]"
+    config_of(text, ENV | {"V": content})
+    config_of(text, ENV | {"V": SECRET})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10))
+@fuzzed(100)
+def test_no_content_of_a_variable_is_filled_in_again(content: str) -> None:
+    text = SOUND.replace("name: main", "name: '${V}'")
+    config = config_of(text, ENV | {"V": "${KEY}" + content})
+    if config:
+        assert config.accounts[0].name == "${KEY}" + content
+
+
+@given(durations | st.text("0123456789wdhms", max_size=12))
+@fuzzed(400)
+def test_any_duration_is_seconds_or_refused(text: str) -> None:
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        return
+    assert 0 <= seconds < 10**22
+
+
+@given(st.binary(max_size=60) | texts(CONFIG).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@fuzzed(80)
+def test_any_bytes_in_a_file_are_sound_or_told_plainly(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_bytes(content)
+    try:
+        check_config(load_config(file, ENV))
+    except ConfigError as error:
+        check_mistakes(error, SECRET)
+
+
+# --- the web configuration ---
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("web")
+    server = trustme.CA().issue_cert("localhost")
+    server.private_key_pem.write_to_path(folder / "server.key")
+    (folder / "server.crt").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
+    (folder / "junk").write_text("-----BEGIN JUNK-----\nAAAA\n-----END JUNK-----\n")
+    return folder
+
+
+def check_web_config(config: WebConfig) -> None:
+    for user, hashed in config.users.items():
+        assert ":" not in user
+        assert hashed.reveal().startswith("$2")
+        assert len(hashed.reveal()) == 60
+    for name, value in config.headers.items():
+        assert f"{name}{value}".isascii()
+        assert f"{name}{value}".isprintable()
+    assert config.rate_limit is None or (config.rate_limit.interval_s > 0 and config.rate_limit.burst > 0)
+    assert HASH not in repr(config)
+
+
+@given(texts(WEB_CONFIG).map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=60))
+@fuzzed(250)
+def test_any_web_config_is_sound_or_told_plainly(folder: Path, content: bytes) -> None:
+    file = folder / "web.yml"
+    file.write_bytes(content)
+    try:
+        check_web_config(load_web_config(file))
+    except ConfigError as error:
+        check_mistakes(error, SECRET, HASH)

@@ -1,0 +1,264 @@
+"""Configurations as texts: of the right form with wrong values, of the wrong form, and no YAML at all."""
+
+import json
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from hypothesis import strategies as st
+
+SECRET = "0123456789abcdef-SECRET"
+HASH = "$2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze"
+
+Tree: TypeAlias = st.SearchStrategy[str] | Mapping[str, "Tree"] | list["Tree"]
+"""What a place may hold when nothing is wrong."""
+
+plain = st.sampled_from(
+    [
+        *"a 007 0x1F 1_000 1e5 .inf .nan yes No null ~ 2023-02-01 12:30:45 = << ${KEY} '${KEY}' '${E}' '${NONE}' '${' '$$' '${}' "
+        '\'${KEY\' "\\ud800" "\\0" "\\n" \'\' "" !x !!int !!python/name:os.system !!binary '
+        "!!python/object/apply:os.system *a *b &a &b | > % @ ` \" ' [ ] { } , # ? - : --- ... \\ 9e999999".split(),
+        "!!set {a}",
+        "!!omap [a: b]",
+        "!<tag:x> y",
+        "&a [*a]",
+        "&a {a: *a}",
+        "a b",
+        "a: b",
+        "é",
+        "\u2028",
+        "\x85",
+        "\x00",
+        "\t",
+    ]
+)
+numbers = st.one_of(
+    st.integers().map(str), st.floats().map(str), st.integers(1, 6000).map(lambda length: "9" * length)
+)
+durations = st.lists(
+    st.tuples(
+        st.integers(-1, 10**18).map(str) | st.sampled_from(["1", "30", "٣", "1.5"]),
+        st.sampled_from(["w", "d", "h", "m", "s", "ms", "y", ""]),
+    ),
+    max_size=4,
+).map(lambda parts: "".join(amount + unit for amount, unit in parts))
+quoted = st.text(max_size=30).map(json.dumps) | st.text(max_size=30).map(
+    lambda text: json.dumps(text, ensure_ascii=False)
+)
+bombs = st.integers(2, 40).map(
+    lambda depth: (
+        "["
+        + ", ".join([f"&b{n} [{', '.join([f'*b{n - 1}' if n else 'x'] * 9)}]" for n in range(depth)])
+        + "]"
+    )
+)
+nested = st.builds(
+    lambda opened, depth: opened * depth,
+    st.sampled_from(["[", "{a: ", "- ", "[{", "? "]),
+    st.integers(1, 60),
+)
+wrong = st.one_of(plain, plain, numbers, durations, quoted, bombs, nested)
+
+hosts = st.sampled_from(
+    [
+        *"x.api.infobip.com localhost 127.0.0.1 [::1] [::1 [fe80::1%25eth0] 1.2.3 256.1.1.1 xn--a xn--80akhbyknj4f -a a- a..b "
+        "_x é.com a".split(),
+        "",
+        "a" * 254,
+        "a.xn--",
+        "x:0",
+        "x:65536",
+        "x:",
+        "x/",
+        "x/y",
+        "x?a",
+        "x#a",
+        "x\\y",
+        "[::1]:80",
+    ]
+)
+urls = st.builds(
+    "{}{}".format, st.sampled_from(["https://", "HTTPS://", "http://", "ftp://", "", "//", "https:"]), hosts
+)
+
+
+odd = st.one_of(
+    numbers,
+    durations,
+    quoted,
+    st.sampled_from(
+        [
+            "",
+            "~",
+            "''",
+            "[]",
+            "{}",
+            "[a]",
+            "{a: b}",
+            "!x y",
+            "&a b",
+            "[[]]",
+            "'${E}'",
+            "'${NONE}'",
+            "? a",
+            "!!set {a}",
+            "&c [*c]",
+            "&d {a: *d}",
+            "!!binary aGk=",
+            "!!python/name:os.system x",
+            "<<",
+        ]
+    ),
+)
+"""Wrong values that leave the document one."""
+
+
+def mostly(good: st.SearchStrategy[str], other: st.SearchStrategy[str], of: int) -> st.SearchStrategy[str]:
+    """`good`, but for one in `of`. (`|` would give each part of `other` the same share.)"""
+    return st.integers(1, of).flatmap(lambda number: other if number == of else good)
+
+
+def flow(tree: Tree) -> st.SearchStrategy[str]:
+    """`tree` in one line, each value of it sometimes wrong, each key sometimes gone, doubled or misspelt."""
+    return mostly(mostly(_sound(tree), odd, 8), wrong, 60)
+
+
+def _sound(tree: Tree) -> st.SearchStrategy[str]:
+    if isinstance(tree, st.SearchStrategy):
+        return tree
+    if isinstance(tree, list):
+        items = st.one_of([flow(item) for item in tree])
+        return st.lists(items, max_size=3).map(lambda texts: f"[{', '.join(texts)}]")
+    members = [mostly(_member(key, value), _no_member(key, value), 5) for key, value in tree.items()]
+    return st.tuples(*members).map(lambda parts: "{" + ", ".join(part for part in parts if part) + "}")
+
+
+def _member(key: str, value: Tree) -> st.SearchStrategy[str]:
+    return flow(value).map(lambda text: f"{key}: {text}")
+
+
+def _no_member(key: str, value: Tree) -> st.SearchStrategy[str]:
+    forms = st.sampled_from(["", "", "", "{0}: {1}, {0}: x", "{0}:{1}", "{2}: {1}", "{0}"])
+    return st.builds(lambda form, text: form.format(key, text, key[:-1]), forms, flow(value))
+
+
+def words(*texts: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(texts)
+
+
+KEY = words(
+    "'${KEY}'",
+    SECRET,
+    f"'{SECRET} x'",
+    f"[{SECRET}]",
+    f"!x {SECRET}",
+    f'"{SECRET}\\n"',
+    f"'App {SECRET}'",
+    f"|\n {SECRET}",
+)
+ACCOUNT: Tree = {
+    "name": words("main", "other", "'${E}'"),
+    "base_url": words("https://x.api.infobip.com") | urls.map(json.dumps),
+    "api_key": KEY,
+    "api_key_file": words("keys/a", "/run/key", "''", '"a\\0b"'),
+    "channels": [words("sms", "instagram", "smss")],
+    "requests_per_minute": words("1", "100", "6000", "6001"),
+    "filters": {
+        "sender": words("447"),
+        "destination": words("'+447'"),
+        "entityId": words("e"),
+        "campaignReferenceId": [words("c", "007")],
+    },
+}
+CONFIG: Mapping[str, Tree] = {
+    "accounts": [ACCOUNT],
+    "poll": {
+        "interval": words("1m", "30s") | durations,
+        "lookback": words("48h") | durations,
+        "timeout": durations,
+    },
+    "metrics": {"zero_hold": durations, "max_label_values": words("5") | numbers},
+    "state": {"url": words("sqlite:///x.db", "sqlite:////x.db", "sqlite:///", "'sqlite:///\\n'")},
+    "web": {
+        "listen_address": words("':9000'", "'[::1]:0'", "'unix:/run/x'", "'unix:'", "'unix:9'", "'::1:1'")
+        | hosts.map(lambda host: json.dumps(host + ":1")),
+        "config_file": words("web.yml"),
+    },
+    "log": {"level": words("debug", "x"), "format": words("json")},
+}
+WEB_CONFIG: Mapping[str, Tree] = {
+    "tls_server_config": {
+        "cert_file": words("server.crt", "junk", "no"),
+        "key_file": words("server.key", "junk"),
+        "client_ca_file": words("server.crt", "junk"),
+        "client_auth_type": words("RequireAndVerifyClientCert", "NoClientCert", "RequestClientCert"),
+        "client_allowed_sans": [words("a", "::1", "''")],
+        "min_version": words("TLS12", "TLS13", "TLS10"),
+        "max_version": words("TLS12", "TLS13"),
+        "cipher_suites": [words("TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "x")],
+        "prefer_server_cipher_suites": words("true", "off"),
+        "curve_preferences": [words("X25519", "CurveP256")],
+    },
+    "http_server_config": {
+        "http2": words("true", "no"),
+        "headers": {
+            "Content-Security-Policy": words("default-src", '"a\\r\\nX-Evil: 1"'),
+            "X-Frame-Options": words("deny", "''"),
+            "X-Content-Type-Options": words("nosniff"),
+        },
+    },
+    "basic_auth_users": {
+        "admin": words(
+            f"'{HASH}'", f"[{HASH}]", f"'{HASH}x'", HASH.replace("10", "31"), SECRET, f"!x {SECRET}"
+        ),
+        '"a:b"': words(f"'{HASH}'"),
+        SECRET[:10]: words(SECRET),
+    },
+    "rate_limit": {"interval": words("1s", "0") | durations, "burst": words("1", "0") | numbers},
+}
+
+
+def documents(sections: Mapping[str, Tree]) -> st.SearchStrategy[str]:
+    """Files with `sections`, a line each, some missing; and around them what does not belong there."""
+    lines = [
+        mostly(_member(key, value).map(lambda text: text + "\n"), st.just(""), 3)
+        for key, value in sections.items()
+    ]
+    strange = words("---\n", "%YAML 1.1\n---\n", "\ufeff", "# x\n", "&a\n", "...\n", "\t", "x:\n") | wrong
+    around = mostly(st.just(""), strange, 8)
+    return st.tuples(around, *lines, around).map("".join)
+
+
+PIECES = [
+    *"accounts name base_url api_key filters poll interval web headers basic_auth_users url https:// [::1 30s é << = [ ] { } ' \" ${KEY} ${ ~ *a % # \\U0011 \\ud800 1 | > | @ `".split(),
+    *[
+        ": ",
+        ":\n  ",
+        "\n",
+        "\n- ",
+        "- ",
+        ", ",
+        "&a ",
+        "!x ",
+        "!!int ",
+        "? ",
+        "---\n",
+        "\t",
+        "\x85",
+        "\ufeff",
+        "\0",
+        SECRET,
+    ],
+]
+scraps = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
+
+
+def _changed(text: str, at: int, noise: str, gone: int) -> str:
+    at %= len(text) + 1
+    return text[:at] + noise + text[at + gone :]
+
+
+def texts(sections: Mapping[str, Tree]) -> st.SearchStrategy[str]:
+    """Any text, most often one that is a configuration or nearly."""
+    good = documents(sections)
+    cut = st.builds(_changed, good, st.integers(0, 3000), st.text(max_size=2), st.integers(0, 5))
+    return mostly(mostly(good, cut, 3), st.one_of(scraps, st.text()), 4)
