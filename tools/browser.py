@@ -189,6 +189,13 @@ class Page:
         return base64.b64decode(self.call("Page.printToPDF")["data"])
 
 
+def _see_it_answer(running: Browser, log: Path) -> None:
+    try:
+        running.call("Browser.getVersion")
+    except (BrowserError, OSError) as error:
+        raise BrowserError(f"chromium does not start: {log.read_text(errors='replace')[-2000:]}") from error
+
+
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A browser with a profile of its own, both gone afterwards. BrowserError if there is none here."""
@@ -204,7 +211,9 @@ def browser() -> Iterator[Browser]:
             ) as process,
         ):
             try:
-                yield Browser(process)
+                running = Browser(process)
+                _see_it_answer(running, Path(folder) / "log")
+                yield running
             finally:
                 # The end of its pipe is the end of the browser; one that hangs is ended.
                 assert process.stdin is not None  # noqa: S101 - for the type
