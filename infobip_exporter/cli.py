@@ -24,29 +24,29 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 _PROGRAM = "infobip-exporter"
 _DESCRIPTION = """\
-Turns Infobip's message logs into exact Prometheus metrics.
+Turns Infobip's message logs into exact Prometheus metrics, at :10470/metrics.
 
 commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
-  demo             the exporter on a simulated Infobip with lively traffic
+  demo             the exporter on a simulated Infobip: no account, no file needed
   state            what was counted; state check: is it sound; state backup FILE
 """
-_EXAMPLES = f"""\
-examples:
-  {_PROGRAM} demo                           needs no account and no file
-  {_PROGRAM} check --config.file=infobip.yaml
-  {_PROGRAM} --log.format=json              runs with config.yaml
-"""
+EXAMPLES = (
+    (f"{_PROGRAM} check --config.file=infobip.yaml", ""),
+    (f"{_PROGRAM} demo", "needs no account and no file"),
+    (f"{_PROGRAM} --log.format=json", "runs with config.yaml"),
+)
+"""Command lines, and what is to be said of each. The help has room for the first alone, to fit a screen of 24 lines."""
 
 _FLAGS = (
     ("config.file", "PATH", "the configuration (default config.yaml)"),
-    ("web.listen-address", "ADDRESS", "host:port, :port, unix:/path (default 0.0.0.0:10470)"),
+    ("web.listen-address", "ADDRESS", "host:port, :port, [v6]:port, unix:/path"),
     ("web.config.file", "PATH", "TLS and basic auth (exporter-toolkit)"),
     ("web.enable-lifecycle", None, "reload the configuration at POST /-/reload"),
     ("log.level", "LEVEL", "debug, info (default), warn or error"),
     ("log.format", "FORMAT", "logfmt (default), json or console"),
-    ("state.url", "URL", "the state; with it, state needs no configuration"),
+    ("state.url", "URL", "the state; state then needs no --config.file"),
     ("state.format", "STYLE", "of what state prints: text (default) or json"),
 )
 STYLES = ("text", "json")
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM,
         usage="%(prog)s [run | check | demo | state] [flags]",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
+        epilog=f"example: {EXAMPLES[0][0]}",
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
         allow_abbrev=False,
         add_help=False,
@@ -117,13 +117,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
-    config = _config(flags)
-    from infobip_exporter import service  # noqa: PLC0415
+    from infobip_exporter.reload import Reloads, hung_up  # noqa: PLC0415
 
-    _configure_logs(config)
-    for warning in warnings(config):
-        structlog.get_logger().warning(warning)
-    return service.run(config, partial(_config, flags), lifecycle="web.enable-lifecycle" in flags)
+    reloads = Reloads(partial(_config, flags))
+    with hung_up(reloads):
+        config = _config(flags)
+        from infobip_exporter import service  # noqa: PLC0415
+
+        _configure_logs(config)
+        for warning in warnings(config):
+            structlog.get_logger().warning(warning)
+        return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 
 def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:

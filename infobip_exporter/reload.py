@@ -1,13 +1,17 @@
 """Reading the configuration anew while running: asked for by SIGHUP or over HTTP, done in the main thread."""
 
 import queue
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 
 import structlog
 
+from infobip_exporter.config.load import warnings
 from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import ConfigError, ExporterError
 from infobip_exporter.exposition.snapshot import Reloaded
@@ -18,11 +22,10 @@ _log = structlog.get_logger()
 
 
 class Reloads:
-    """`reread` gives the configuration, `change_to` goes on with it; both raise an ExporterError to refuse it."""
+    """Who wants the configuration anew, and what they are told. `reread` gives it; an error of it is a refusal."""
 
-    def __init__(self, reread: Callable[[], Config], change_to: Callable[[Config], None]) -> None:
+    def __init__(self, reread: Callable[[], Config]) -> None:
         self._reread = reread
-        self._change_to = change_to
         self._asked: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         self.wanted = False
         """Set by the signal's handler, which may do no more than that."""
@@ -33,25 +36,59 @@ class Reloads:
         self._asked.put(answer)
         answer.result(ANSWER_WITHIN_S)
 
-    def serve(self, last: Reloaded) -> Reloaded:
-        """Reload if somebody has asked for it: how that went, else `last`. All who have asked get one answer."""
+    def serve(self, last: Reloaded, change_to: Callable[[Config], None]) -> Reloaded:
+        """Reload if somebody has asked for it: how that went, else `last`. All who have asked get one answer.
+
+        `change_to` goes on with the configuration that was read, or raises to refuse it. No error gets out of here:
+        whatever is wrong with a new configuration, the process goes on with the old one.
+        """
         asked: list[Future[None]] = []
         while not self._asked.empty():
             asked.append(self._asked.get())
         if not asked and not self.wanted:
             return last
         self.wanted = False
+        refusal = self._change(change_to)
+        for each in asked:
+            if refusal is None:
+                each.set_result(None)
+            else:
+                each.set_exception(refusal)
+        return Reloaded(successful=True, success_s=time.time()) if refusal is None else _failed(last)
+
+    def _change(self, change_to: Callable[[Config], None]) -> ExporterError | None:
+        """What it was refused with, if it was."""
         try:
-            self._change_to(self._reread())
+            config = self._reread()
+            change_to(config)
         except ExporterError as error:
             _log.error("the configuration was not reloaded, the last one holds", error=str(error))
-            for each in asked:
-                each.set_exception(error)
-            return replace(last, successful=False)
+            return error
+        except Exception as error:  # noqa: BLE001 - no configuration may end a process that counts
+            _log.exception("the configuration was not reloaded, the last one holds")
+            return ExporterError(f"an error of the exporter's own, {type(error).__name__}: see the log")
         _log.info("configuration reloaded")
-        for each in asked:
-            each.set_result(None)
-        return Reloaded(successful=True, success_s=time.time())
+        for warning in warnings(config):
+            _log.warning(warning)
+        return None
+
+
+@contextmanager
+def hung_up(reloads: Reloads) -> Iterator[None]:
+    """SIGHUP wants a reload, from here on: one that comes before the feeds run is served when they do."""
+
+    def want(_number: int, _frame: FrameType | None) -> None:
+        reloads.wanted = True
+
+    before = signal.signal(signal.SIGHUP, want)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _failed(last: Reloaded) -> Reloaded:
+    return replace(last, successful=False)
 
 
 def refuse_what_can_not_change(old: Config, new: Config) -> None:

@@ -61,8 +61,9 @@ def new_client(settings: Settings) -> Client:
 class Runner:
     """A feed in a thread of its own. One that falls over an error of ours begins again from its ledger.
 
-    With `before`, a runner of the same feed whose thread has ended, it goes on with that one's ledger. `zero_start`
-    is what it is to go on with, None for one from the ledger's marks.
+    With `before`, a runner of the same feed, it goes on with that one's ledger as soon as that one's thread has ended:
+    never do two write one ledger. Until then it shows what that one shows. `zero_start` is what it is to go on with,
+    None for one from the ledger's marks.
     """
 
     def __init__(
@@ -79,13 +80,12 @@ class Runner:
         self._store = store
         self._time = RealTime()
         self._log = _log.bind(account=settings.account.name, channel=settings.channel)
-        self._answered_before = before is not None and before.answered
-        self.ledger: Ledger = (
-            before.ledger if before else Ledger(store, settings.account.name, settings.channel)
-        )
+        self._before = before
+        self._answered_before = False
+        self.ledger: Ledger = before.ledger if before else Ledger(store, *settings.key)
         self.zero_start = zero_start or new_zero_start(settings, self.ledger)
-        self.feed = self._make_feed()
-        self.thread = threading.Thread(target=self._run, name=self.feed.name, daemon=True)
+        self.feed: Feed = before.feed if before else self._make_feed()
+        self.thread = threading.Thread(target=self._run, name="/".join(settings.key), daemon=True)
 
     @property
     def answered(self) -> bool:
@@ -96,6 +96,10 @@ class Runner:
         """End the feed at the next safe point: a write under way is finished, a request under way is not counted."""
         self._time.stop()
         self.client.close()
+
+    def tell_it_is_slow(self) -> None:
+        """It was stopped a while ago and has not ended yet."""
+        self._log.warning("the feed is slow to end, what comes after it waits for that")
 
     def _make_feed(self) -> Feed:
         account, channel, poll, metrics = self.settings
@@ -112,6 +116,8 @@ class Runner:
         )
 
     def _run(self) -> None:
+        if self._before is not None:
+            self._take_over(self._before)
         begin_again = False
         while not self._time.stopping:
             try:
@@ -124,6 +130,15 @@ class Runner:
                 self.feed.fell_over(error)
                 begin_again = True
                 self._time.wait(START_AGAIN_AFTER_S)
+
+    def _take_over(self, before: "Runner") -> None:
+        """Wait for its end, even when this one is to end as well: whoever comes next waits for this one alone."""
+        before.thread.join()
+        self._answered_before = before.answered
+        self.ledger = before.ledger
+        if not self._time.stopping:
+            self.feed = self._make_feed()
+        self._before = None
 
 
 def new_zero_start(settings: Settings, ledger: Ledger) -> ZeroStart:

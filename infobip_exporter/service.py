@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import FrameType
 
 import structlog
@@ -25,15 +26,15 @@ from infobip_exporter.web.server import Server
 DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
 
 SAVE_MARKS_EVERY_S = 0.5
-STOP_FEEDS_WITHIN_S = 3.0
+END_FEEDS_WITHIN_S = 3.0
 
 _log = structlog.get_logger()
 
 
-def run(config: Config, reread: Callable[[], Config] | None = None, *, lifecycle: bool = False) -> int:
+def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = False) -> int:
     """Poll and serve until SIGTERM or SIGINT; then finish the write at hand and return 0.
 
-    `reread` gives the configuration anew, for SIGHUP and, with `lifecycle`, for POST /-/reload.
+    `reloads` are served between; with `lifecycle` POST /-/reload asks for one, too.
     Raises ConfigError, LedgerError or ListenError where it can't begin.
     """
     door = Door(config.web.config_file) if config.web.config_file else None
@@ -46,19 +47,18 @@ def run(config: Config, reread: Callable[[], Config] | None = None, *, lifecycle
     store = Store.open(config.state.url)
     try:
         service = Service(config, store)
-        reloads = Reloads(reread, service.change_to) if reread else None
         app = create_app(service, reloads.ask if reloads and lifecycle else None)
         server = Server(
             door.guard(app) if door else app, config.web.listen_address, tls=door.tls if door else None
         )
         server.start()
         _log.info("listening", address=server.address, version=__version__, state=store.where)
-        with _signals(ending, reloads):
+        with _signals(ending):
             service.start()
             while not ending.wait(SAVE_MARKS_EVERY_S):
                 service.save_marks()
                 if reloads:
-                    service.reloaded = reloads.serve(service.reloaded)
+                    service.reloaded = reloads.serve(service.reloaded, service.change_to)
         _log.info("ending")
         service.stop()
         server.stop(timeout_s=1.0)
@@ -79,6 +79,8 @@ class Service:
         self.reloaded = Reloaded(successful=True, success_s=time.time())
         # Swapped whole: the web server's thread may look at any time.
         self._runners = tuple(Runner(each, store, new_client(each)) for each in settings_of(config))
+        self._leaving: dict[tuple[str, str], Runner] = {}
+        """Those that a reload took away and that have not ended yet: whoever comes back waits for them."""
 
     def start(self) -> None:
         for runner in self._runners:
@@ -88,46 +90,66 @@ class Service:
         """End the feeds. One that is stuck in a request is left behind: what it asked for was not counted."""
         for runner in self._runners:
             runner.stop()
-        deadline = time.monotonic() + STOP_FEEDS_WITHIN_S
-        for runner in self._runners:
-            runner.thread.join(max(0.0, deadline - time.monotonic()))
+        _wait_for([*self._runners, *self._leaving.values()], END_FEEDS_WITHIN_S)
         self.save_marks()
 
     def change_to(self, config: Config) -> None:
         """Go on with `config`. Feeds whose settings are the same are not touched.
 
         Raises ConfigError for what can't change at run time, LedgerError if a new feed can't have a ledger; then
-        nothing has changed.
+        nothing has changed. A feed that is slow to end is not waited for: the one after it does that.
         """
         refuse_what_can_not_change(self._config, config)
         before = {runner.settings.key: runner for runner in self._runners}
         wanted = settings_of(config)
-        changed = [each for each in wanted if each.key in before and before[each.key].settings != each]
-        kept = {each.key: before[each.key] for each in wanted if each.key in before and each not in changed}
-        self._hide_keys(config)
-        # All that may fail comes before anything is stopped.
-        new = {
-            each.key: Runner(each, self._store, new_client(each)) for each in wanted if each.key not in before
+        kept = {
+            each.key: before[each.key]
+            for each in wanted
+            if each.key in before and before[each.key].settings == each
         }
-        clients = {each.key: new_client(each) for each in changed}
-        zero_starts = {each.key: self._zero_start(each, before[each.key]) for each in changed}
+        self._hide_keys(config)
+        # All that may fail comes before anything is ended.
+        with ExitStack() as undo:
+            new = {each.key: self._follow(each, before, undo) for each in wanted if each.key not in kept}
+            for runner in new.values():
+                runner.thread.start()
+            undo.pop_all()
+        self._config = config
+        self._runners = tuple(kept.get(each.key) or new[each.key] for each in wanted)
         ended = [runner for key, runner in before.items() if key not in kept]
         for runner in ended:
             runner.stop()
+        _wait_for(ended, END_FEEDS_WITHIN_S)
         for runner in ended:
-            runner.thread.join()  # two would write one ledger
-        for each in changed:
-            new[each.key] = Runner(
-                each,
-                self._store,
-                clients[each.key],
-                before=before[each.key],
-                zero_start=zero_starts[each.key],
-            )
-        self._config = config
-        self._runners = tuple(kept.get(each.key) or new[each.key] for each in wanted)
-        for runner in new.values():
-            runner.thread.start()
+            if runner.thread.is_alive():
+                runner.tell_it_is_slow()
+        self._leaving = {
+            runner.settings.key: runner
+            for runner in (*self._leaving.values(), *ended)
+            if runner.settings.key not in new and runner.thread.is_alive()
+        }
+
+    def _follow(
+        self, settings: Settings, before: Mapping[tuple[str, str], Runner], undo: ExitStack
+    ) -> Runner:
+        """A runner for `settings`: it waits for the one whose ledger it goes on with, if there is one."""
+        client = new_client(settings)
+        undo.callback(client.close)
+        running = before.get(settings.key)
+        runner = Runner(
+            settings,
+            self._store,
+            client,
+            before=running or self._leaving.get(settings.key),
+            zero_start=self._zero_start(settings, running) if running else None,
+        )
+        undo.callback(self._leave, runner)
+        return runner
+
+    def _leave(self, runner: Runner) -> None:
+        runner.stop()
+        if runner.thread.is_alive():
+            self._leaving[runner.settings.key] = runner
 
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may be told of still."""
@@ -165,18 +187,23 @@ class Service:
         return Moment(time.time(), time.monotonic())
 
 
-class _signals:  # noqa: N801 - reads as a word of the with statement
-    """SIGTERM and SIGINT set the event; SIGHUP wants a reload, where there are any."""
+def _wait_for(runners: Sequence[Runner], within_s: float) -> None:
+    """Until all have ended, or the time is over."""
+    deadline = time.monotonic() + within_s
+    for runner in runners:
+        runner.thread.join(max(0.0, deadline - time.monotonic()))
 
-    def __init__(self, ending: threading.Event, reloads: Reloads | None) -> None:
+
+class _signals:  # noqa: N801 - reads as a word of the with statement
+    """SIGTERM and SIGINT set the event."""
+
+    def __init__(self, ending: threading.Event) -> None:
         self._ending = ending
-        self._reloads = reloads
 
     def __enter__(self) -> None:
-        numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if self._reloads else [])]
-        self._before = {number: signal.getsignal(number) for number in numbers}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         for number in self._before:
-            signal.signal(number, self._reload if number == signal.SIGHUP else self._end)
+            signal.signal(number, self._end)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -184,7 +211,3 @@ class _signals:  # noqa: N801 - reads as a word of the with statement
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending.set()
-
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
-        if self._reloads:
-            self._reloads.wanted = True

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -13,6 +14,8 @@ from infobip_exporter import check as check_module
 from infobip_exporter import cli, demo, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
+from infobip_exporter.exposition.snapshot import Reloaded
+from infobip_exporter.reload import Reloads
 
 ROOT = Path(__file__).parents[1]
 SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: 0123456789}]\n"
@@ -110,11 +113,14 @@ def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     ran: list[tuple[object, ...]], folder: Path
 ) -> None:
     cli.main(["--web.listen-address=:1", "--web.enable-lifecycle"])
-    _, _, reread, lifecycle = ran[0]
+    _, _, reloads, lifecycle = ran[0]
     assert lifecycle == ("lifecycle", True)
     (folder / "config.yaml").write_text(SOUND.replace("main", "other"))
-    assert callable(reread)
-    config = reread()
+    assert isinstance(reloads, Reloads)
+    reloads.wanted = True
+    read: list[Config] = []
+    reloads.serve(Reloaded(successful=True, success_s=0.0), read.append)
+    [config] = read
     assert (config.accounts[0].name, config.web.listen_address) == ("other", ":1")
     cli.main([])
     assert ran[1][3] == ("lifecycle", False)
@@ -238,6 +244,22 @@ def test_what_is_hardly_meant_is_warned_of(
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
 
 
+def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_config(*arguments: Any) -> Config:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return real(*arguments)
+
+    def run(_: Config, reloads: Reloads, **_flags: object) -> int:
+        return 3 if reloads.wanted else 4
+
+    real = cli.load_config
+    monkeypatch.setattr(cli, "load_config", load_config)
+    monkeypatch.setattr(service, "run", run)
+    assert cli.main([]) == 3
+
+
 def test_keys_are_kept_out_of_the_log_lines(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +279,7 @@ def test_help_fits_a_screen_and_names_every_flag(
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
-    assert len(lines) <= 30
+    assert len(lines) <= 23  # of 24: the prompt takes one
     assert max(map(len, lines)) <= 80
     for flag in (
         "config.file",

@@ -1,5 +1,7 @@
 """Reading the configuration anew: asked for in one thread, done in another, refused with its reason."""
 
+import os
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.config.schema import Account, Config, Log, Secret, State, Web
-from infobip_exporter.errors import ConfigError
+from infobip_exporter.errors import ConfigError, ExporterError
 from infobip_exporter.exposition.snapshot import Reloaded
-from infobip_exporter.reload import Reloads, refuse_what_can_not_change
+from infobip_exporter.reload import Reloads, hung_up, refuse_what_can_not_change
 
 FIRST = Reloaded(successful=True, success_s=1.0)
 CONFIG = Config((Account("main", "http://127.0.0.1:1", api_key=Secret("0123456789")),))
@@ -18,13 +20,17 @@ CONFIG = Config((Account("main", "http://127.0.0.1:1", api_key=Secret("012345678
 class World:
     def __init__(self) -> None:
         self.now: list[Config] = []
-        self.mistake: ConfigError | None = None
-        self.reloads = Reloads(self.reread, self.now.append)
+        self.config = CONFIG
+        self.mistake: Exception | None = None
+        self.reloads = Reloads(self.reread)
 
     def reread(self) -> Config:
         if self.mistake:
             raise self.mistake
-        return CONFIG
+        return self.config
+
+    def serve(self, last: Reloaded) -> Reloaded:
+        return self.reloads.serve(last, self.now.append)
 
     def ask_and_serve(self) -> tuple[Reloaded, BaseException | None]:
         """What the main thread made of it, and what the one who asked was told."""
@@ -34,31 +40,31 @@ class World:
             try:
                 self.reloads.ask()
                 told.append(None)
-            except ConfigError as error:
+            except ExporterError as error:
                 told.append(error)
 
         asking = threading.Thread(target=ask)
         asking.start()
         last = FIRST
         while last is FIRST:
-            last = self.reloads.serve(FIRST)
+            last = self.serve(FIRST)
         asking.join()
         return last, told[0]
 
 
 def test_nothing_is_read_unless_it_is_asked_for() -> None:
     world = World()
-    assert world.reloads.serve(FIRST) is FIRST
+    assert world.serve(FIRST) is FIRST
     assert world.now == []
 
 
 def test_a_signal_has_the_configuration_read_once() -> None:
     world = World()
     world.reloads.wanted = True
-    last = world.reloads.serve(FIRST)
+    last = world.serve(FIRST)
     assert last.successful
     assert last.success_s > FIRST.success_s
-    assert world.reloads.serve(last) is last
+    assert world.serve(last) is last
     assert world.now == [CONFIG]
 
 
@@ -75,6 +81,50 @@ def test_a_wrong_configuration_is_refused_and_whoever_asked_is_told_why() -> Non
     assert last == Reloaded(successful=False, success_s=FIRST.success_s)
     assert told is world.mistake
     assert world.now == []
+
+
+def test_an_error_nobody_thought_of_is_a_refusal_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.mistake = OSError(24, "Too many open files")
+    last, told = world.ask_and_serve()
+    assert last == Reloaded(successful=False, success_s=FIRST.success_s)
+    assert str(told) == "an error of the exporter's own, OSError: see the log"
+    said = capsys.readouterr().out
+    assert "the configuration was not reloaded, the last one holds" in said
+    assert "Too many open files" in said
+    assert world.now == []
+
+
+def test_so_is_one_of_going_on_with_it() -> None:
+    world = World()
+    world.reloads.wanted = True
+
+    def change_to(_: Config) -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert not world.reloads.serve(FIRST, change_to).successful
+    world.reloads.wanted = True
+    assert world.serve(FIRST).successful
+
+
+def test_what_is_hardly_meant_in_the_new_configuration_is_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World()
+    world.config = replace(CONFIG, accounts=(replace(CONFIG.accounts[0], requests_per_minute=200),))
+    world.reloads.wanted = True
+    world.serve(FIRST)
+    assert "requests_per_minute is 200, but the API allows 120" in capsys.readouterr().out
+
+
+def test_a_hang_up_is_remembered_from_the_moment_it_is_listened_for() -> None:
+    world = World()
+    before = signal.getsignal(signal.SIGHUP)
+    with hung_up(world.reloads):
+        assert world.serve(FIRST) is FIRST
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert world.serve(FIRST).successful
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_what_needs_a_restart_is_refused_by_name() -> None:
