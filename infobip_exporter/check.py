@@ -142,14 +142,28 @@ def next_step(feed: Feed, failure: AskFailed) -> str:  # noqa: PLR0911 - a table
                 "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself"
             )
         case _:
-            return (
+            own_host = (
                 "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
             )
+            return f"try again; if it stays, {own_host}" if "not whole" in text else own_host
 
 
 def _connection_step(account: Account, text: str) -> str:
-    if "certificate" in text or "ssl" in text or "tls" in text:
-        return "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url"
+    url = account.base_url
+    if "certificate" in text:
+        return _certificate_step(url, text)
+    if "ssl" in text or "tls" in text:
+        return f"does {url} speak TLS on this port? Look at base_url, and at what may be in between (HTTPS_PROXY)"
     if "name" in text:
-        return f"is the host of {account.base_url} spelled right? Does DNS work here?"
-    return f"can this machine reach {account.base_url}? Look at the firewall, and at HTTPS_PROXY"
+        return f"is the host of {url} spelled right? Does DNS work here?"
+    if "closed" in text or "disconnected" in text or "not proper http" in text:
+        return f"try again; if it stays: is base_url right, and does a proxy or a firewall on the way to {url} cut answers?"
+    return f"can this machine reach {url}? Look at the firewall, and at HTTPS_PROXY"
+
+
+def _certificate_step(url: str, text: str) -> str:
+    if "mismatch" in text:
+        return f"another host answers in place of {url}: look at base_url, DNS and HTTPS_PROXY"
+    if "expired" in text or "not yet valid" in text:
+        return "is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate answers"
+    return "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url"

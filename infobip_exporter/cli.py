@@ -29,7 +29,7 @@ Turns Infobip's message logs into exact Prometheus metrics, at :10470/metrics.
 commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
-  demo             the exporter on a simulated Infobip: no account, no file needed
+  demo             the exporter on a simulated Infobip, needs no account
   state            what was counted; state check: is it sound; state backup FILE
 """
 EXAMPLES = (

@@ -108,9 +108,33 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         ),
         (
             "connection",
-            "[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch",
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate",
             "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url",
         ),
+        (
+            "connection",
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch",
+            "another host answers in place of https://x.api.infobip.com: look at base_url, DNS and HTTPS_PROXY",
+        ),
+        (
+            "connection",
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid",
+            "is this machine's clock right? Set it by NTP; "
+            "if it is, a proxy or base_url with an old certificate answers",
+        ),
+        (
+            "connection",
+            "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol",
+            "does https://x.api.infobip.com speak TLS on this port? "
+            "Look at base_url, and at what may be in between (HTTPS_PROXY)",
+        ),
+        (
+            "connection",
+            "peer closed connection without sending complete message body",
+            "try again; if it stays: is base_url right, and does a proxy or a firewall on the way to "
+            "https://x.api.infobip.com cut answers?",
+        ),
+        ("invalid_body", "the answer is not whole JSON", f"try again; if it stays, {OWN_HOST}"),
     ],
 )
 def test_each_failure_comes_with_the_next_step(
@@ -135,6 +159,36 @@ def test_a_key_file_that_is_not_there_fails_before_any_request(
     told = f"api_key_file {tmp_path}/key: No such file or directory"
     step = "put the key there and nothing else, readable for the user that the exporter runs as"
     assert capsys.readouterr().out == f"FAIL  main/instagram: {told}. Next: {step}\n"
+
+
+def test_authorities_that_are_not_there_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "no.pem"))
+    with pytest.raises(ConfigError) as error:
+        check(Config((MAIN,)))
+    assert error.value.problems == ["SSL_CERT_FILE: can't be used: No such file or directory"]
+
+
+def test_authorities_that_are_none_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(ConfigError) as error:
+        check(Config((MAIN,)))
+    assert error.value.problems == ["SSL_CERT_FILE: can't be used: it holds no certificates in PEM form"]
+
+
+def test_a_key_with_the_word_before_it_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("App secret-key\n")
+    assert check(Config((Account("main", "http://127.0.0.1:1", api_key_file=tmp_path / "key"),))) == 1
+    out = capsys.readouterr().out
+    assert (
+        f'api_key_file {tmp_path}/key: must be the key alone; leave out "App " at its beginning. Next: '
+        in out
+    )
+    assert "secret-key" not in out
 
 
 def test_one_failure_fails_the_check_and_the_order_is_that_of_the_file(

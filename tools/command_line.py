@@ -55,9 +55,7 @@ def description() -> str:
 
 def examples() -> list[tuple[str, str]]:
     """Command lines, and what is to be said of each (may be empty)."""
-    lines = (_parser().epilog or "").splitlines()[1:]
-    parts = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in lines if line.strip()]
-    return [(part[0], part[1] if len(part) > 1 else "") for part in parts]
+    return list(cli.EXAMPLES)
 
 
 def commands() -> list[Word]:

@@ -106,6 +106,8 @@ def _checked(text: str, place: str) -> Secret:
     key = text.strip()
     if not key:
         raise CredentialsError(f"{place}: is empty")
+    if key.lower().startswith("app "):
+        raise CredentialsError(f'{place}: must be the key alone; leave out "App " at its beginning')
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise CredentialsError(
             f"{place}: holds more than a key (spaces, lines or characters that no key has)"

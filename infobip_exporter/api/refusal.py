@@ -29,7 +29,7 @@ def describe_refusal(status: int, body: bytes, channel: str, secrets: Iterable[s
     `channel` is as in the log's path: it names the scope that a 403 lacks. None of `secrets` is in the text.
     """
     said = cleaned(_api_text(body), secrets)[:_LONGEST_API_TEXT]
-    parts = [said or _phrase(status)]
+    parts = [said.rstrip(". ") or _phrase(status)]
     if 300 <= status < 400:
         parts.append(f"the API does not redirect: {_WRONG_PLACE}")
     elif status == HTTPStatus.FORBIDDEN:
@@ -45,9 +45,8 @@ def error_text(answer: object) -> str:
         return ""
     request_error = _object(answer.get("requestError"))
     older = _object(request_error.get("serviceException")) or _object(request_error.get("policyException"))
-    newer = _joined(
-        ": ", _joined(" ", answer.get("errorCode"), answer.get("description")), answer.get("action")
-    )
+    said = _joined(" ", answer.get("errorCode"), answer.get("description"))
+    newer = _joined(" " if said.endswith(".") else ": ", said, answer.get("action"))
     return newer or _joined(": ", older.get("messageId"), older.get("text"))
 
 

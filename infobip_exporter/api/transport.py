@@ -31,7 +31,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     A request's extension `deadline` is the moment, by `clock` (monotonic seconds), at which it ends in
     httpcore.TimeoutException. `interrupt`, from any thread, ends what is under way. Raises ConfigError for a proxy
-    that can't be used.
+    or certificate authorities that can't be used.
     """
 
     def __init__(self, base_url: str, clock: Callable[[], float]) -> None:
@@ -195,7 +195,7 @@ def _addresses(host: str, port: int, timeout_s: float) -> list[str]:
 
 
 def _pool(base_url: httpx.URL, network: _Network) -> httpcore.ConnectionPool:
-    ssl_context = httpx.create_ssl_context() if base_url.scheme == "https" else None
+    ssl_context = _ssl_context() if base_url.scheme == "https" else None
     proxy = _proxy(base_url)
     if proxy is None:
         return httpcore.ConnectionPool(
@@ -210,6 +210,15 @@ def _pool(base_url: httpx.URL, network: _Network) -> httpcore.ConnectionPool:
         keepalive_expiry=_KEEPALIVE_S,
         network_backend=network,
     )
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """With the authorities that SSL_CERT_FILE or SSL_CERT_DIR names, else httpx's own."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one, too
+        reason = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError([f"SSL_CERT_FILE: can't be used: {reason}"]) from None
 
 
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:

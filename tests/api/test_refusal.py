@@ -25,7 +25,7 @@ def told(status: int, body: Any, *, channel: str = "instagram", secrets: tuple[s
 def test_the_newer_error_body_is_understood() -> None:
     text = told(401, NEWER)
     assert text.startswith(
-        "E401 The request lacks valid authentication credentials.: Check the credentials.; the API key is wrong"
+        "E401 The request lacks valid authentication credentials. Check the credentials; the API key is wrong"
     )
     assert "385916242493" not in text
 

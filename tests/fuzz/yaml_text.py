@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from hypothesis import strategies as st
 
-SECRET = "0123456789abcdef-SECRET"
+SECRET = "0123456789abcdef0123456789abcdef-01234567-89ab-cdef-0123-SECRET"
+"""As long as a key is: a word as short as ours is told as a key that nobody knows."""
 HASH = "$2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze"
 
 Tree: TypeAlias = st.SearchStrategy[str] | Mapping[str, "Tree"] | list["Tree"]
