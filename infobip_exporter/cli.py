@@ -191,7 +191,7 @@ def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
     """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
     found = list(problems)
     try:
-        config = load_config(flags.get("config.file", "config.yaml"), os.environ)
+        config = load_config(_config_file(flags), os.environ)
     except ConfigError as error:
         found = [*error.problems, *found]
     given = _checked(flags, found)
@@ -201,6 +201,13 @@ def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
         log=replace(config.log, **given["log"]),
         state=replace(config.state, **given["state"]),
     )
+
+
+def _config_file(flags: Mapping[str, str]) -> str:
+    file = flags.get("config.file", "config.yaml")
+    if not file:  # as of --config.file=$UNSET; as a path it would be the working directory
+        raise ConfigError(["--config.file: must name a file"])
+    return file
 
 
 def _configure_logs(config: Config) -> None:

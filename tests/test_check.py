@@ -7,6 +7,7 @@ from infobip_exporter.check import Feed, check
 from infobip_exporter.config.schema import Account, Config, Poll, Secret
 from infobip_exporter.errors import AskFailed, ConfigError
 from infobip_exporter.record import Answer, Page
+from infobip_exporter.sandbox.faults import FaultKind, Faults
 from infobip_exporter.sandbox.server import Sandbox
 from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
 
@@ -216,6 +217,42 @@ def test_any_other_error_is_not_hidden() -> None:
 
     with pytest.raises(ConfigError):
         check(Config((MAIN,)), ask=ask)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "step"),
+    [
+        ("400", "400: E400 ", "look at the account's filters"),
+        ("401", "401: E401 ", "make a key in the Infobip portal"),
+        ("403", "403: E403 ", "give the key the scope instagram:logs:read"),
+        ("429", "429: E429 ", "try again in a minute"),
+        ("500", "500: E500 ", "the fault is on the API's side"),
+        ("502_html", '502: an HTML page "502 Bad Gateway"', "the fault is on the API's side"),
+        ("html_200", "invalid_body: the answer is HTML or XML, not JSON", OWN_HOST),
+        ("timeout_before", "timeout: no whole answer within 0.3 s", "is poll.timeout (300ms) enough?"),
+        ("timeout_after", "timeout: no whole answer within 0.3 s", "Does a firewall"),
+        ("slow", "timeout: no whole answer within 0.3 s", "drop packets?"),
+        ("reset", "connection: ", "can this machine reach http://127.0.0.1:"),
+        ("cut", "connection: peer closed connection", "try again; if it stays"),
+        ("garbled", "invalid_body: the answer is not whole JSON", "try again; if it stays"),
+    ],
+)
+def test_each_way_the_simulated_api_fails_is_told_with_the_next_step(
+    capsys: pytest.CaptureFixture[str], fault: FaultKind, told: str, step: str
+) -> None:
+    options = SiteOptions(
+        accounts=(SandboxAccount("main", "right-key", ("instagram",)),), faults=Faults(shares={fault: 1.0})
+    )
+    with Sandbox(options) as sandbox:
+        account = Account("main", sandbox.base_url, api_key=Secret("right-key"))
+        timeout_s = 0.3 if told.startswith("timeout") else 10
+        assert check(Config((account,), poll=Poll(timeout_s=timeout_s))) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    failure, next_step = line.split(". Next: ")
+    assert failure.startswith(f"FAIL  main/instagram: {told}")
+    assert step in next_step
+    assert ".:" not in line
+    assert ".;" not in line
 
 
 def test_against_the_simulated_api(capsys: pytest.CaptureFixture[str]) -> None:

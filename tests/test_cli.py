@@ -165,6 +165,11 @@ def test_demo_logs_as_its_flags_say(
             "--config.file: demo takes no configuration\n--web.config.file: demo takes no configuration\n"
             '--log.level: must be one of debug, info, warn, error, got "loud"\n',
         ),
+        (
+            ["--config.file=", "--log.level=loud"],
+            "--config.file: must name a file\n"
+            '--log.level: must be one of debug, info, warn, error, got "loud"\n',
+        ),
         (["--config.file"], "infobip-exporter: argument --config.file: expected one argument; {help}\n"),
         (["--log.lev=info"], "infobip-exporter: unrecognized arguments: --log.lev=info; {help}\n"),
         (["state", "--no"], "infobip-exporter: unrecognized arguments: --no; {help}\n"),
