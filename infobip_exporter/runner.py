@@ -12,6 +12,7 @@ from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.api.client import Client
 from infobip_exporter.api.credentials import credentials_of
 from infobip_exporter.config.schema import Account, Config, Metrics, Poll
+from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import RealTime
@@ -125,6 +126,10 @@ class Runner:
                     self.ledger = Ledger(self._store, *self.settings.key)
                     self.feed = self._make_feed()
                 self.feed.run()
+            except LedgerError as error:
+                self.feed.fell_over(error)  # told there, once
+                begin_again = True
+                self._time.wait(START_AGAIN_AFTER_S)
             except Exception as error:  # noqa: BLE001 - whatever it was, the counts are safe and the feed goes on
                 self._log.exception("the feed fell over, beginning again from its ledger")
                 self.feed.fell_over(error)

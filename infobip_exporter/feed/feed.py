@@ -10,6 +10,7 @@ from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.api.question import PAGE_LIMIT, Question
 from infobip_exporter.config.schema import Config
 from infobip_exporter.counting.labels import Caps
+from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition.snapshot import FeedSnapshot
 from infobip_exporter.feed.asker import Api, Asker, GaveUp
 from infobip_exporter.feed.recorder import Found, Recorder
@@ -230,7 +231,7 @@ class Feed:
             rows_per_ms=self._volume.rows_per_ms,
             rows_in=self._volume.rows_in,
             since_with=self._volume.since_with,
-            in_flight=ledger.in_flight_between,
+            in_flight=self._recorder.in_flight_between,
             spent=self._spent,
             fresh_done=self._fresh_done,
             settled_after_ms=self._volume.settled_after_ms,
@@ -374,8 +375,11 @@ class Feed:
         )
 
     def fell_over(self, error: Exception) -> None:
-        """The feed has met an error of its own making."""
-        self._troubles.began("exporter", f"{type(error).__name__}: see the log")
+        """The feed has met an error of its own making, or a ledger that it can't begin again from."""
+        if isinstance(error, LedgerError):
+            self._troubles.began("state", str(error))
+        else:
+            self._troubles.began("exporter", f"{type(error).__name__}: see the log")
         self._ended(well=False)
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
+from typing import TypeVar
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +27,8 @@ LEDGER_RETRY_S = 5.0
 RESERVATION_S = 1.0
 _SENT_MS = attrgetter("sent_ms")
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Found:
@@ -39,7 +42,7 @@ class Recorder:
     """Writes a feed's ledger. `progress` is what the next commit will say of how far the feed has come.
 
     `request_times` gives the monotonic times of the last minute's requests, `published` is called after each commit.
-    While the ledger can't be written nothing is asked and nothing is forgotten: a write waits until it succeeds.
+    While the ledger can't be written or read nothing is asked and nothing is forgotten: it waits until that succeeds.
     """
 
     def __init__(
@@ -72,6 +75,12 @@ class Recorder:
         """Change what the next commit will say of the progress."""
         self.progress = msgspec.structs.replace(self.progress, **progress)
 
+    def done_looks(self, looked_ms: Mapping[int, int]) -> None:
+        """The next commit will say that the rungs are done up to these moments, if not farther already."""
+        before_ms = self.progress.looked_ms
+        later_ms = {age_ms: max(up_to_ms, before_ms.get(age_ms, 0)) for age_ms, up_to_ms in looked_ms.items()}
+        self.move(looked_ms={**before_ms, **later_ms})
+
     def reserve(self) -> None:
         """Make durable that a request may be under way, so that a restart makes none too many."""
         if self._time.monotonic() > self._reserved_until_s:
@@ -94,14 +103,16 @@ class Recorder:
             try:
                 self.ledger.commit(changes)
             except LedgerError as error:
-                self._troubles.began("state", str(error))
-                self._published()
-                self._time.sleep(LEDGER_RETRY_S)
+                self._wait_for_ledger(error)
                 continue
             self._reserved_until_s = now + RESERVATION_S
             self._troubles.ended("state")
             self._published()
             return
+
+    def in_flight_between(self, span: Span, most: int) -> list[tuple[str, Remembered]]:
+        """The ledger's, as soon as it can be read."""
+        return self._look(lambda: self.ledger.in_flight_between(span, most))
 
     def read(self, read: Read, edge_ms: int) -> None:
         """Count what was read and take it off what is to be read.
@@ -115,7 +126,7 @@ class Recorder:
         changes = Changes()
         counting = Counting(
             changes,
-            self.ledger.remembered(read.span),
+            self._look(lambda: self.ledger.remembered(read.span)),
             self._caps,
             open_from_ms=open_from_ms,
             hour=_hour_of(read.span),
@@ -163,7 +174,7 @@ class Recorder:
             self.move(unread=progress.unread.above(edge_ms), open=progress.open.above(edge_ms))
             self._log.warning("sent time left the log before it was read whole", seconds=lost.total_ms / 1000)
             self.commit(changes)
-        while unresolved := self.ledger.in_flight_between(Span(0, gone_ms), UNRESOLVED_AT_ONCE):
+        while unresolved := self.in_flight_between(Span(0, gone_ms), UNRESOLVED_AT_ONCE):
             changes = Changes(forget=dict(unresolved))
             for _, message in unresolved:
                 labels = InFlight(message.general_status, message.entity_id, message.application_id)
@@ -175,6 +186,26 @@ class Recorder:
     def prune(self, edge_ms: int) -> None:
         """Let go of what no longer serves, with the next commit that comes along."""
         self.later.prune_before_ms = edge_ms - HOUR_MS
+
+    def _look(self, look: Callable[[], T]) -> T:
+        """What `look` finds in the ledger; in one that can't be read, as soon as it can."""
+        waited = False
+        while True:
+            try:
+                found = look()
+            except LedgerError as error:
+                self._wait_for_ledger(error)
+                waited = True
+                continue
+            if waited:
+                self._troubles.ended("state")
+                self._published()
+            return found
+
+    def _wait_for_ledger(self, error: LedgerError) -> None:
+        self._troubles.began("state", str(error))
+        self._published()
+        self._time.sleep(LEDGER_RETRY_S)
 
     def _commit_found(self, changes: Changes, counting: Counting) -> None:
         self.commit(changes)
@@ -191,7 +222,7 @@ class Recorder:
             changes.add(Series(catalog.LOST.name, (reason,)), Decimal(lost_ms).scaleb(-3))
 
     def _reject(self, changes: Changes, rejected: Sequence[RejectedRow], read_ms: int) -> None:
-        known = self.ledger.known_rejected(row.fingerprint for row in rejected)
+        known = self._look(lambda: self.ledger.known_rejected(row.fingerprint for row in rejected))
         for row in rejected:
             if row.fingerprint not in known and row.fingerprint not in changes.rejected:
                 changes.rejected[row.fingerprint] = read_ms

@@ -4,11 +4,13 @@ import json
 import sqlite3
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
 from infobip_exporter.exposition.zero_start import Mark
 from infobip_exporter.ledger import progress as progress_
@@ -35,26 +37,27 @@ class Ledger:
         self.store = store
         self.account = account
         self.channel = channel
-        self.feed_id, self.progress = self._find_or_create()
-        self.counters: Mapping[Series, int | Decimal] = self._load_counters()
-        self.histograms: Mapping[Series, Histogram] = self._load_histograms()
-        self.in_flight: Mapping[InFlight, int] = self._load_in_flight()
-        self.in_flight_by_minute: Mapping[int, int] = dict(
-            self._rows(
-                "SELECT sent_ms / 60000, count(*) FROM message WHERE feed_id = ? AND settled = 0 GROUP BY 1"
+        with _sound(store):
+            self.feed_id, self.progress = self._find_or_create()
+            self.counters: Mapping[Series, int | Decimal] = self._load_counters()
+            self.histograms: Mapping[Series, Histogram] = self._load_histograms()
+            self.in_flight: Mapping[InFlight, int] = self._load_in_flight()
+            self.in_flight_by_minute: Mapping[int, int] = dict(
+                self._rows(
+                    "SELECT sent_ms / 60000, count(*) FROM message WHERE feed_id = ? AND settled = 0 GROUP BY 1"
+                )
             )
-        )
-        self._minutes_in_flight = sorted(self.in_flight_by_minute)
-        self.oldest_in_flight_ms: int | None = self._rows(_OLDEST_IN_FLIGHT)[0][0]
-        self.volume: Mapping[int, int] = dict(
-            self._rows("SELECT minute, messages FROM volume WHERE feed_id = ?")
-        )
-        self.settled_by_hour: Mapping[tuple[int, str], int] = {
-            (hour, status): messages
-            for hour, status, messages in self._rows(
-                "SELECT hour, general_status, messages FROM settled_by_hour WHERE feed_id = ?"
+            self._minutes_in_flight = sorted(self.in_flight_by_minute)
+            self.oldest_in_flight_ms: int | None = self._rows(_OLDEST_IN_FLIGHT)[0][0]
+            self.volume: Mapping[int, int] = dict(
+                self._rows("SELECT minute, messages FROM volume WHERE feed_id = ?")
             )
-        }
+            self.settled_by_hour: Mapping[tuple[int, str], int] = {
+                (hour, status): messages
+                for hour, status, messages in self._rows(
+                    "SELECT hour, general_status, messages FROM settled_by_hour WHERE feed_id = ?"
+                )
+            }
 
     # Asking what is remembered
 
@@ -247,6 +250,17 @@ class Ledger:
             " WHERE feed_id = ? AND settled = 0 GROUP BY 1, 2, 3"
         )
         return {InFlight(*row[:3]): row[3] for row in rows}
+
+
+@contextmanager
+def _sound(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise LedgerError(
+            f"state {store.where}: holds a value that no exporter wrote ({error}): ask state check, and put a backup"
+            " in its place"
+        ) from error
 
 
 def _added(old: Mapping[K, int], by: Counter[K]) -> dict[K, int]:

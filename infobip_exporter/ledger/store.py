@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ class Store:
         self._lock = threading.RLock()
         self._files: dict[Path, int] = {}
         """The inodes of the file and its log, as they were opened; empty where there is no file to watch."""
+        self._mark: int | None = None
+        """Stands in the file while this process has it; None where there is no file to share."""
 
     @classmethod
     def open(cls, url: str) -> "Store":
@@ -43,6 +46,7 @@ class Store:
         try:
             connection = connect(path)
             store = cls(connection, str(path), lock_file)
+            store._mark = secrets.randbits(31)
             store.migrate()
             store._watch(path)
         except BaseException:
@@ -51,13 +55,16 @@ class Store:
         return store
 
     def migrate(self) -> None:
-        with self.transaction() as cursor:
+        """Bring the tables up to date, and put this process's mark into the file. A newer file is left as it is."""
+        with self._exclusive() as cursor:
             version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
             if version > len(MIGRATIONS):
                 raise LedgerError(
                     f"state {self.where}: written by a newer exporter (schema {version}, this one knows"
                     f" {len(MIGRATIONS)}): use that version again, or another state.url"
                 )
+            if self._mark is not None:
+                cursor.execute(f"PRAGMA application_id = {self._mark}")
             if version == len(MIGRATIONS):
                 return
             for script in MIGRATIONS[version:]:
@@ -67,7 +74,17 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Cursor]:
-        """All or nothing. The commit is on the disk when the block has been left without an error."""
+        """All or nothing. The commit is on the disk when the block has been left without an error.
+
+        Raises LedgerError where the file is not this process's alone any more.
+        """
+        with self._exclusive() as cursor:
+            if self._mark is not None:
+                self._alone(cursor, self._mark)
+            yield cursor
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[sqlite3.Cursor]:
         with self._lock, self._told():
             self._roll_back()  # in case the end of the last one failed as well
             self._stay_in_place()
@@ -95,11 +112,21 @@ class Store:
     def _watch(self, path: Path) -> None:
         self._files = {each: each.stat().st_ino for each in (path, path.with_name(path.name + "-wal"))}
 
+    def _alone(self, cursor: sqlite3.Cursor, mark: int) -> None:
+        """Raises LedgerError if another exporter has had the file: what is in memory here is not its state any more."""
+        if cursor.execute("PRAGMA application_id").fetchone()[0] != mark:
+            raise LedgerError(
+                f"state {self.where}: another exporter has written into it while in use: restart to count on from what"
+                " it holds now"
+            )
+
     def _stay_in_place(self) -> None:
         """What is written into a removed file is gone when the process ends: write it anew from the open one.
 
         Raises LedgerError where another file has taken its place: that one is somebody's decision.
         """
+        if self._files:
+            self._keep_lock(next(iter(self._files)))
         missing = False
         for path, inode in self._files.items():
             try:
@@ -112,6 +139,14 @@ class Store:
                 missing = True
         if missing:
             self._write_anew(next(iter(self._files)))
+
+    def _keep_lock(self, path: Path) -> None:
+        """A lock whose file was removed keeps nobody out: take it anew. LedgerError where another was quicker."""
+        if self._lock_file is None or _is_at(self._lock_file, _lock_path(path)):
+            return
+        lock_file = _take_lock(path)
+        self._lock_file.close()
+        self._lock_file = lock_file
 
     def _write_anew(self, path: Path) -> None:
         saved = path.with_name(path.name + ".saved")
@@ -177,18 +212,31 @@ def explain(error: sqlite3.Error) -> str:
 _ADVICE = {
     "SQLITE_CANTOPEN": "check that the directory exists and that this user may write there",
     "SQLITE_READONLY": "give this user write access to the file and its directory",
-    "SQLITE_FULL": "make room on the disk; counting goes on by itself then",
-    "SQLITE_IOERR": "the disk did not do what it was asked; counting goes on by itself once it does",
+    "SQLITE_FULL": "make room on the disk; a running exporter goes on by itself then, one that has ended must be started",
+    "SQLITE_IOERR": "the disk did not do what it was asked; a running exporter goes on by itself once it does",
     "SQLITE_NOTADB": "the file is not a ledger: name another one in state.url, or put a backup in its place",
-    "SQLITE_CORRUPT": "the file is damaged: put a backup in its place, or move it away and begin anew",
+    "SQLITE_CORRUPT": "the file is damaged: state check says where; end the exporter, then put a backup in its place, or"
+    " move it away and begin anew",
     "SQLITE_BUSY": "another program holds the file: end it",
     "SQLITE_PERM": "give this user access to the file",
 }
 
 
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
 def _take_lock(path: Path) -> IO[str]:
     """Keep other exporters out for as long as the returned file is open; a killed one leaves nothing behind."""
-    lock_path = path.with_name(path.name + ".lock")
+    lock_path = _lock_path(path)
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:

@@ -1,13 +1,16 @@
 """How a feed polls: what it asks, when, how often, and what it does when that goes wrong."""
 
 import sqlite3
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from infobip_exporter.api.question import Question
 from infobip_exporter.config.schema import Poll
 from infobip_exporter.errors import AskFailed, LedgerError
+from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.sandbox.message import plain_message
 from infobip_exporter.sandbox.quirks import Quirks
 from simulation.time import ClockStep, VirtualTime
@@ -149,6 +152,13 @@ def test_a_wrong_date_among_rare_polls_under_a_clock_that_is_off_changes_no_coun
     world.wrong_date_s = 5 * HOUR_S
     world.live(9 * HOUR_S)
     assert (world.total(SENT), world.total(SETTLED), world.total(LOST)) == (239, 239, 0)
+
+
+def test_a_long_read_that_ends_late_does_not_undo_the_looks_made_meanwhile() -> None:
+    recorder = FeedWorld().feed._recorder
+    recorder.done_looks({60_000: 500, 120_000: 300})
+    recorder.done_looks({60_000: 400, 120_000: 350, 180_000: 100})
+    assert recorder.progress.looked_ms == {60_000: 500, 120_000: 350, 180_000: 100}
 
 
 @pytest.mark.parametrize("undated", [5, 10])
@@ -370,6 +380,50 @@ def test_a_ledger_that_can_not_be_written_stops_the_asking_and_goes_on_by_itself
     assert counted < 199
     assert world.total(SENT) == 199
     assert world.feed.snapshot.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("remembered", lambda _: True),
+        ("known_rejected", lambda _: True),
+        pytest.param("in_flight_between", lambda span: span.since_ms == 0, id="what expires"),
+        pytest.param("in_flight_between", lambda span: span.since_ms > 0, id="what is to be looked at"),
+    ],
+)
+def test_a_ledger_that_can_not_be_read_is_told_and_waited_for_and_no_count_changes(
+    monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[Any], bool]
+) -> None:
+    world = FeedWorld([at(n, f"m{n}") for n in range(1, 200)])
+    world.live(60)
+    counted = world.total(SENT)
+    real, commit, began_s = getattr(world.ledger, name), world.ledger.commit, world.time.now_s
+    seen = []
+    afterwards = []
+
+    def damaged(*arguments: object) -> object:
+        if world.time.now_s < began_s + 600 and when(arguments[0]):
+            seen.append((world.feed.snapshot.trouble, world.total(SENT)))
+            raise LedgerError("state x.db: database disk image is malformed")
+        return real(*arguments)
+
+    def committed(changes: Changes) -> None:
+        if world.time.now_s >= began_s + 600:
+            afterwards.append(world.feed.snapshot.trouble)
+        commit(changes)
+
+    monkeypatch.setattr(world.ledger, name, damaged)
+    monkeypatch.setattr(world.ledger, "commit", committed)
+    world.feed.poll()
+    assert world.time.now_s >= began_s + 600
+    assert afterwards[0] is None
+    assert {count for _, count in seen} == {counted}
+    assert {trouble.text for trouble, _ in seen[1:] if trouble} == {
+        "state x.db: database disk image is malformed"
+    }
+    assert world.feed.snapshot.trouble is None
+    world.live(300)
+    assert world.total(SENT) == 199
 
 
 def test_a_process_killed_between_a_page_and_its_commit_counts_it_once() -> None:

@@ -353,6 +353,89 @@ def test_a_damaged_page_is_told_when_it_is_read(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:4096] + os.urandom(file.stat().st_size - 4096))
     connection.execute("PRAGMA cache_size = 0")
     connection.execute("PRAGMA shrink_memory")
-    with pytest.raises(LedgerError, match="the file is damaged: put a backup in its place"):
+    with pytest.raises(LedgerError, match="the file is damaged: state check says where; end the exporter"):
         ledger.commit(some_changes())
     assert ledger.counters == counters
+
+
+def test_an_exporter_whose_lock_file_was_removed_keeps_others_out_from_the_next_commit_on(
+    tmp_path: Path,
+) -> None:
+    ledger = reopened(tmp_path)
+    for removed in (["ledger.db.lock"], ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"]):
+        for name in removed:
+            (tmp_path / name).unlink()
+        ledger.commit(some_changes())
+        with pytest.raises(LedgerError, match=f"in use by process {os.getpid()}"):
+            Store.open(url(tmp_path))
+    assert ledger.counters[SENT] == 6
+    ledger.store.close()
+    assert reopened(tmp_path).counters[SENT] == 6
+
+
+def test_an_exporter_writes_nothing_more_once_another_has_its_state(tmp_path: Path) -> None:
+    first = reopened(tmp_path)
+    first.commit(some_changes())
+    (tmp_path / "ledger.db.lock").unlink()
+    second = reopened(tmp_path)
+    second.commit(some_changes())
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="in use by process"):
+            first.commit(some_changes())
+    second.store.close()
+    # Its counts are no longer those of the file: writing them would take away what the second has counted.
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="another exporter has written into it while in use: restart"):
+            first.commit(some_changes())
+    assert first.counters[SENT] == 3
+    first.store.close()
+    assert reopened(tmp_path).counters[SENT] == 6
+
+
+def test_what_other_programs_do_to_the_file_is_let_be(tmp_path: Path) -> None:
+    ledger = reopened(tmp_path)
+    ledger.commit(some_changes())
+    for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"):
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            connection.execute(statement)
+        ledger.commit(some_changes())
+    assert ledger.counters[SENT] == 9
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE counter SET labels = '['",
+        "UPDATE counter SET value = 'many'",
+        "UPDATE histogram SET counts = '[1, '",
+        "UPDATE histogram SET counts = 'null'",
+        "UPDATE feed SET progress = 'nothing'",
+    ],
+)
+def test_a_value_that_no_exporter_wrote_is_told(tmp_path: Path, statement: str) -> None:
+    ledger = reopened(tmp_path)
+    ledger.commit(some_changes())
+    ledger.store.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as connection:
+        connection.execute(statement)
+    with pytest.raises(LedgerError, match="holds a value that no exporter wrote"):
+        reopened(tmp_path)
+
+
+def test_an_older_schema_is_brought_up_to_date_with_all_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = reopened(tmp_path)
+    ledger.commit(some_changes())
+    before = seen(ledger)
+    ledger.store.close()
+    more = "ALTER TABLE feed ADD COLUMN note TEXT;\nUPDATE feed SET note = account || '/' || channel;"
+    monkeypatch.setattr(store, "MIGRATIONS", (*MIGRATIONS, more))
+    newer = reopened(tmp_path)
+    assert seen(newer) == before
+    assert newer.store.connection.execute("SELECT note FROM feed").fetchall() == [("main/instagram",)]
+    newer.store.close()
+    # The version of before takes it no more.
+    monkeypatch.setattr(store, "MIGRATIONS", MIGRATIONS)
+    with pytest.raises(LedgerError, match="written by a newer exporter"):
+        Store.open(url(tmp_path))
