@@ -149,7 +149,7 @@ class Value:
         for name_node, node in self.node.value:
             name = name_node.value if isinstance(name_node, yaml.ScalarNode) else ""
             line = name_node.start_mark.line + 1
-            if not form.fullmatch(name):
+            if not (form.fullmatch(name) and name.isprintable()):
                 # It may be name and secret in one word, so it is not shown.
                 self.problems.add(
                     self.key, f"must be a mapping of {what}; is a space missing after a colon?", line

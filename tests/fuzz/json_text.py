@@ -13,9 +13,16 @@ numbers = st.one_of(
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.sampled_from(
-        "-0 0.0 -0.0 0e999999999 1e400 1e-400 1E+15 1e16 1e-50 1e-51 1e999999999 1e-999999999 "
-        "1e99999999999999999999 -1e-99999999999999999999 2147483648 2147483649 9223372036854775808 "
-        "18446744073709551616 1.0 2.50 NaN Infinity -Infinity 01 1. .5 +1 0x10 1_000 --1 1e".split()
+        [
+            *"-0 0.0 -0.0 0e999999999 1e400 1e-400 1E+15 1e16 1e-50 1e-51 1e999999999 1e-999999999 "
+            "1e99999999999999999999 -1e-99999999999999999999 2147483648 2147483649 9223372036854775808 "
+            "18446744073709551616 1.0 2.50 NaN Infinity -Infinity 01 1. .5 +1 0x10 1_000 --1 1e".split(),
+            '"Infinity"',
+            '"NaN"',
+            '"sNaN"',
+            '"1_0"',
+            '"1e9"',
+        ]
     ),
     st.builds("{}{}.{}{}".format, st.sampled_from(["", "-"]), st.just("1"), st.just("0"), st.just("1" * 400)),
     st.integers(1, 6000).map(lambda length: "9" * length),

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trustme
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infobip_exporter.api.channels import LOG_PATHS
@@ -112,6 +112,7 @@ def test_any_accounts_beside_each_other_are_sound_or_told_plainly(accounts: list
     config_of(f"accounts: [{', '.join(accounts)}]")
 
 
+@example(f"https://u:{SECRET}@x.com")
 @given(urls | st.text(max_size=40))
 @fuzzed(200)
 def test_an_address_that_is_taken_is_the_one_asked(url: str) -> None:

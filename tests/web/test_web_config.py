@@ -280,7 +280,7 @@ def test_hashes_do_not_show(folder: Path) -> None:
         *((f"basic_auth_users: {{? {name} : {HASH}}}",
            ":1: basic_auth_users: must be a mapping of user names and bcrypt hashes; "
            "is a space missing after a colon?")
-          for name in ('"alice:SECRET"', '""', '"a\\nb"', "[a]")),
+          for name in ('"alice:SECRET"', '""', '"a\\nb"', r'"a\u202Eb"', "[a]")),
         (f"basic_auth_users: {{alice: {HASH}, alice: {HASH}}}",
          ":1: basic_auth_users.alice: is given twice, first in line 1"),
         ("rate_limit: {interval: 1, burst: 1}",
