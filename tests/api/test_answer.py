@@ -158,6 +158,8 @@ def test_a_field_that_is_not_what_it_should_be_costs_only_itself(
         ({"messageCount": -3}, {"parts": 1}),
         ({"messageCount": True}, {"parts": 1}),
         ({"messageCount": "many"}, {"parts": 1}),
+        ({"messageCount": "Infinity"}, {"parts": 1}),
+        ({"messageCount": "NaN"}, {"parts": 1}),
         ({"messageCount": "2"}, {"parts": 2, "cost": Decimal("0.30")}),
         ({"messageCount": 2.0}, {"parts": 2, "cost": Decimal("0.30")}),
         ({"messageCount": 2.5}, {"parts": 1}),
@@ -247,6 +249,14 @@ def test_different_bad_rows_have_different_fingerprints() -> None:
 def test_the_order_of_fields_does_not_change_a_fingerprint() -> None:
     without_id = row(messageId=...)
     assert rejected_of(without_id) == rejected_of(dict(reversed(without_id.items())))
+
+
+@pytest.mark.parametrize("status", ["PENDING", None])
+def test_no_depth_of_nesting_takes_the_reading_down(status: str | None) -> None:
+    for depth in range(900, 1000):
+        body = json.dumps({"results": [row(messageId=..., status=status, x="?")]})
+        with suppress(InvalidBody):
+            decode_page(body.replace('"?"', "[" * depth + "]" * depth).encode())
 
 
 def test_the_same_id_has_the_same_fingerprint_whatever_is_wrong() -> None:
