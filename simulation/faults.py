@@ -84,17 +84,17 @@ MUTANTS = (
     ),
     # What to ask next
     Mutant(
-        READING + "plan.py", "there is no last look before a message leaves the log",
+        READING + "outlook.py", "there is no last look before a message leaves the log",
         "return (*LADDER_MS, LOG_KEEPS_MS - before_ms)", "return LADDER_MS[:-6]",
     ),
     Mutant(
-        READING + "plan.py", "time is read again before late records have turned up",
+        READING + "outlook.py", "time is read again before late records have turned up",
         "return self.now_ms - self.late_ms\n", "return self.now_ms - self.late_ms // 2\n",
     ),
     Mutant(
-        READING + "plan.py", "looks are done that were not made",
-        "waiting = outlook.in_flight(below, 1) or outlook.in_flight(above, 1)",
-        "waiting = outlook.in_flight(below, 0)",
+        READING + "looks.py", "looks are done that were not made",
+        "waiting = _waiting(outlook, below, 1) or _waiting(outlook, above, 1)",
+        "waiting = _waiting(outlook, below, 0)",
     ),
     Mutant(
         READING + "plan.py", "the backlog has no turn",
@@ -102,8 +102,8 @@ MUTANTS = (
     ),
     Mutant(
         READING + "plan.py", "what is open is never read again",
-        "    tasks = [_when_worth_it(outlook.open.below(late_before_ms), late_before_ms, 1, outlook)]\n",
-        "    tasks: list[Task | None] = []\n",
+        "    task = _when_worth_it(outlook.open.below(late_before_ms), late_before_ms, outlook.enough, outlook)\n",
+        "    task: Task | None = None\n",
     ),
     # The poll loop
     Mutant(

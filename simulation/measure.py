@@ -25,7 +25,7 @@ from infobip_exporter.feed import Feed, recorder
 from infobip_exporter.feed import feed as feed_module
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
-from infobip_exporter.reading import plan
+from infobip_exporter.reading import looks, outlook
 from infobip_exporter.record import Answer, Kind, Page, Record
 from simulation.time import VirtualTime
 from simulation.trace import Trace, TraceLog
@@ -171,9 +171,12 @@ class Measured:
 
 def measure(case: Case) -> Measured:
     """Run the real feed on steady traffic; a last stretch of `measured_h` hours counts."""
-    shorter = [patch.object(feed_module, "PAGE_LIMIT", case.page_limit)]
-    shorter.append(patch.object(plan, "MAX_LIST_LENGTH", MAX_LIST_LENGTH // case.scale))
-    with shorter[0], shorter[1]:
+    shorter = MAX_LIST_LENGTH // case.scale
+    with (
+        patch.object(feed_module, "PAGE_LIMIT", case.page_limit),
+        patch.object(looks, "MAX_LIST_LENGTH", shorter),
+        patch.object(outlook, "MAX_LIST_LENGTH", shorter),
+    ):
         return _measure(case)
 
 

@@ -18,7 +18,7 @@ from infobip_exporter.counting.labels import OTHER
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.reading.dialogue import COMMON_CAP
-from infobip_exporter.reading.plan import LAST_LOOK_BEFORE_MS
+from infobip_exporter.reading.outlook import LAST_LOOK_BEFORE_MS
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.sandbox.message import Message, Step
 from infobip_exporter.sandbox.truth import normalised

@@ -20,9 +20,11 @@ from infobip_exporter.feed.trouble import Troubles
 from infobip_exporter.feed.volume import Volume
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.reading import plan
-from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused
-from infobip_exporter.reading.plan import LookUp, ReadSpan, Task, Why
+from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused, Read
+from infobip_exporter.reading.looks import looked_after
+from infobip_exporter.reading.outlook import Outlook
 from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.reading.task import LookUp, ReadSpan, Task, Why
 from infobip_exporter.reading.walk import BoundsIgnored, walk
 
 START_INSIDE_MS = 60_000
@@ -57,6 +59,8 @@ class _Walk:
     task: ReadSpan
     dialogue: Dialogue
     touched_s: float
+    step: Question | Read | None = None
+    """What it has asked for; None before it has begun."""
 
 
 class Feed:
@@ -103,6 +107,8 @@ class Feed:
         self._volume = Volume()
         self._walks: dict[Why, _Walk] = {}
         self._spent: dict[Why, float] = dict.fromkeys(Why, 0.0)
+        self._asked = 0
+        """How many requests this poll has made for its tasks."""
         self._fresh_done = False
         self._widest_ms = dict.fromkeys(Why, LOG_KEEPS_MS)
         self._resting_until_s = dict.fromkeys(Why, float("-inf"))
@@ -142,12 +148,13 @@ class Feed:
             self._spent[why] /= 2  # a class that went short in one poll goes first in the next
         self._walks.pop(Why.FRESH, None)
         self._fresh_done = False
+        self._asked = 0
         try:
             self._ask_the_time()
             self._advance()
             self._expire()
             self._volume.learn_settling(self._recorder.ledger.histograms)
-            self._recorder.move(looked_ms=plan.looked_after(self._outlook()))
+            self._recorder.done_looks(looked_after(self._outlook()))
             well = True
             while (task := self._next_task()) is not None:
                 well &= self._carry_on(task)
@@ -214,12 +221,12 @@ class Feed:
         """The oldest sent time that is surely still in the log."""
         return self._asker.clock.latest_ms(self._time.monotonic()) - LOG_KEEPS_MS
 
-    def _outlook(self) -> plan.Outlook:
+    def _outlook(self) -> Outlook:
         ledger = self._recorder.ledger
         progress = self._recorder.progress
         self._volume.learn(ledger.volume, progress)
         now = self._time.monotonic()
-        return plan.Outlook(
+        return Outlook(
             progress=progress,
             stubborn=SpanSet(span for span, stubborn in self._stubborn.items() if stubborn.until_s > now),
             now_ms=self._asker.clock.earliest_ms(self._time.monotonic()),
@@ -234,6 +241,7 @@ class Feed:
             in_flight=self._recorder.in_flight_between,
             spent=self._spent,
             fresh_done=self._fresh_done,
+            asked=self._asked,
             settled_after_ms=self._volume.settled_after_ms,
             unsettled_share=self._volume.unsettled_share,
             by_id=self._learnt.by_id,
@@ -267,7 +275,9 @@ class Feed:
             self._hold_off(task.why)
             return False
         finally:
-            self._spent[task.why] += max(1, self._asker.requests - requests_before)
+            requests = max(1, self._asker.requests - requests_before)
+            self._spent[task.why] += requests
+            self._asked += requests
         return True
 
     def _hold_off(self, why: Why) -> None:
@@ -293,7 +303,7 @@ class Feed:
             return
         self._learnt.empty_looks = 0
         self._recorder.looked(reply, task.messages)
-        self._recorder.move(looked_ms=dict(task.looked_ms))
+        self._recorder.done_looks(task.looked_ms)
 
     def _walk_on(self, task: ReadSpan) -> None:
         now = self._time.monotonic()
@@ -321,18 +331,20 @@ class Feed:
             self._done(under_way.task)
 
     def _narrowed(self, task: ReadSpan) -> ReadSpan:
-        """The newest part of a task, where the API has failed to answer for as much as that."""
+        """A part of a task, where the API has failed to answer for as much as that: the end that is most due."""
         widest_ms = self._widest_ms[task.why]
+        since_ms, until_ms = task.span
         if task.span.length_ms <= widest_ms or task.why is Why.LOOK:
-            return task  # the planner keeps looks narrow itself: they go from the oldest on
-        since_ms = task.span.until_ms - widest_ms
-        return ReadSpan(task.why, Span(since_ms, task.span.until_ms))
+            return task  # the planner keeps looks narrow itself
+        if task.why in (Why.AGAIN, Why.RESCUE):
+            return ReadSpan(task.why, Span(since_ms, since_ms + widest_ms))
+        return ReadSpan(task.why, Span(until_ms - widest_ms, until_ms))
 
     def _next_part(self, under_way: _Walk) -> bool:
         """Put the questions of a walk until a part of it is read and recorded. True when there is no more."""
         dialogue = under_way.dialogue
         try:
-            step = dialogue.send(None)
+            step = under_way.step or dialogue.send(None)
             while isinstance(step, Question):
                 try:
                     reply = self._asker.ask(step)
@@ -340,15 +352,16 @@ class Feed:
                     step = dialogue.throw(refused)
                 else:
                     step = dialogue.send(reply)
+            self._recorder.move(takes=self._learnt.takes)
+            self._recorder.read(step, self._edge_ms())
+            under_way.step = dialogue.send(None)
         except StopIteration:
             return True
-        self._recorder.move(takes=self._learnt.takes)
-        self._recorder.read(step, self._edge_ms())
         return False
 
     def _done(self, task: ReadSpan) -> None:
         if task.looked_ms is not None:
-            self._recorder.move(looked_ms=dict(task.looked_ms))
+            self._recorder.done_looks(task.looked_ms)
         if task.why is Why.FRESH:
             self._fresh_done = True
 

@@ -25,10 +25,15 @@ class Volume:
         self._settled_by: list[int] = []
         self._by_minute: Mapping[int, int] = {}
         self._unread = SpanSet()
+        self._partly_read_ms: dict[int, int] = {}
+        """How much has been read of the minutes that have not been read whole."""
 
     def learn(self, by_minute: Mapping[int, int], progress: Progress) -> None:
         self._by_minute = by_minute
-        self._unread = progress.unread
+        frontier_ms = progress.frontier_ms or 0
+        self._unread = progress.unread.add(Span(frontier_ms, (frontier_ms // MINUTE_MS + 1) * MINUTE_MS))
+        edges = {edge_ms // MINUTE_MS for span in self._unread for edge_ms in span}
+        self._partly_read_ms = {minute: self._read_ms(_minute(minute)) for minute in edges}
         end_ms = progress.frontier_ms or 0
         if progress.unread and progress.unread.spans[-1].until_ms == progress.frontier_ms:
             end_ms = progress.unread.spans[-1].since_ms
@@ -65,33 +70,49 @@ class Volume:
 
     def rows_in(self, span: Span) -> float:
         """The records to expect in `span`."""
-        unread_ms = self._unread.meet(span).total_ms
-        read_part = 1 - unread_ms / span.length_ms if span.length_ms else 0.0
-        rows = self.rows_per_ms * unread_ms
-        if read_part > 0:
-            rows += read_part * self._counted(span)
-        return rows
-
-    def since_with(self, until_ms: int, rows: float) -> int:
-        """The moment from which on about `rows` records were sent before `until_ms`; at most 48 h before."""
-        last = (until_ms - 1) // MINUTE_MS
-        first = last - LOG_KEEPS_MS // MINUTE_MS
-        rows -= self.rows_in(Span(last * MINUTE_MS, until_ms))
-        if rows < 0:
-            return last * MINUTE_MS
-        for minute in sorted(self._by_minute, reverse=True):
-            if minute < last:
-                rows -= self._by_minute[minute]
-                if rows < 0:
-                    return max(first, minute + 1) * MINUTE_MS
-        return first * MINUTE_MS
-
-    def _counted(self, span: Span) -> float:
+        rows = self.rows_per_ms * self._unread.meet(span).total_ms
         first, last = span.since_ms // MINUTE_MS, (span.until_ms - 1) // MINUTE_MS
-        counted = 0.0
         for minute in range(first, last + 1):
             messages = self._by_minute.get(minute)
             if messages:
-                inside = span.meet(Span(minute * MINUTE_MS, (minute + 1) * MINUTE_MS))
-                counted += messages * inside.length_ms / MINUTE_MS
-        return counted
+                inside = first < minute < last and minute not in self._partly_read_ms
+                rows += messages if inside else messages * self._part(span, minute)
+        return rows
+
+    def _part(self, span: Span, minute: int) -> float:
+        """How much of what has been read of a minute lies in `span`, from 0 to 1."""
+        inside = span.meet(_minute(minute))
+        of_ms = self._partly_read_ms.get(minute)
+        if of_ms is None:
+            return inside.length_ms / MINUTE_MS
+        return self._read_ms(inside) / of_ms if of_ms else 0.0
+
+    def _read_ms(self, span: Span) -> int:
+        return span.length_ms - self._unread.meet(span).total_ms
+
+    def since_with(self, until_ms: int, rows: float) -> int:
+        """The moment from which on about `rows` records were sent before `until_ms`; at most 48 h before.
+
+        What is unread at the end of the log counts whole.
+        """
+        read_ms = min(until_ms, self._unread.spans[-1].since_ms)
+        rows -= self.rows_in(Span(read_ms, until_ms))
+        last = (read_ms - 1) // MINUTE_MS
+        first = last - LOG_KEEPS_MS // MINUTE_MS
+        newest = Span(last * MINUTE_MS, read_ms)
+        messages = self.rows_in(newest)
+        if rows <= messages:
+            return round(read_ms - newest.length_ms * max(0.0, rows) / messages) if messages else read_ms
+        rows -= messages
+        for minute in sorted(self._by_minute, reverse=True):
+            if minute < last:
+                messages = self._by_minute[minute]
+                if messages > rows:
+                    begin_ms = round((minute + 1 - rows / messages) * MINUTE_MS)
+                    return max(first * MINUTE_MS, begin_ms)
+                rows -= messages
+        return first * MINUTE_MS
+
+
+def _minute(minute: int) -> Span:
+    return Span(minute * MINUTE_MS, (minute + 1) * MINUTE_MS)

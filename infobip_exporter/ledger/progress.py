@@ -16,7 +16,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     - else closed: read for good, or told as lost.
 
     `dated` is whether answers have told the API's time, so that they can be expected to.
-    `looked_ms` holds for each rung of the ladder of looks (`plan.ladder`) the sent time up to which the messages in
+    `looked_ms` holds for each rung of the ladder of looks (`Outlook.ladder`) the sent time up to which the messages in
     flight have been looked at. `request_times_ms` are the wall-clock times of the requests of the last minute and of
     one that may have been under way when the process ended.
     """

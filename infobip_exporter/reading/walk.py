@@ -26,6 +26,9 @@ COMFORTABLE = 0.65
 DECISIVE = 0.5
 """How many more records, as a part of a page, tell its end: a few may just have turned up late in between."""
 
+WORTH_PARTING = 0.25
+"""What part of a span must be old for it to be read by itself: it grows by what time passes while the rest is read."""
+
 LONG_STRETCH = 30
 """How many times the mean distance of records may lie between a page and the end of the range it should hold."""
 
@@ -196,9 +199,9 @@ def _too_new(span: Span, whole_before_ms: int) -> Outcome | None:
     """Where records still turn up, they could pass for the other end of the range: nothing is found out there."""
     if span.until_ms <= whole_before_ms:
         return None
-    if span.since_ms >= whole_before_ms:
-        return _halved(span)
     older, newer = Span(span.since_ms, whole_before_ms), Span(whole_before_ms, span.until_ms)
+    if older.length_ms < WORTH_PARTING * span.length_ms:
+        return _halved(span)
     return Outcome(None, [Part(newer), Part(older)])
 
 

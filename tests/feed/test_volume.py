@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.feed.volume import Volume
@@ -50,4 +51,20 @@ def test_rows_are_counted_where_time_was_read_and_guessed_where_not() -> None:
     assert volume.rows_per_ms == 60 / MINUTE_MS
     assert volume.rows_in(Span(105 * MINUTE_MS, 107 * MINUTE_MS)) == 120
     assert volume.rows_in(Span(110 * MINUTE_MS, 111 * MINUTE_MS)) == 60
-    assert volume.since_with(110 * MINUTE_MS, 150) == 108 * MINUTE_MS
+    assert volume.since_with(110 * MINUTE_MS, 150) == 107.5 * MINUTE_MS
+    assert volume.since_with(112 * MINUTE_MS, 30) == 110 * MINUTE_MS
+    assert volume.since_with(112 * MINUTE_MS, 150) == 109.5 * MINUTE_MS
+    assert volume.since_with(112 * MINUTE_MS, 10_000) == 109 * MINUTE_MS - LOG_KEEPS_MS
+
+
+def test_what_was_counted_in_a_minute_that_is_partly_read_is_spread_over_that_part() -> None:
+    volume = Volume()
+    half = 110 * MINUTE_MS + MINUTE_MS // 2
+    volume.learn({109: 60, 110: 30}, Progress(frontier_ms=half))
+    assert volume.rows_in(Span(110 * MINUTE_MS, half)) == 30
+    assert volume.rows_in(Span(110 * MINUTE_MS, half - MINUTE_MS // 4)) == 15
+    assert volume.since_with(half, 15) == 110 * MINUTE_MS + MINUTE_MS // 4
+    assert volume.since_with(half, 60) == 109.5 * MINUTE_MS
+    unread = SpanSet([(110 * MINUTE_MS + 15_000, half)])
+    volume.learn({109: 60, 110: 15}, Progress(frontier_ms=half, unread=unread))
+    assert volume.rows_in(Span(110 * MINUTE_MS, half)) == 30

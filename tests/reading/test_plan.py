@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 from infobip_exporter.ledger.changes import Remembered
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.reading import plan
-from infobip_exporter.reading.plan import (
-    HOUR_MS,
-    LADDER_MS,
-    MINUTE_MS,
-    LookUp,
-    Outlook,
-    ReadSpan,
-    Why,
-)
+from infobip_exporter.reading.looks import looked_after
+from infobip_exporter.reading.outlook import HOUR_MS, LADDER_MS, MINUTE_MS, Outlook
 from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.reading.task import LookUp, ReadSpan, Why
 
 NOW = 1_790_000_000_000
 EDGE = NOW - 48 * HOUR_MS
@@ -96,10 +90,10 @@ def test_nothing_rides_along_that_is_not_due() -> None:
     assert task.span.since_ms == NOW - INTERVAL - LATE
 
 
-def test_a_page_that_can_not_hold_all_reads_the_newest_alone() -> None:
+def test_a_page_that_can_not_hold_all_that_is_open_reads_the_newest_of_it() -> None:
     task = plan.choose(outlook(8.0))
     assert isinstance(task, ReadSpan)
-    assert (task.why, task.span) == (Why.FRESH, Span(NOW - INTERVAL, NOW))
+    assert (task.why, task.span) == (Why.FRESH, Span(NOW - 900_000 // 8, NOW))
 
 
 def test_what_has_to_be_read_again_takes_turns_with_the_fresh_read() -> None:
@@ -122,16 +116,23 @@ def test_a_crowd_is_read_once_when_it_is_ripe() -> None:
     task = plan.choose(slow)
     assert isinstance(task, ReadSpan)
     assert task.span.until_ms == NOW - 4 * MINUTE_MS
-    assert plan.choose(replace(crowd, settled_after_ms=HOUR_MS)) == ReadSpan(
-        Why.AGAIN, Span(NOW - 6 * MINUTE_MS, NOW - 5 * MINUTE_MS)
-    )
+    slower = plan.choose(replace(crowd, settled_after_ms=HOUR_MS))
+    assert isinstance(slower, ReadSpan)
+    assert (slower.why, slower.span) == (Why.AGAIN, Span(NOW - 6 * MINUTE_MS, NOW - 5 * MINUTE_MS))
 
 
-def test_only_a_tight_budget_puts_reads_off_for_hours() -> None:
-    crowd = outlook(1500.0, unread=((NOW - 9 * HOUR_MS, NOW),), opened=(), settled_after_ms=8 * HOUR_MS)
-    task = plan.choose(crowd)
-    assert isinstance(task, ReadSpan)
-    assert NOW - 8 * HOUR_MS - MINUTE_MS * 10 < task.span.until_ms <= NOW - 8 * HOUR_MS
+def test_reads_are_put_off_until_the_budget_is_enough_for_the_looks_that_are_left() -> None:
+    def slow(age_ms: int) -> float:
+        return max(0.0, 1 - age_ms / (8 * HOUR_MS))
+
+    def ripe_age_h(per_second: float) -> float:
+        crowd = outlook(per_second, settled_after_ms=8 * HOUR_MS, unsettled_share=slow)
+        return (NOW - crowd.ripe_before_ms) / HOUR_MS
+
+    assert ripe_age_h(100.0) == 5 / 60
+    assert ripe_age_h(300.0) == 5 / 60
+    assert ripe_age_h(450.0) == 6.3
+    assert ripe_age_h(1500.0) == 10
 
 
 def test_the_backlog_is_read_from_the_newest_down() -> None:
@@ -191,8 +192,8 @@ def test_a_full_request_of_looks_does_not_wait() -> None:
 
 def test_many_in_flight_close_together_are_looked_at_by_reading_their_span() -> None:
     age_ms = LADDER_MS[9]
-    first_ms = NOW - age_ms - 25_000
-    task = plan.choose(idle(flying=in_flight(*range(first_ms, first_ms + 300))))
+    first_ms = NOW - round(1.3 * age_ms)
+    task = plan.choose(looked_long_ago(idle(flying=in_flight(*range(first_ms, first_ms + 300))), age_ms))
     assert isinstance(task, ReadSpan)
     assert (task.why, task.span.since_ms) == (Why.LOOK, first_ms)
 
@@ -225,9 +226,21 @@ def test_looks_are_made_at_ages_at_which_they_should_find_something() -> None:
     for age_ms, asked_for in ((too_early, False), (in_time, True)):
         waiting = looked_long_ago(idle(flying=in_flight(NOW - 2 * age_ms)), HOUR_MS)
         waiting = replace(waiting, progress=waiting.progress, unsettled_share=slow)
-        assert (age_ms in waiting.worthwhile) is asked_for
-    assert set(LADDER[-2:]) <= replace(waiting, unsettled_share=lambda _: 1.0).worthwhile
-    assert replace(waiting, unsettled_share=lambda _: 0.0).worthwhile == set(LADDER)
+        assert (age_ms in waiting.worthwhile()) is asked_for
+    assert replace(waiting, unsettled_share=lambda _: 1.0).worthwhile() == LADDER[-2:]
+    assert replace(waiting, unsettled_share=lambda _: 0.0).worthwhile() == LADDER
+
+
+def test_nobody_waits_for_a_message_that_the_api_fails_to_show() -> None:
+    age_ms = LADDER_MS[11]
+    hidden_ms, sent_ms = NOW - 2 * age_ms, NOW - round(1.5 * age_ms)
+    flying = in_flight(hidden_ms, sent_ms)
+    ready = looked_long_ago(idle(flying=flying, stubborn=SpanSet([(hidden_ms, hidden_ms + 1000)])), age_ms)
+    task = plan.choose(ready)
+    assert isinstance(task, LookUp)
+    assert list(task.messages) == [flying[1][0]]
+    done = Progress(frontier_ms=NOW, open=ready.progress.open, looked_ms=dict(task.looked_ms))
+    assert plan.choose(replace(ready, progress=done)) is None
 
 
 def test_every_message_in_flight_has_a_last_look_before_it_leaves() -> None:
@@ -237,7 +250,7 @@ def test_every_message_in_flight_has_a_last_look_before_it_leaves() -> None:
 
 
 def test_rungs_without_messages_are_done_without_a_request() -> None:
-    done = plan.looked_after(idle(flying=in_flight(NOW - LADDER_MS[9] - 1000)))
+    done = looked_after(idle(flying=in_flight(NOW - LADDER_MS[9] - 1000)))
     assert done[LADDER_MS[9]] == NOW - LADDER_MS[9] - 1000
     assert done[LADDER_MS[5]] == NOW - LADDER_MS[5]
 
@@ -258,7 +271,10 @@ def test_looks_come_to_an_end_and_leave_nobody_out(
     due = {
         name
         for name, message in flying
-        if any(NOW - behind_s * 1000 - age <= message.sent_ms < NOW - 2 * age for age in LADDER)
+        if any(
+            NOW - behind_s * 1000 - age <= message.sent_ms < NOW - age - max(age, 4 * INTERVAL)
+            for age in LADDER
+        )
     }
     looked_at: set[str] = set()
     for _ in range(400):

@@ -33,9 +33,12 @@ class Reader:
     questions: list[Question] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     limit: int = LIMIT
+    late_ms: int = 0
+    takes_ms: int = 0
+    """How long an answer takes."""
 
     def read(self, span: Span) -> None:
-        dialogue = walk(span, self.learnt, self.limit)
+        dialogue = walk(span, self.learnt, self.limit, self.late_ms)
         try:
             step = dialogue.send(None)
             while True:
@@ -45,9 +48,10 @@ class Reader:
                     continue
                 self.questions.append(step)
                 assert len(self.questions) < 20_000, "the walk goes in circles"
-                reply = self.log.answer(step.parameters({}), NOW_MS)
+                now_ms = NOW_MS + self.takes_ms * len(self.questions)
+                reply = self.log.answer(step.parameters({}), now_ms)
                 if reply.status == 200:
-                    step = dialogue.send(Reply(decode_page(reply.body), NOW_MS))
+                    step = dialogue.send(Reply(decode_page(reply.body), now_ms))
                 else:
                     step = dialogue.throw(QuestionRefused(str(reply.status)))
         except StopIteration:
@@ -75,6 +79,15 @@ def sent_at(*offsets_ms: int, **fields: str) -> list[Message]:
 
 def span(since_ms: int = 0, until_ms: int = 90_000) -> Span:
     return Span(NOW_MS - 100_000 + since_ms, NOW_MS - 100_000 + until_ms)
+
+
+def test_time_that_becomes_old_while_it_is_read_does_not_make_a_walk_longer() -> None:
+    """What is found out in old time is not worth a question for each second that has passed."""
+    asked = reader(sent_at(*range(0, 90_000, 4500)), Quirks())
+    asked.late_ms, asked.takes_ms = 100_000, 1000
+    asked.read(span())
+    assert len(asked.ids) == 20
+    assert len(asked.questions) <= 8
 
 
 @st.composite
