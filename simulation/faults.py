@@ -205,8 +205,8 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "a message that settles stays in flight",
-        "            self._changes.in_flight[was_in] -= 1\n            self._changes.forget[record.message_id] = before\n",
-        "            self._changes.forget[record.message_id] = before\n",
+        "            self._changes.in_flight[was_in] -= 1\n            self._changes.in_flight_by_minute",
+        "            self._changes.in_flight_by_minute",
     ),
     Mutant(
         COUNTING + "count.py", "parts are not multiplied",
@@ -219,7 +219,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "labels.py", "one value more than the cap has a place",
-        "if len(taken) >= self._most:", "if len(taken) > self._most:",
+        "if len(taken) >= self._most or", "if len(taken) > self._most or",
     ),
     # Where it is kept
     Mutant(
