@@ -44,13 +44,16 @@ class Store:
         path = Path(url.removeprefix(PREFIX))
         lock_file = _take_lock(path)
         try:
-            connection = connect(path)
-            store = cls(connection, str(path), lock_file)
+            store = cls(connect(path), str(path), lock_file)
             store._mark = secrets.randbits(31)
+        except BaseException:
+            lock_file.close()
+            raise
+        try:
             store.migrate()
             store._watch(path)
         except BaseException:
-            lock_file.close()
+            store.close()
             raise
         return store
 
@@ -209,10 +212,14 @@ def explain(error: sqlite3.Error) -> str:
     return f"{error} ({name})" if name else str(error)
 
 
+_MAKE_ROOM = (
+    "make room on the disk; a running exporter goes on by itself then, one that has ended must be started"
+)
 _ADVICE = {
     "SQLITE_CANTOPEN": "check that the directory exists and that this user may write there",
-    "SQLITE_READONLY": "give this user write access to the file and its directory",
-    "SQLITE_FULL": "make room on the disk; a running exporter goes on by itself then, one that has ended must be started",
+    "SQLITE_READONLY": "give this user write access to the file, to -wal and -shm beside it, and to its directory",
+    "SQLITE_FULL": _MAKE_ROOM,
+    "SQLITE_IOERR_SHMSIZE": _MAKE_ROOM,  # what SQLite begins with needs room, too
     "SQLITE_IOERR": "the disk did not do what it was asked; a running exporter goes on by itself once it does",
     "SQLITE_NOTADB": "the file is not a ledger: name another one in state.url, or put a backup in its place",
     "SQLITE_CORRUPT": "the file is damaged: state check says where; end the exporter, then put a backup in its place, or"

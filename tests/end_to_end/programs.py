@@ -169,10 +169,12 @@ class Exporter:
         return False
 
 
-def run_to_its_end(exporter: Exporter, within_s: float = 20.0) -> tuple[int, list[str]]:
+def run_to_its_end(
+    exporter: Exporter, within_s: float = 20.0, prefix: Sequence[str] = ()
+) -> tuple[int, list[str]]:
     """Start a further exporter like this one, which is to end by itself: its exit code and what it said."""
     result = subprocess.run(
-        exporter.command, capture_output=True, text=True, cwd=REPOSITORY, timeout=within_s, check=False,
+        [*prefix, *exporter.command], capture_output=True, text=True, cwd=REPOSITORY, timeout=within_s, check=False,
         env=os.environ,
     )  # fmt: skip
     return result.returncode, (result.stdout + result.stderr).splitlines()

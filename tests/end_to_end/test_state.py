@@ -133,6 +133,30 @@ def test_a_first_start_on_a_full_disk_is_told_in_a_line(
         assert "make room on the disk" in line
 
 
+def test_a_start_on_a_disk_that_has_filled_up_leaves_the_counts_untouched(
+    make_exporter: MakeExporter, small_disk: Path
+) -> None:
+    with sandbox(*QUICK, *NO_LIMIT) as api:
+        exporter = make_exporter(
+            {"accounts": [account(api, **MODEST)], "state": {"url": f"sqlite:///{small_disk / 'state.db'}"}}
+        )
+        exporter.start(wait_until_ready=True)
+        api.lively_for(2, per_second=50)
+        wait_for_truth(exporter, api)
+        before = exporter.counts()
+        exporter.stop()
+        stuffing = fill(small_disk)
+        code, said = run_to_its_end(exporter)
+        assert code == 2, "\n".join(said)
+        [line] = said
+        assert "make room on the disk" in line
+        assert "one that has ended must be started" in line
+        stuffing.unlink()
+        exporter.start(wait_until_ready=True)
+        wait_for_truth(exporter, api)
+        assert fallen(before, exporter.counts()) == []
+
+
 def test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_again(
     make_exporter: MakeExporter, small_disk: Path
 ) -> None:
