@@ -99,6 +99,9 @@ class SimulatedApi:
     answered_well: Counter[Question] = field(default_factory=Counter)
     """The questions of this poll that got a good answer."""
 
+    def has_new_key(self) -> bool:
+        return False
+
     def ask(self, question: Question) -> Answer:
         self.meanwhile()
         self.fate.point("before a request")

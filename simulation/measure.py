@@ -119,6 +119,9 @@ class SteadyApi:
     rng: Random
     requests: int = 0
 
+    def has_new_key(self) -> bool:
+        return False
+
     def ask(self, question: Question) -> Answer:
         began_s = self.time.now_s
         self.time.advance(self.rng.uniform(0.01, 0.04))

@@ -99,6 +99,10 @@ class Client:
         finally:
             self._release_if_closed()
 
+    def has_new_key(self) -> bool:
+        """Whether there may be another key than the last question was asked with."""
+        return self._credentials.renewed()
+
     def close(self) -> None:
         """End the question under way, if any, and give the connections back. From any thread, any number of times."""
         self._closed.set()

@@ -28,6 +28,9 @@ class Credentials(Protocol):
     def refused(self) -> None:
         """The API answered 401 to the key: look for a newer one before the next question."""
 
+    def renewed(self) -> bool:
+        """Whether there may be another key than at the last look. Cheap."""
+
 
 def credentials_of(account: Account) -> Credentials:
     """The credentials that `account` is configured with."""
@@ -48,6 +51,10 @@ class GivenKey:
     def refused(self) -> None:
         """Nothing to look for: a given key stays the same."""
 
+    def renewed(self) -> bool:
+        """Never."""
+        return False
+
 
 class KeyFile:
     """A key in a file, read again when the file changes and after a refusal.
@@ -59,6 +66,9 @@ class KeyFile:
         self._path = path
         self._key: Secret | None = None
         self._stamp: _Stamp | None = None
+        """Of the file that `_key` was read from."""
+        self._looked: _Stamp | None = None
+        """Of the file at the last look, whatever was in it; None where there was none."""
         self._warned = False
 
     def key(self) -> Secret:
@@ -76,9 +86,16 @@ class KeyFile:
     def refused(self) -> None:
         self._stamp = None
 
-    def _read_if_changed(self) -> None:
+    def renewed(self) -> bool:
         try:
-            stamp = _stamp(self._path.stat())
+            return _stamp(self._path.stat()) != self._looked
+        except OSError:
+            return False
+
+    def _read_if_changed(self) -> None:
+        self._looked = None
+        try:
+            self._looked = stamp = _stamp(self._path.stat())
             if stamp == self._stamp:
                 return
             with self._path.open("rb") as file:

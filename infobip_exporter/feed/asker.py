@@ -23,6 +23,8 @@ ATTEMPTS = 5
 CURSOR_ATTEMPTS = 3
 """How often a cursor is tried before the walk does without."""
 
+LOOK_FOR_KEY_EVERY_S = 5.0
+
 REFUSED = ("401", "403")
 TOO_MUCH = ("timeout", "500", "502", "503", "504", "invalid_body")
 BAD_QUESTION = ("400", "414", "422")
@@ -31,6 +33,9 @@ BAD_QUESTION = ("400", "414", "422")
 class Api(Protocol):
     def ask(self, question: Question) -> Answer:
         """One request. Raises AskFailed."""
+
+    def has_new_key(self) -> bool:
+        """Whether there may be another key than the last request had."""
 
 
 class GaveUp(Exception):
@@ -125,5 +130,13 @@ class Asker:
         refused = failure.code in (*REFUSED, "")
         self._troubles.began("api", str(failure), refused=refused)
         self._recorder.commit()
-        backoff = self._refused_backoff if refused else self._backoff
-        self._time.sleep(backoff.next_s(failure.retry_after_s))
+        if refused:
+            self._wait_for_key(self._refused_backoff.next_s(failure.retry_after_s))
+        else:
+            self._time.sleep(self._backoff.next_s(failure.retry_after_s))
+
+    def _wait_for_key(self, most_s: float) -> None:
+        """A new key need not wait until the API may be asked again with the old one."""
+        until_s = self._time.monotonic() + most_s
+        while (left_s := until_s - self._time.monotonic()) > 0 and not self._api.has_new_key():
+            self._time.sleep(min(left_s, LOOK_FOR_KEY_EVERY_S))

@@ -248,6 +248,17 @@ def test_without_a_key_nothing_is_asked(tmp_path: Path) -> None:
     assert failed.took_s == 0
 
 
+def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old")
+    asking = client(lambda _: httpx.Response(401), credentials=KeyFile(file))
+    with pytest.raises(AskFailed):
+        asking.ask(Question())
+    assert not asking.has_new_key()
+    file.write_text("newer")
+    assert asking.has_new_key()
+
+
 def test_after_a_401_the_key_is_looked_for_again() -> None:
     class Changing:
         def __init__(self) -> None:

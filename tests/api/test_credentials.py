@@ -61,6 +61,38 @@ def test_an_unchanged_file_is_not_opened_again(path: Path, monkeypatch: pytest.M
     assert credentials.key() == Secret("first-key")
 
 
+def test_a_file_that_changed_since_the_last_look_may_hold_another_key(path: Path) -> None:
+    credentials = KeyFile(path)
+    credentials.key()
+    credentials.refused()
+    assert not credentials.renewed()
+    replace(path, "two keys", mtime_ns=10**18)
+    assert credentials.renewed()
+    credentials.key()
+    assert not credentials.renewed()  # looked at, though it was of no use
+    path.unlink()
+    assert not credentials.renewed()
+    credentials.key()
+    replace(path, "other-key", mtime_ns=10**18)
+    assert credentials.renewed()
+    assert credentials.key() == Secret("other-key")
+    assert not credentials.renewed()
+
+
+def test_a_file_that_was_not_there_and_is_may_hold_a_key(path: Path) -> None:
+    path.unlink()
+    credentials = KeyFile(path)
+    with pytest.raises(CredentialsError):
+        credentials.key()
+    assert not credentials.renewed()
+    path.write_text("first-key")
+    assert credentials.renewed()
+
+
+def test_a_given_key_is_never_another() -> None:
+    assert not GivenKey(Secret("first-key")).renewed()
+
+
 def test_after_a_refusal_the_file_is_read_even_if_nothing_tells_that_it_changed(path: Path) -> None:
     replace(path, "first-key", mtime_ns=10**18)
     credentials = KeyFile(path)

@@ -43,6 +43,7 @@ class FeedWorld:
     """How far off the Date of the next answer is, in seconds."""
     undated: int = 0
     """How many of the next answers tell no time."""
+    new_key_at_s: float = float("inf")
     fails: Callable[[Question], None] = lambda _question: None
     time: VirtualTime = field(default_factory=lambda: VirtualTime(BEGINS_MS, float("inf")))
     questions: list[tuple[float, Question]] = field(default_factory=list)
@@ -90,6 +91,9 @@ class FeedWorld:
             self.undated -= 1
             return Answer(decode_page(reply.body), None, 0.05)
         return Answer(decode_page(reply.body), date + wrong_by_ms, 0.05)
+
+    def has_new_key(self) -> bool:
+        return bool(self.questions) and self.questions[-1][0] < self.new_key_at_s <= self.time.now_s
 
     def live(self, seconds: float) -> None:
         """Poll for so long, then stand at the end of it."""
