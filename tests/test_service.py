@@ -48,8 +48,11 @@ def runners(service: Service) -> dict[str, Runner]:
 
 def test_feeds_that_stay_the_same_are_not_touched(service: Service) -> None:
     before = runners(service)
+    # Their caps on label values are the feed's, their zero starts the runner's.
+    parts = {name: (runner.feed, runner.ledger, runner.zero_start) for name, runner in before.items()}
     service.change_to(replace(CONFIG, accounts=(TWO, ONE)))
     after = runners(service)
+    assert {name: (after[name].feed, after[name].ledger, after[name].zero_start) for name in parts} == parts
     assert list(after) == ["two/instagram", "one/instagram", "one/sms"]
     assert {name: after[name] for name in before} == before
     assert all(runner.thread.is_alive() for runner in after.values())
