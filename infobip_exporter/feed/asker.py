@@ -137,6 +137,7 @@ class Asker:
 
     def _wait_for_key(self, most_s: float) -> None:
         """A new key need not wait until the API may be asked again with the old one."""
-        until_s = self._time.monotonic() + most_s
-        while (left_s := until_s - self._time.monotonic()) > 0 and not self._api.has_new_key():
-            self._time.sleep(min(left_s, LOOK_FOR_KEY_EVERY_S))
+        while most_s > 0 and not self._api.has_new_key():
+            step_s = min(most_s, LOOK_FOR_KEY_EVERY_S)
+            self._time.sleep(step_s)
+            most_s -= step_s
