@@ -80,7 +80,9 @@ def compare(
     least: Counter[Key] = Counter()
     most: Counter[Key] = Counter()
     problems: list[str] = []
+    statuses: set[str] = set()
     for message in messages:
+        statuses.update(normalised(step.status.group_name) for step in message.steps)
         ways = list(_ways(message, evidence, problems))
         for key in dict.fromkeys(key for way in ways for key in way):
             least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
@@ -89,7 +91,7 @@ def compare(
         if message.defect:
             most[catalog.REJECTED.name, (message.defect,)] += 1
     counted = dict(_counted(counters, histograms))
-    capped = _capped(most, evidence.label_cap)
+    capped = _capped(most, statuses, evidence.label_cap)
     if capped:
         least, most, counted = _totals(least), _totals(most), dict(_totals(counted))
         problems += _beyond_cap(counters, evidence.label_cap)
@@ -238,9 +240,9 @@ def _counted(
 _LABELS = {family.name: family.labels for family in catalog.FAMILIES}
 
 
-def _capped(most: Iterable[Key], cap: int) -> bool:
-    """Whether some label has more values than it may show."""
-    values: dict[str, set[str]] = {}
+def _capped(most: Iterable[Key], statuses: set[str], cap: int) -> bool:
+    """Whether some label has more values than it may show; messages may have been in flight under any of `statuses`."""
+    values = {"general_status": set(statuses)}
     for family, labels in most:
         for label, value in zip(_LABELS.get(family, ()), labels, strict=False):
             values.setdefault(label, set()).add(value)

@@ -145,6 +145,8 @@ def _dates(rng: Random) -> Dates:
             Dates(missing_share=1.0),
             Dates(missing_share=0.3),
             Dates(missing_share=0.1),
+            Dates(wrong_share=0.02),
+            Dates(missing_share=0.1, wrong_share=0.05),
         )
     )
 

@@ -48,6 +48,11 @@ class ApiClock:
         """Whether answers have told the time, but no two kinds of witness agree on it."""
         return not self._believed and bool(self._doubted)
 
+    @property
+    def doubted(self) -> bool:
+        """Whether the last answer that told a time contradicts those before it."""
+        return bool(self._doubted)
+
     def saw(self, date_ms: int | None, now: float, took_s: float) -> None:
         """An answer with this date arrived at `now`, `took_s` seconds after it was asked for."""
         if date_ms is None:

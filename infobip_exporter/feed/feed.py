@@ -175,12 +175,16 @@ class Feed:
     def _ask_the_time(self) -> None:
         """What is new begins at the API's now: ask until answers agree on it, whatever else they hold.
 
+        So too where a date that is doubted would keep time from going on: with nothing to ask, it would stay.
+
         Answers that tell no time at all leave it to our own clock, after a while where they used to tell it; with
         answers that contradict each other there is no telling what has been read.
         """
         clock = self._asker.clock
         asked = 0
-        while not (clock.known or self._timeless) and asked < MOST_TIMES_ASKED:
+        while not (clock.known or self._timeless) or self._stands_still():
+            if asked == MOST_TIMES_ASKED:
+                break
             self._asker.ask(Question(limit=1))
             asked += 1
         if clock.disputed:
@@ -195,6 +199,10 @@ class Feed:
             self._troubles.began("api", "its answers no longer tell the time")
             raise GaveUp(too_much=False)
         self._timeless = True
+
+    def _stands_still(self) -> bool:
+        clock, frontier_ms = self._asker.clock, self._recorder.progress.frontier_ms
+        return clock.doubted and clock.earliest_ms(self._time.monotonic()) <= (frontier_ms or 0)
 
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""

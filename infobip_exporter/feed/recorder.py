@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.counting.count import NEVER_MS, Counting
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.errors import LedgerError
@@ -135,7 +136,7 @@ class Recorder:
         counting.first_reads(first)
         counting.looks(again)
         counting.finish()
-        self._reject(changes, read.rejected, read.asked_ms)
+        self._reject(changes, read.rejected, edge_ms + LOG_KEEPS_MS)
         self._saw(read.records)
         still_open = to_read.above(open_from_ms)
         closed = to_read.below(open_from_ms)

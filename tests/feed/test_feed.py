@@ -10,6 +10,7 @@ import pytest
 from infobip_exporter.api.question import Question
 from infobip_exporter.config.schema import Poll
 from infobip_exporter.errors import AskFailed, LedgerError
+from infobip_exporter.feed import feed as feed_module
 from infobip_exporter.feed.asker import LOOK_FOR_KEY_EVERY_S
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.sandbox.message import plain_message
@@ -144,6 +145,35 @@ def test_one_answer_with_a_wrong_date_changes_no_count(wrong_by_s: int, when: st
     world.live(9 * HOUR_S)
     assert (world.total(SENT), world.total(SETTLED), world.total(LOST)) == (239, 239, 0)
     assert world.total("infobip_messages_unresolved_total") == 0
+
+
+def test_a_wrong_date_in_the_past_does_not_keep_a_quiet_feed_from_asking() -> None:
+    world = FeedWorld([at(100 * n) for n in range(1, 40)], Poll(late_arrival_s=0.0))
+    world.live(600)
+    world.wrong_date_s = -5 * HOUR_S
+    world.live(30)
+    began_s = world.time.now_s
+    world.live(600)
+    assert world.total(SENT) == 11
+    assert len(world.asked_since(began_s)) == 20 + 1
+
+
+def test_a_bad_row_counts_once_though_a_date_was_wrong_when_it_was_first_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed_module, "PAGE_LIMIT", 10)
+    slow, bad = at(-160, settles_after_ms=20 * HOUR_MS), at(-150, "bad", defect="no_status")
+    others = [at(-200 - 50 * n) for n in range(30)]
+    keeps_oldest = Quirks(keeps="oldest", order="oldest_first")
+    world = FeedWorld([slow, bad, *others], Poll(lookback_s=1800.0), quirks=keeps_oldest)
+
+    def fails(_question: Question) -> None:
+        if 2 <= len(world.questions) <= 5:
+            world.wrong_date_s = -47 * HOUR_S - 60 * len(world.questions)
+
+    world.fails = fails
+    world.live(9 * HOUR_S)
+    assert world.total("infobip_exporter_records_rejected_total") == 1
 
 
 def test_a_wrong_date_among_rare_polls_under_a_clock_that_is_off_changes_no_count() -> None:
