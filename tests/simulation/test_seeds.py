@@ -4,7 +4,7 @@ import pytest
 
 from simulation.run import run
 
-SEEDS = 200
+SEEDS = 100
 GROUP = 10
 
 
