@@ -11,7 +11,7 @@ from infobip_exporter.ledger.ledger import MINUTE_MS
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.reading.spans import Span, SpanSet
 
-RECENT_MINUTES = 10
+RECENT_MS = 10 * MINUTE_MS
 NEARLY_ALL = 0.995
 _BOUNDS_MS = tuple(round(bound_s * 1000) for bound_s in catalog.DELIVERY_DURATION.buckets)
 
@@ -34,14 +34,21 @@ class Volume:
         self._unread = progress.unread.add(Span(frontier_ms, (frontier_ms // MINUTE_MS + 1) * MINUTE_MS))
         edges = {edge_ms // MINUTE_MS for span in self._unread for edge_ms in span}
         self._partly_read_ms = {minute: self._read_ms(_minute(minute)) for minute in edges}
-        end_ms = progress.frontier_ms or 0
-        if progress.unread and progress.unread.spans[-1].until_ms == progress.frontier_ms:
+        end_ms = frontier_ms
+        if progress.unread and progress.unread.spans[-1].until_ms == frontier_ms:
             end_ms = progress.unread.spans[-1].since_ms
-        last = end_ms // MINUTE_MS
-        first = max(last - RECENT_MINUTES, min(by_minute, default=last))
-        recent = sum(by_minute.get(minute, 0) for minute in range(first, last))
-        beyond = by_minute.get(last, 0) if last == first else 0
-        self.rows_per_ms = (recent + beyond) / (max(1, last - first) * MINUTE_MS)
+        self.rows_per_ms = self._recent_rows_per_ms(Span(min(by_minute, default=0) * MINUTE_MS, end_ms))
+
+    def _recent_rows_per_ms(self, known: Span) -> float:
+        """The traffic of the newest minutes of `known`, but for what is unread."""
+        rows, read_ms = 0.0, 0
+        for span in reversed(SpanSet([known]).without(self._unread).spans):
+            newest = Span(max(span.since_ms, span.until_ms - RECENT_MS + read_ms), span.until_ms)
+            rows += self.rows_in(newest)
+            read_ms += newest.length_ms
+            if read_ms >= RECENT_MS:
+                break
+        return rows / max(read_ms, MINUTE_MS)
 
     def learn_settling(self, histograms: Mapping[Series, Histogram]) -> None:
         observed = [h for series, h in histograms.items() if series.family == catalog.DELIVERY_DURATION.name]

@@ -68,3 +68,15 @@ def test_what_was_counted_in_a_minute_that_is_partly_read_is_spread_over_that_pa
     unread = SpanSet([(110 * MINUTE_MS + 15_000, half)])
     volume.learn({109: 60, 110: 15}, Progress(frontier_ms=half, unread=unread))
     assert volume.rows_in(Span(110 * MINUTE_MS, half)) == 30
+
+
+def test_traffic_is_that_of_the_last_minutes_that_were_read_however_little_was_read_last() -> None:
+    volume = Volume()
+    by_minute = {**dict.fromkeys(range(100, 120), 60), 200: 30}
+    just_read = 200 * MINUTE_MS + MINUTE_MS // 2
+    frontier_ms = 230 * MINUTE_MS
+    unread = SpanSet([(120 * MINUTE_MS, just_read), (201 * MINUTE_MS, frontier_ms)])
+    volume.learn(by_minute, Progress(frontier_ms=frontier_ms, unread=unread))
+    assert volume.rows_per_ms == 60 / MINUTE_MS
+    volume.learn({}, Progress(frontier_ms=frontier_ms))
+    assert volume.rows_per_ms == 0.0
