@@ -182,7 +182,7 @@ class Feed:
         """
         clock = self._asker.clock
         asked = 0
-        while not (clock.known or self._timeless) or self._stands_still():
+        while clock.disputed or not (clock.known or self._timeless) or self._stands_still():
             if asked == MOST_TIMES_ASKED:
                 break
             self._asker.ask(Question(limit=1))
@@ -202,7 +202,7 @@ class Feed:
 
     def _stands_still(self) -> bool:
         clock, frontier_ms = self._asker.clock, self._recorder.progress.frontier_ms
-        return clock.doubted and clock.earliest_ms(self._time.monotonic()) <= (frontier_ms or 0)
+        return clock.torn and clock.earliest_ms(self._time.monotonic()) <= (frontier_ms or 0)
 
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""

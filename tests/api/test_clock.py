@@ -1,9 +1,12 @@
 """The API's now is bounded from below and above, whatever one answer says."""
 
+from random import Random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.clock import REMEMBER_S, ApiClock
+from infobip_exporter.api.clock import REMEMBER_ANSWERS, REMEMBER_S, ApiClock
 
 API_AHEAD_MS = 1_790_000_000_000
 """The API's clock less the monotonic one, in the worlds below."""
@@ -92,10 +95,36 @@ def test_a_clock_that_is_set_is_followed_once_three_answers_agree() -> None:
     for step_s in (-600.0, 600.0):
         clock = clock_that_knows()
         told(clock, 20.0, 21.0, 22.0, wrong_by_s=step_s)
-        later = 22.0 + REMEMBER_S + 1
-        told(clock, later, wrong_by_s=step_s)
+        assert abs(clock.earliest_ms(22.0) - api_ms(22.0) - min(step_s, 0) * 1000) < 1200
+        later = 22.0 + REMEMBER_S + REMEMBER_ANSWERS
+        told(clock, *range(round(later) - REMEMBER_ANSWERS, round(later) + 1), wrong_by_s=step_s)
         assert abs(clock.earliest_ms(later) - api_ms(later) - step_s * 1000) < 1200
         assert abs(clock.latest_ms(later) - api_ms(later) - step_s * 1000) < 1200
+
+
+@pytest.mark.parametrize("apart_s", [10.0, 50.0, 600.0])
+@pytest.mark.parametrize("every_s", [1.0, 30.0, 300.0])
+@pytest.mark.parametrize("the_first_is_ahead", [False, True])
+def test_where_servers_take_turns_the_one_behind_bounds_the_time_from_below(
+    apart_s: float, every_s: float, *, the_first_is_ahead: bool
+) -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000, now=0.0)
+    rng = Random(1)
+    for n in range(1000):
+        ahead = the_first_is_ahead if n < 3 else rng.random() < 0.5
+        told(clock, n * every_s, wrong_by_s=apart_s if ahead else 0.0)
+        if n > 10:
+            assert abs(clock.earliest_ms(n * every_s) - api_ms(n * every_s)) < 1200
+
+
+def test_a_single_doubt_is_gone_where_answers_tell_no_time_any_more() -> None:
+    clock = ApiClock(wall_s=API_AHEAD_MS / 1000, now=0.0)
+    told(clock, 1.0, wrong_by_s=7200.0)
+    clock.saw(None, 1.0 + REMEMBER_S, 0.1)
+    assert clock.disputed
+    clock.saw(None, 2.0 + REMEMBER_S, 0.1)
+    assert not clock.disputed
+    assert abs(clock.earliest_ms(400) - api_ms(400)) < 10
 
 
 def test_without_a_date_our_own_clock_stands_in() -> None:

@@ -1,5 +1,6 @@
 """How a feed polls: what it asks, when, how often, and what it does when that goes wrong."""
 
+import random
 import sqlite3
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -210,6 +211,36 @@ def test_a_feed_whose_api_no_longer_tells_the_time_goes_on_by_our_own_clock() ->
     world.start()
     world.live(HOUR_S)
     assert world.total(SENT) == 239
+
+
+@pytest.mark.parametrize("wrong_by_s", [2 * HOUR_S, -2 * HOUR_S])
+def test_one_date_of_an_api_that_tells_no_time_does_not_stop_the_feed(wrong_by_s: int) -> None:
+    world = FeedWorld([at(10 * n) for n in range(1, 240)])
+    world.undated = 20
+    world.live(300)
+    while world.undated:
+        world.feed.poll()
+    world.wrong_date_s = wrong_by_s
+    world.live(30)
+    world.undated = 1000
+    world.live(HOUR_S)
+    assert world.feed.snapshot.up
+    assert world.total(SENT) == 239
+
+
+@pytest.mark.parametrize(("ahead_s", "late_s"), [(10, 0.0), (30, 10.0), (600, 120.0)])
+def test_of_servers_whose_clocks_differ_each_answers_some_and_no_message_is_missed(
+    ahead_s: int, late_s: float
+) -> None:
+    world = FeedWorld([at(100 + 10 * n) for n in range(240)], Poll(late_arrival_s=late_s))
+    rng = random.Random(1)
+
+    def fails(_question: Question) -> None:
+        world.wrong_date_s = ahead_s * rng.randrange(2)
+
+    world.fails = fails
+    world.live(HOUR_S)
+    assert world.total(SENT) == 240
 
 
 def test_a_record_that_the_api_can_not_show_does_not_stop_the_feed() -> None:
