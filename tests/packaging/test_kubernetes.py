@@ -1,17 +1,17 @@
 """The Kubernetes manifests: each is what its schema allows, and together they run the image as it is meant."""
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from infobip_exporter import cli
 from infobip_exporter.config.load import load_config
 from tests.docs.pages import DOCS, REPOSITORY, blocks
+from tests.packaging.manifests import check
 
 FOLDER = REPOSITORY / "packaging" / "kubernetes"
 BASE, OPERATOR = FOLDER / "base", FOLDER / "prometheus-operator"
@@ -20,33 +20,8 @@ MANIFESTS = sorted(
 )
 
 
-@cache
-def kinds() -> dict[tuple[str, str], type[BaseModel]]:
-    """What each kind may hold. These modules take seconds to import: only when a test of them is run."""
-    from cloudcoil.models.kubernetes.apps import v1 as apps  # noqa: PLC0415
-    from cloudcoil.models.kubernetes.core import v1 as core  # noqa: PLC0415
-    from cloudcoil.models.kubernetes.networking import v1 as networking  # noqa: PLC0415
-    from cloudcoil.models.prometheus_operator import v1 as operator  # noqa: PLC0415
-
-    return {
-        ("apps/v1", "StatefulSet"): apps.StatefulSet,
-        ("v1", "Service"): core.Service,
-        ("networking.k8s.io/v1", "NetworkPolicy"): networking.NetworkPolicy,
-        ("monitoring.coreos.com/v1", "PrometheusRule"): operator.PrometheusRule,
-        ("monitoring.coreos.com/v1", "ServiceMonitor"): operator.ServiceMonitor,
-    }
-
-
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
-
-
-def check(manifest: Any) -> None:
-    """ValidationError for what has a wrong type, value or is missing; AssertionError for what nobody knows."""
-    kind = kinds()[manifest["apiVersion"], manifest["kind"]]
-    understood = kind.model_validate(manifest)
-    # Unknown keys are left out without a word.
-    assert understood.model_dump(mode="json", by_alias=True, exclude_unset=True) == manifest
 
 
 def stateful_set() -> Any:
