@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.api.channels import LOG_KEEPS_MS
+from infobip_exporter.api.question import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import InFlight
@@ -20,7 +21,9 @@ from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import Stopped
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.reading import looks
 from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.sandbox import asked
 from infobip_exporter.sandbox.faults import FaultyLog
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import Message
@@ -40,6 +43,8 @@ QUIET_GAP_S = 1800.0
 LEAVING_MS = 35 * 60_000
 """How long before leaving the log a message in flight is watched without such gaps."""
 STRAY_MS = 62_000
+SHORTEST_LISTS_PAGE = 150
+"""The page whose share of the longest list still holds a few ids."""
 MINUTE_MS = 60_000
 REQUESTS_WAITING = 40
 RESTART_AFTER_S = 5.0
@@ -81,8 +86,12 @@ def run_world(world: SimulatedWorld, write: Callable[[str], None] | None = None)
     outcome = Outcome(world.seed)
     life = Life(world, write)
     try:
-        # Small pages make small worlds do what large ones do.
-        with patch.object(feed_module, "PAGE_LIMIT", world.page_limit):
+        # Small pages and short lists make small worlds do what large ones do.
+        with (
+            patch.object(feed_module, "PAGE_LIMIT", world.page_limit),
+            patch.object(looks, "MAX_LIST_LENGTH", _shortened(MAX_LIST_LENGTH, world)),
+            patch.object(asked, "LONGEST_LIST", _shortened(asked.LONGEST_LIST, world)),
+        ):
             life.live()
         for lived in life.feeds:
             outcome.problems += lived.differences()
@@ -99,6 +108,10 @@ def run_world(world: SimulatedWorld, write: Callable[[str], None] | None = None)
         outcome.lost_ms += lived.guard.lost.total_ms
     outcome.kills = life.fate.kills
     return outcome
+
+
+def _shortened(list_length: int, world: SimulatedWorld) -> int:
+    return list_length * max(world.page_limit, SHORTEST_LISTS_PAGE) // PAGE_LIMIT
 
 
 class Life:

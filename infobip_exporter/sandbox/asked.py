@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infobip_exporter.api.question import MAX_LIST_LENGTH, PAGE_LIMIT, STATUS_GROUPS
+from infobip_exporter.api.question import STATUS_GROUPS
 from infobip_exporter.sandbox.message import Message
 from infobip_exporter.sandbox.moments import read_moment
 from infobip_exporter.sandbox.quirks import Quirks
 
 DEFAULT_LIMIT = 50
+MOST_ROWS = 1000
+LONGEST_LIST = 2048
+"""Of the reference page, not of the exporter: what asks for more is to be found out."""
 _LISTS = ("messageId", "bulkId", "campaignReferenceId")
 _PLAIN = ("sender", "destination", "entityId", "applicationId", "generalStatus")
 KNOWN = frozenset((*_LISTS, *_PLAIN, "sentSince", "sentUntil", "limit", "useCursor", "cursor"))
@@ -104,8 +107,8 @@ def read_parameters(parameters: Mapping[str, str], quirks: Quirks) -> Asked:
 
 def _limit(parameters: Mapping[str, str]) -> int:
     text = parameters.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_LIMIT):
-        raise BadRequest("limit", f"must be between 1 and {PAGE_LIMIT}")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_ROWS):
+        raise BadRequest("limit", f"must be between 1 and {MOST_ROWS}")
     return int(text)
 
 
@@ -123,8 +126,8 @@ def _list(parameters: Mapping[str, str], name: str) -> tuple[str, ...]:
     text = parameters.get(name)
     if text is None:
         return ()
-    if len(text) > MAX_LIST_LENGTH:
-        raise BadRequest(name, f"must not be longer than {MAX_LIST_LENGTH} characters")
+    if len(text) > LONGEST_LIST:
+        raise BadRequest(name, f"must not be longer than {LONGEST_LIST} characters")
     return tuple(text.split(","))
 
 
