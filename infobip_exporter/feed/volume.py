@@ -1,5 +1,6 @@
 """How many records to expect in a span of sent time."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
@@ -13,6 +14,8 @@ from infobip_exporter.reading.spans import Span, SpanSet
 
 RECENT_MS = 10 * MINUTE_MS
 NEARLY_ALL = 0.995
+HARDLY_ANY = 0.5
+"""How many messages none that was seen stands for."""
 _BOUNDS_MS = tuple(round(bound_s * 1000) for bound_s in catalog.DELIVERY_DURATION.buckets)
 
 
@@ -64,16 +67,27 @@ class Volume:
         return _BOUNDS_MS[bucket] if bucket < len(_BOUNDS_MS) else LOG_KEEPS_MS
 
     def unsettled_share(self, age_ms: int) -> float:
-        """How many of the messages that settled in the past had not at this age, from 0 to 1."""
-        if not self._settled_by or not self._settled_by[-1]:
-            return 0.0
+        """How many of the messages that settled in the past had not at this age, from 0 to 1.
+
+        Between two bounds of the histogram messages are taken to settle at an even pace: of those that have not, the
+        same part in each minute.
+        """
         bucket = bisect_right(_BOUNDS_MS, age_ms)
         if bucket == len(_BOUNDS_MS):
-            return 1 - self._settled_by[-2] / self._settled_by[-1]
+            return self._left_after(bucket)
         below, above = (0, *_BOUNDS_MS)[bucket], _BOUNDS_MS[bucket]
-        settled = (0, *self._settled_by)[bucket], self._settled_by[bucket]
-        into = (age_ms - below) / (above - below)
-        return 1 - (settled[0] + into * (settled[1] - settled[0])) / self._settled_by[-1]
+        before, after = self._left_after(bucket), self._left_after(bucket + 1)
+        if not before:
+            return 0.0
+        least = HARDLY_ANY / self._settled_by[-1]
+        part = (age_ms - below) / (above - below)
+        return before * math.pow(max(after, least) / before, part)
+
+    def _left_after(self, buckets: int) -> float:
+        """The part of the messages that settled later than the first so many buckets."""
+        if not self._settled_by or not self._settled_by[-1] or buckets > len(_BOUNDS_MS):
+            return 0.0
+        return 1 - (0, *self._settled_by)[buckets] / self._settled_by[-1]
 
     def rows_in(self, span: Span) -> float:
         """The records to expect in `span`."""

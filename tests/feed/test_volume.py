@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.exposition import catalog
 from infobip_exporter.exposition.snapshot import Histogram, Series
@@ -32,9 +34,10 @@ def test_without_experience_everything_is_taken_to_settle_at_once() -> None:
 
 def test_the_share_not_settled_falls_with_the_age() -> None:
     volume = settled(s60=50, s120=50)
-    assert [volume.unsettled_share(age_ms) for age_ms in (0, 30_000, 45_000, 60_000, 90_000, 120_000, 10**9)] == [
-        1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0,
-    ]  # fmt: skip
+    ages_ms = (0, 30_000, 45_000, 60_000, 90_000, 120_000, 10**9)
+    expected = [1.0, 1.0, 0.707, 0.5, 0.05, 0.0, 0.0]
+    assert [volume.unsettled_share(age_ms) for age_ms in ages_ms] == pytest.approx(expected, abs=0.001)
+    assert settled(s60=90, inf=10).unsettled_share(10**9) == pytest.approx(0.1)
 
 
 def test_nearly_all_have_settled_at_the_bound_that_few_pass() -> None:
