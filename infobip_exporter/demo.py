@@ -46,16 +46,9 @@ def demo(
 
         run = run_exporter
     address = listen_address or LISTEN_ADDRESS
-    options = SiteOptions(
-        seed=1,
-        traffic=_traffic(int(time.time() * 1000)),
-        quirks=Quirks(new_field_share=0.02, without_content_share=0.01),
-        accounts=(SandboxAccount("demo", "demo-key", CHANNELS),),
-        history_ms=6 * HOUR_MS,
-    )
     with (
         tempfile.TemporaryDirectory(prefix="infobip-exporter-demo-") as folder,
-        Sandbox(options) as sandbox,
+        Sandbox(site_options(int(time.time() * 1000))) as sandbox,
         watch(_reached_at(address), Path(folder), _tell) as watched,
     ):
         config = _config(sandbox, Path(folder), address, log)
@@ -66,6 +59,17 @@ def demo(
             raise ListenError(
                 f"{error}; another port: demo --web.listen-address=127.0.0.1:{_other_port(address)}"
             ) from error
+
+
+def site_options(now_ms: int) -> SiteOptions:
+    """The simulated Infobip of a demo that starts at `now_ms`."""
+    return SiteOptions(
+        seed=1,
+        traffic=_traffic(now_ms),
+        quirks=Quirks(new_field_share=0.02, without_content_share=0.01),
+        accounts=(SandboxAccount("demo", "demo-key", CHANNELS),),
+        history_ms=6 * HOUR_MS,
+    )
 
 
 def _traffic(now_ms: int) -> Traffic:
