@@ -39,8 +39,9 @@ class Door:
         self._wrong = _Tally(clock)
         self._config = WebConfig()
         self._told = ""
-        self._seen = self._read = self._stamp()
-        self._take(load_web_config(path))
+        config, self._read = self._load()
+        self._seen = self._read
+        self._take(config)
 
     @property
     def config(self) -> WebConfig:
@@ -58,26 +59,32 @@ class Door:
 
     def look(self) -> None:
         """Read the files again if they have changed, and have stayed the same since the last look. Any thread."""
-        stamp = self._stamp()
+        stamp = self._stamp(self._config)
         is_settled, self._seen = stamp == self._seen, stamp
         if not is_settled or (stamp == self._read and not self._told):
             return
         try:
-            config = load_web_config(self._path)
+            config, stamp = self._load()
             self._check_kept(config)
         except ConfigError as error:
             if str(error) != self._told:
                 _log.error("the web configuration is wrong, the last one holds", error=str(error))
                 self._told = str(error)
             return
-        self._read, self._told = stamp, ""
+        self._seen = self._read = stamp
+        self._told = ""
         self._take(config)
         _log.info("the web configuration was read again", file=str(self._path))
 
-    def _stamp(self) -> _Stamp:
+    def _load(self) -> tuple[WebConfig, _Stamp]:
+        """What the files hold, and their stamp from before they were read: what changes meanwhile is read again."""
+        named = load_web_config(self._path)  # which files there are is known only now
+        stamp = self._stamp(named)
+        return load_web_config(self._path), stamp
+
+    def _stamp(self, config: WebConfig) -> _Stamp:
         """What is different as soon as a file is."""
-        files = (self._path, *(self._config.tls.files if self._config.tls else ()))
-        return tuple(map(_stamp, files))
+        return tuple(map(_stamp, (self._path, *(config.tls.files if config.tls else ()))))
 
     def _check_kept(self, config: WebConfig) -> None:
         """A file that is empty for a moment must not open the door: what protects is taken away by a restart only."""

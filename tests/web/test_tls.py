@@ -260,6 +260,22 @@ def test_a_renewed_certificate_is_shown_to_the_next_client_and_the_old_connectio
         until(old, HEALTHY)
 
 
+def test_files_that_stay_the_same_are_read_no_more_whichever_the_configuration_names(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = Door(site.write())
+    for _ in range(3):
+        door.look()
+    assert "was read again" not in capsys.readouterr().out
+    site.write(VERIFIED)
+    for _ in range(5):
+        door.look()
+    assert capsys.readouterr().out.count("was read again") == 1
+    site.authority.cert_pem.write_to_path(site.folder / "ca.crt", append=True)
+    looked_twice(door)
+    assert capsys.readouterr().out.count("was read again") == 1
+
+
 def test_a_new_authority_for_clients_shuts_the_old_ones_out(site: Site) -> None:
     old = site.client(site.authority.issue_cert("prometheus"))
     newer = trustme.CA()
