@@ -30,8 +30,8 @@ LONGEST_WAIT_MS = 5 * MINUTE_MS
 USUAL_ID_LENGTH = 39
 """What an id takes of a list of them, its comma with it as it is sent: most are UUIDs."""
 
-NEXT_TO_NOTHING = 0.02
-"""What looks may take, as a part of what reading takes, without anybody minding."""
+LITTLE = 0.1
+"""What looks may take, as a part of what reading takes, where reads are put off for as long as it helps."""
 
 MOST_PATIENT_INTERVAL_MS = MINUTE_MS
 """Where polls are farther apart than this, nothing waits for the next one."""
@@ -155,8 +155,27 @@ class Outlook:
     @property
     def ladder(self) -> tuple[int, ...]:
         """The ages at which a message in flight is looked at, in milliseconds: ever farther apart, and at the end."""
-        before_ms = max(LAST_LOOK_BEFORE_MS, 3 * self.interval_ms)
-        return (*LADDER_MS, LOG_KEEPS_MS - before_ms)
+        return (*LADDER_MS, LOG_KEEPS_MS - self._last_look_before_ms)
+
+    @property
+    def _last_look_before_ms(self) -> int:
+        return max(LAST_LOOK_BEFORE_MS, 3 * self.interval_ms)
+
+    def due_before_ms(self, age_ms: int) -> int:
+        """The sent time before which messages are due for the look at this age: the last one by the API's now at the
+        latest, for it must come before they leave.
+        """
+        due_before_ms = self.now_ms - age_ms
+        return (
+            max(due_before_ms, self.edge_ms + self._last_look_before_ms)
+            if age_ms == self.ladder[-1]
+            else due_before_ms
+        )
+
+    @property
+    def gone_before_ms(self) -> int:
+        """The sent time before which records have left the log."""
+        return self.now_ms - LOG_KEEPS_MS
 
     def worthwhile(self, read_at_ms: int = 0) -> tuple[int, ...]:
         """The rungs that looks are made for, of messages first read at an age: at which half of what was in flight
@@ -189,14 +208,16 @@ class Outlook:
         """The sent time before which records are read in a crowd: none turns up any more and nearly all have settled.
 
         The longer a read is put off, the fewer messages are in flight in it, each of which takes looks. For how long
-        depends on what the budget leaves: minutes at most where it is enough for the looks, else until it is.
+        depends on what the budget leaves: minutes at most where it is enough for the looks, else until they are few.
         """
         at_least_ms = max(self.late_ms, min(self.settled_after_ms, LONGEST_WAIT_MS))
         pages_per_minute = self.rows_per_ms * MINUTE_MS / self.limit
         affordable = TIGHT * self.requests_per_minute / pages_per_minute - 1 if pages_per_minute else 0.0
         least, least_ms = self.looks_take(at_least_ms), at_least_ms
+        if least <= affordable:
+            return self.now_ms - at_least_ms
         for age_ms in self.ladder[:-ALWAYS_MADE]:
-            if least <= max(affordable, NEXT_TO_NOTHING):
+            if least <= LITTLE:
                 break
             taken = self.looks_take(age_ms)
             if age_ms > at_least_ms and taken < least:
