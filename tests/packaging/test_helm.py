@@ -3,9 +3,7 @@
 import copy
 import json
 import re
-import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,22 +14,18 @@ import yaml
 from infobip_exporter import __version__, cli
 from infobip_exporter.config.load import load_config
 from tests.docs.pages import DOCS, REPOSITORY, blocks
-from tests.packaging.manifests import check
+from tests.packaging.manifests import built, check, needs
 
 CHART = REPOSITORY / "packaging" / "helm" / "infobip-exporter"
 BASE = REPOSITORY / "packaging" / "kubernetes"
 LEAST, OPERATOR, EVERYTHING = (
     CHART / "ci" / f"{name}-values.yaml" for name in ("least", "operator", "everything")
 )
-HELM = shutil.which("helm", path=Path(sys.executable).parent) or shutil.which("helm")
-"""The one that `make helm` builds, or the machine's own."""
-
-pytestmark = pytest.mark.skipif(HELM is None, reason="helm is not built: make helm")
+pytestmark = needs("helm")
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    assert HELM is not None
-    return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return built("helm", *arguments)
 
 
 def template(values: Path, *flags: str) -> subprocess.CompletedProcess[str]:

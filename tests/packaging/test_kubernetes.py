@@ -1,6 +1,7 @@
 """The Kubernetes manifests: each is what its schema allows, and together they run the image as it is meant."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infobip_exporter import cli
+from infobip_exporter import __version__, cli
 from infobip_exporter.config.load import load_config
 from tests.docs.pages import DOCS, REPOSITORY, blocks
-from tests.packaging.manifests import check
+from tests.packaging.manifests import built, check, needs
 
 FOLDER = REPOSITORY / "packaging" / "kubernetes"
 BASE, OPERATOR = FOLDER / "base", FOLDER / "prometheus-operator"
@@ -74,6 +75,55 @@ def test_kustomize_is_told_of_each_manifest() -> None:
     for folder in (BASE, OPERATOR):
         listed = read(folder / "kustomization.yaml")["resources"]
         assert sorted(listed) == [path.name for path in MANIFESTS if path.parent == folder]
+
+
+def kustomized(folder: Path) -> dict[str, Any]:
+    """What kustomize makes of a folder, by kind."""
+    result = built("kustomize", "build", folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    manifests = list(yaml.safe_load_all(result.stdout))
+    by_kind = {each["kind"]: each for each in manifests}
+    assert len(by_kind) == len(manifests)
+    return by_kind
+
+
+def overlay_of_the_docs() -> str:
+    [code] = [code for code in blocks(DOCS / "operate.md", "yaml") if "kind: Kustomization" in code]
+    return code
+
+
+@needs("kustomize")
+def test_what_kustomize_makes_of_the_base_is_what_the_schemas_allow() -> None:
+    made = kustomized(BASE)
+    assert made.keys() == {"ConfigMap", "NetworkPolicy", "Service", "StatefulSet"}
+    for manifest in made.values():
+        check(manifest)
+    volumes = made["StatefulSet"]["spec"]["template"]["spec"]["volumes"]
+    [mounted] = [each["configMap"]["name"] for each in volumes if "configMap" in each]
+    assert mounted == made["ConfigMap"]["metadata"]["name"]
+    # A changed configuration has another name, so the pod starts again.
+    assert mounted != "infobip-exporter"
+    assert made["ConfigMap"]["data"] == {"config.yaml": (BASE / "config.yaml").read_text()}
+
+
+@needs("kustomize")
+def test_the_overlay_in_the_docs_works_as_it_stands(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "packaging" / "kubernetes")
+    overlay = tmp_path / "mine"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(overlay_of_the_docs())
+    (overlay / "config.yaml").write_text("accounts: mine\n")
+    made = kustomized(overlay)
+    always = {"ConfigMap", "NetworkPolicy", "Service", "StatefulSet"}
+    assert made.keys() == always | {"PrometheusRule", "ServiceMonitor"}
+    for manifest in made.values():
+        check(manifest)
+        assert manifest["metadata"]["namespace"] == "infobip"
+    assert made["ConfigMap"]["data"] == {"config.yaml": "accounts: mine\n"}
+    [only] = made["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert only["image"] == f"registry.example.com/infobip-exporter:{__version__}"
+    found = made["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items()
+    assert found <= made["Service"]["metadata"]["labels"].items()
 
 
 def test_the_pod_is_one_that_the_restricted_standard_admits() -> None:
@@ -160,8 +210,7 @@ def test_the_job_has_the_name_that_rules_and_dashboards_know() -> None:
 
 
 def test_the_overlay_in_the_docs_names_what_is_in_the_base() -> None:
-    code = [code for code in blocks(DOCS / "operate.md", "yaml") if "kind: Kustomization" in code]
-    [overlay] = [yaml.safe_load(each) for each in code]
+    overlay = yaml.safe_load(overlay_of_the_docs())
     for path in overlay["resources"] + overlay["components"]:
         # It lies in a folder of its own, beside `packaging`.
         assert (REPOSITORY / path.removeprefix("../") / "kustomization.yaml").is_file()
