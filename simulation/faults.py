@@ -85,7 +85,7 @@ MUTANTS = (
     # What to ask next
     Mutant(
         READING + "outlook.py", "there is no last look before a message leaves the log",
-        "return (*LADDER_MS, LOG_KEEPS_MS - before_ms)", "return LADDER_MS[:-6]",
+        "return (*LADDER_MS, LOG_KEEPS_MS - self._last_look_before_ms)", "return LADDER_MS[:-6]",
     ),
     Mutant(
         READING + "outlook.py", "time is read again before late records have turned up",

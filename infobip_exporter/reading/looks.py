@@ -46,13 +46,13 @@ def due(outlook: Outlook, ladder: Collection[int], within: Span = ALWAYS, most: 
     rungs = []
     closed_ms = outlook.closed_up_to_ms
     in_flight = outlook.in_flight(
-        Span(max(outlook.edge_ms, within.since_ms), min(closed_ms, within.until_ms)), 1
+        Span(max(outlook.gone_before_ms, within.since_ms), min(closed_ms, within.until_ms)), 1
     )
     if not in_flight:
         return []
     for age_ms in sorted(ladder, reverse=True):
-        looked_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
-        span = Span(looked_ms, min(outlook.now_ms - age_ms, closed_ms))
+        looked_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.gone_before_ms)
+        span = Span(looked_ms, min(outlook.due_before_ms(age_ms), closed_ms))
         inside = span.meet(within)
         if inside.length_ms and (waiting := _waiting(outlook, inside, most)):
             rungs.append(Rung(age_ms, span, waiting))
@@ -63,8 +63,8 @@ def looked_after(outlook: Outlook, looked: Span = NOTHING) -> dict[int, int]:
     """How far each rung is done once all in flight in `looked` have been looked at: to the first left waiting."""
     done = {}
     for age_ms in outlook.ladder:
-        up_to_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.edge_ms)
-        span = Span(up_to_ms, max(up_to_ms, outlook.now_ms - age_ms))
+        up_to_ms = max(outlook.progress.looked_ms.get(age_ms, 0), outlook.gone_before_ms)
+        span = Span(up_to_ms, max(up_to_ms, outlook.due_before_ms(age_ms)))
         below = Span(span.since_ms, min(span.until_ms, max(span.since_ms, looked.since_ms)))
         above = Span(max(span.since_ms, looked.until_ms), span.until_ms)
         waiting = _waiting(outlook, below, 1) or _waiting(outlook, above, 1)
@@ -123,7 +123,7 @@ def _messages(rungs: list[Rung]) -> Waiting:
 
 def _urgency(rung: Rung, outlook: Outlook) -> float:
     """How long the rung's first message has waited, in terms of its patience."""
-    waited_ms = outlook.now_ms - rung.age_ms - rung.first_ms
+    waited_ms = outlook.due_before_ms(rung.age_ms) - rung.first_ms
     return waited_ms / rung.patience_ms(outlook)
 
 

@@ -228,6 +228,18 @@ def test_one_date_of_an_api_that_tells_no_time_does_not_stop_the_feed(wrong_by_s
     assert world.total(SENT) == 239
 
 
+def test_the_last_look_comes_in_time_where_servers_whose_clocks_differ_take_turns() -> None:
+    messages = [at(600 + 60 * n, settles_after_ms=46 * HOUR_MS) for n in range(60)]
+    world = FeedWorld(messages, Poll(interval_s=60.0))
+
+    def fails(_question: Question) -> None:
+        world.wrong_date_s = -(len(world.questions) // 4 % 2) * 600
+
+    world.fails = fails
+    world.live(51 * HOUR_S)
+    assert (world.total(SENT), world.total(SETTLED)) == (60, 60)
+
+
 @pytest.mark.parametrize(("ahead_s", "late_s"), [(10, 0.0), (30, 10.0), (600, 120.0)])
 def test_of_servers_whose_clocks_differ_each_answers_some_and_no_message_is_missed(
     ahead_s: int, late_s: float
