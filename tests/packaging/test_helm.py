@@ -125,7 +125,8 @@ def test_the_operator_s_resources_are_those_of_the_component() -> None:
     moved = rules.replace("http://localhost:3000", "https://grafana.example.com")
     assert moved != rules
     assert rendered(OPERATOR)["PrometheusRule"]["spec"] == json.loads(moved)
-    assert rendered(OPERATOR)["PrometheusRule"]["metadata"]["labels"]["release"] == "prometheus"
+    for kind in ("PrometheusRule", "ServiceMonitor"):
+        assert rendered(OPERATOR)[kind]["metadata"]["labels"]["release"] == "prometheus"
 
 
 @pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING], ids=lambda path: path.stem)
@@ -237,13 +238,18 @@ def test_without_values_it_says_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "name"),
-    [("infobip-exporter", "infobip-exporter"), ("prod", "prod-infobip-exporter"), ("p" * 53, "p" * 50)],
+    ("release", "flags", "name"),
+    [
+        ("infobip-exporter", [], "infobip-exporter"),
+        ("prod", [], "prod-infobip-exporter"),
+        ("p" * 53, [], "p" * 50),
+        ("prod", ["--set=fullnameOverride=messages"], "messages"),
+    ],
 )
 def test_everything_bears_the_release_s_name_and_it_is_no_longer_than_it_may_be(
-    release: str, name: str
+    release: str, flags: list[str], name: str
 ) -> None:
-    result = helm("template", release, CHART, f"--values={OPERATOR}", "--kube-version=1.34")
+    result = helm("template", release, CHART, f"--values={OPERATOR}", "--kube-version=1.34", *flags)
     names = {each["metadata"]["name"] for each in yaml.safe_load_all(result.stdout) if each}
     assert names == {name}
 
