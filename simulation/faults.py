@@ -63,10 +63,6 @@ MUTANTS = (
         "    learnt.takes = Takes.NEWEST\n    if learnt.takes is Takes.UNKNOWN:\n        too_new",
     ),
     Mutant(
-        READING + "walk.py", "a page is not held to its witness",
-        "    if not holds_its_end:\n        learnt.takes = Takes.UNKNOWN\n", "    if False:\n",
-    ),
-    Mutant(
         READING + "walk.py", "a page without order is believed to hold an end",
         "if strangers or not moments or not _in_order(moments):", "if strangers or not moments:",
     ),
