@@ -8,8 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
+from infobip_exporter import __version__
+from tests.alerting.servers import free_address, process, ready, until
 from tests.docs.pages import REPOSITORY
 
 SOURCES = ("infobip_exporter", "pyproject.toml", "README.md", "LICENSE")
@@ -74,3 +77,54 @@ def test_it_installs_the_command(wheels: tuple[Path, Path]) -> None:
         scripts = configparser.ConfigParser()
         scripts.read_string(wheel.read(name).decode())
     assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.cli:main"}
+
+
+@pytest.fixture(scope="module")
+def installed(
+    wheels: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """The command as pip installs it, and the environment in which it finds the package: this one's, and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", folder, wheels[0]],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    [package] = folder.rglob("infobip_exporter/__init__.py")
+    return folder / "bin" / "infobip-exporter", {**os.environ, "PYTHONPATH": str(package.parents[1])}
+
+
+def test_the_installed_command_tells_its_version(
+    installed: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    command, environment = installed
+    told = subprocess.run(
+        [command, "--version"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert told.stdout.startswith(f"infobip-exporter {__version__} (")
+
+
+def test_the_installed_command_has_all_that_its_demo_needs(
+    installed: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, environment = installed
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    monkeypatch.chdir(tmp_path)
+    address = free_address()
+    log = tmp_path / "demo.log"
+    with process([str(command), "demo", f"--web.listen-address={address}"], log):
+        until(lambda: ready(f"http://{address}/-/ready"), 30.0)
+        up = 'infobip_up{account="demo",channel="messenger"} 1'
+        until(lambda: up in httpx.get(f"http://{address}/metrics").text, 30.0)
+        status = httpx.get(f"http://{address}/")
+    assert (status.status_code, "<svg" in status.text) == (200, True)
+    assert (
+        "the rules are in the source tree only" in log.read_text() or "not on this machine" in log.read_text()
+    )
