@@ -299,18 +299,25 @@ class Feed:
             self._stubborn[self._failed_span] = _Stubborn(polls, now + polls * self._poll.interval_s)
 
     def _look_up(self, task: LookUp) -> None:
-        try:
-            reply = self._asker.ask(Question(message_ids=tuple(task.messages)))
-        except QuestionRefused:
-            self._learnt.by_id = False
-            return
-        if not any(record.message_id in task.messages for record in reply.page.records):
-            # All gone, or an API that takes no list of ids: their spans will tell.
-            self._learnt.empty_looks += 1
-            self._learnt.by_id = self._learnt.empty_looks < MOST_EMPTY_LOOKS
-            return
-        self._learnt.empty_looks = 0
-        self._recorder.looked(reply, task.messages)
+        """Ask for messages by id; again for those that an answer as full as the API makes them has left out."""
+        left = dict(task.messages)
+        while left:
+            try:
+                reply = self._asker.ask(Question(message_ids=tuple(left)))
+            except QuestionRefused:
+                self._learnt.by_id = False
+                return
+            shown = left.keys() & {record.message_id for record in reply.page.records}
+            if not shown and len(left) == len(task.messages):
+                # All gone, or an API that takes no list of ids: their spans will tell.
+                self._learnt.empty_looks += 1
+                self._learnt.by_id = self._learnt.empty_looks < MOST_EMPTY_LOOKS
+                return
+            self._learnt.empty_looks = 0
+            self._recorder.looked(reply, left)
+            left = {message_id: known for message_id, known in left.items() if message_id not in shown}
+            if not shown or not self._learnt.may_hold_back(reply, PAGE_LIMIT):
+                break
         self._recorder.done_looks(task.looked_ms)
 
     def _walk_on(self, task: ReadSpan) -> None:

@@ -289,6 +289,15 @@ def test_the_last_look_comes_before_a_message_leaves_however_rare_polls_are(inte
     assert world.total("infobip_messages_unresolved_total") == 0
 
 
+def test_a_look_by_id_asks_again_for_what_a_capped_answer_leaves_out() -> None:
+    in_flight = [at(600 + n / 10, settles_after_ms=45 * HOUR_MS) for n in range(120)]
+    settled = [at(600 + n / 500, "settled") for n in range(6000)]
+    world = FeedWorld([*in_flight, *settled], Poll(interval_s=300.0), quirks=Quirks(most_rows=50))
+    world.live(50 * HOUR_S)
+    assert any(question.message_ids for _, question in world.questions)
+    assert (world.total(SENT), world.total(SETTLED)) == (6120, 6120)
+
+
 def test_an_api_that_takes_no_list_of_ids_is_asked_for_spans() -> None:
     world = FeedWorld([at(n / 10, f"m{n}", settles_after_ms=2 * HOUR_MS) for n in range(1, 6000)])
     real = world.log.answer
