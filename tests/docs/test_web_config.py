@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import yaml
 
 from infobip_exporter.web.basic_auth import MOST_OF_ONE_CLIENT, MOST_WAITING
 from infobip_exporter.web.handshake import HANDSHAKE_S
@@ -34,6 +35,18 @@ def test_the_file_shown_is_taken_with_everything_in_it(tmp_path: Path) -> None:
     assert len(config.headers) == 2
     assert config.rate_limit is not None
     assert config.notes == ()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+def test_the_file_shown_is_the_toolkit_s_own(tmp_path: Path) -> None:
+    shown = yaml.safe_load(blocks(PAGE, "yaml")[0])
+    # Debian's promtool is older than these two.
+    del shown["rate_limit"], shown["tls_server_config"]["client_allowed_sans"]
+    (tmp_path / "web.yml").write_text(yaml.safe_dump(shown))
+    checked = subprocess.run(
+        ["promtool", "check", "web-config", tmp_path / "web.yml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
