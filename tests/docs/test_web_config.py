@@ -39,6 +39,7 @@ def test_the_file_shown_is_taken_with_everything_in_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
 def test_the_file_shown_is_the_toolkit_s_own(tmp_path: Path) -> None:
+    issue(tmp_path, "server")
     shown = yaml.safe_load(blocks(PAGE, "yaml")[0])
     # Debian's promtool is older than these two.
     del shown["rate_limit"], shown["tls_server_config"]["client_allowed_sans"]
