@@ -63,10 +63,6 @@ MUTANTS = (
         "    learnt.takes = Takes.NEWEST\n    if learnt.takes is Takes.UNKNOWN:\n        too_new",
     ),
     Mutant(
-        READING + "walk.py", "a page without order is believed to hold an end",
-        "if strangers or not moments or not _in_order(moments):", "if strangers or not moments:",
-    ),
-    Mutant(
         READING + "dense.py", "a split by status is whole whatever it shows",
         "if whole and to_show <= shown and all_shown <= shown:", "if whole:",
     ),
