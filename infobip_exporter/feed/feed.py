@@ -39,7 +39,7 @@ UNDATED_POLLS = 3
 """For how many polls answers that used to tell the time may not do so before it is done without them."""
 MOST_POLLS_HELD_OFF = 64
 MOST_EMPTY_LOOKS = 3
-"""After so many looks by id in a row that find none of the messages, looks go by span."""
+"""After so many looks by id in a row that find none of the messages, or mostly others, looks go by span."""
 STALE_S = 120.0
 """A walk that has not gone on for so long is begun again: the world has changed meanwhile."""
 
@@ -308,7 +308,9 @@ class Feed:
                 self._learnt.by_id = False
                 return
             shown = left.keys() & {record.message_id for record in reply.page.records}
-            if not shown and len(left) == len(task.messages):
+            strangers = sum(record.message_id not in left for record in reply.page.records)
+            nothing = not shown and len(left) == len(task.messages)
+            if nothing or 2 * strangers > len(reply.page.records):
                 # All gone, or an API that takes no list of ids: their spans will tell.
                 self._learnt.empty_looks += 1
                 self._learnt.by_id = self._learnt.empty_looks < MOST_EMPTY_LOOKS

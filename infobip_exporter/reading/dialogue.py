@@ -92,7 +92,7 @@ class Learnt:
     capped_at: int = 0
     """The number of rows that the API seems to give at the most, where that is fewer than asked for."""
     empty_looks: int = 0
-    """How many questions for message ids in a row have found none of them."""
+    """How many questions for message ids in a row have found none of them, or mostly others."""
     by_id: bool = True
     """Whether the API answers questions for message ids."""
     values: KnownValues = field(default_factory=KnownValues)

@@ -14,6 +14,8 @@ from infobip_exporter.errors import AskFailed, LedgerError
 from infobip_exporter.feed import feed as feed_module
 from infobip_exporter.feed.asker import LOOK_FOR_KEY_EVERY_S
 from infobip_exporter.ledger.changes import Changes
+from infobip_exporter.reading.spans import Span
+from infobip_exporter.reading.task import LookUp
 from infobip_exporter.sandbox.message import plain_message
 from infobip_exporter.sandbox.quirks import Quirks
 from simulation.time import ClockStep, VirtualTime
@@ -310,6 +312,23 @@ def test_an_api_that_takes_no_list_of_ids_is_asked_for_spans() -> None:
     world.log = SimpleNamespace(answer=no_lists)  # type: ignore[assignment]
     world.live(6 * HOUR_S)
     assert world.total(SETTLED) == 5999
+
+
+def test_messages_missing_from_an_answer_that_does_not_heed_their_ids_have_not_been_looked_at() -> None:
+    world = FeedWorld([at(10 * n, settles_after_ms=2 * HOUR_MS) for n in range(1, 30)])
+    world.live(400)
+    feed, real = world.feed, world.log.answer
+
+    def heedless(parameters: dict[str, str], now_ms: int) -> object:
+        return real({name: value for name, value in parameters.items() if name != "messageId"}, now_ms)
+
+    world.log = SimpleNamespace(answer=heedless)  # type: ignore[assignment]
+    messages = dict(world.ledger.in_flight_between(Span(0, 1 << 62), 2))
+    for _ in range(3):
+        assert feed._learnt.by_id
+        feed._look_up(LookUp(messages, {0: 1}))
+    assert 0 not in feed._recorder.progress.looked_ms
+    assert not feed._learnt.by_id
 
 
 def failing(code: str, until_s: float, world: FeedWorld) -> None:
