@@ -116,6 +116,7 @@ class Feed:
         self._stubborn: dict[Span, _Stubborn] = {}
         self._timeless = False
         self._undated_polls = 0
+        self._set_back = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.snapshot: FeedSnapshot = self._show()
@@ -215,9 +216,23 @@ class Feed:
         if progress.frontier_ms is not None and now_ms > progress.frontier_ms:
             new = Span(progress.frontier_ms, now_ms)
             self._recorder.move(unread=progress.unread.add(new), frontier_ms=now_ms)
+        self._tell_if_set_back()
         if first_start:
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             self._recorder.commit()
+
+    def _tell_if_set_back(self) -> None:
+        """Time that the API's clock repeats has been read, and is not read again: what is sent in it now is missed."""
+        back_ms = (self._recorder.progress.frontier_ms or 0) - self._asker.clock.latest_ms(
+            self._time.monotonic()
+        )
+        was_set_back = self._asker.clock.known and back_ms > self._late_ms
+        if was_set_back and not self._set_back:
+            self._log.warning(
+                "the API's clock was set back: messages sent in the time that it repeats may be missed",
+                seconds=back_ms / 1000,
+            )
+        self._set_back = was_set_back
 
     def _expire(self) -> None:
         """What has left the log can't be read or settle any more."""
@@ -241,7 +256,7 @@ class Feed:
             edge_ms=self._edge_ms(),
             late_ms=self._late_ms,
             interval_ms=round(self._poll.interval_s * 1000),
-            limit=PAGE_LIMIT,
+            limit=self._learnt.capped_at or PAGE_LIMIT,
             requests_per_minute=self._asker.budget.effective,
             rows_per_ms=self._volume.rows_per_ms,
             rows_in=self._volume.rows_in,

@@ -28,3 +28,14 @@ def test_a_clock_that_steps_by_a_day_changes_no_count_and_stops_nothing(
     assert world.total(SENT) == 120
     assert world.feed.snapshot.up
     assert world.feed.snapshot.clock_skew_s == pytest.approx(-step_s, abs=2)
+
+
+def test_an_api_clock_that_is_set_back_is_told_once() -> None:
+    time = VirtualTime(BEGINS_MS, float("inf"), api_steps=(ClockStep(600.0, -900.0),))
+    world = FeedWorld([at(10 * n, f"m{n}") for n in range(1, 100)], time=time)
+    world.live(590)
+    assert not [line for line in world.lines if "set back" in str(line)]
+    world.live(1200)
+    assert len([line for line in world.lines if "set back" in str(line)]) == 1
+    world.live(600)
+    assert world.total(SENT) == 99
