@@ -192,10 +192,6 @@ MUTANTS = (
         "if sent_ms < open_from_ms:", "if sent_ms >= 0:",
     ),
     Mutant(
-        COUNTING + "count.py", "the millisecond where open time begins is taken for closed",
-        "if sent_ms < open_from_ms:", "if sent_ms <= open_from_ms:",
-    ),
-    Mutant(
         COUNTING + "count.py", "a message that settles stays in flight",
         "            self._changes.in_flight[was_in] -= 1\n            self._changes.in_flight_by_minute",
         "            self._changes.in_flight_by_minute",
