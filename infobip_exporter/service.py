@@ -42,7 +42,7 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     # A scrape needs the interpreter a few times; beside a feed that counts it waits this long for it each time.
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.003)
     ending = threading.Event()
     store = Store.open(config.state.url)
     try:
