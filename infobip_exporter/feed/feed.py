@@ -12,6 +12,7 @@ from infobip_exporter.config.schema import Config
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.feed.api_time import ApiTime
 from infobip_exporter.feed.asker import Api, Asker, GaveUp
 from infobip_exporter.feed.recorder import Found, Recorder
 from infobip_exporter.feed.show import by_hour, known_label_values
@@ -33,10 +34,6 @@ NARROWEST_MS = 1000
 """Spans are not narrowed further where the API fails to answer for wide ones."""
 WIDER = 1.1
 """How much wider the next span may be when one of the width that was left has been read."""
-MOST_TIMES_ASKED = 5
-"""How many answers may fail to agree on the API's time before it is done without them."""
-UNDATED_POLLS = 3
-"""For how many polls answers that used to tell the time may not do so before it is done without them."""
 MOST_POLLS_HELD_OFF = 64
 MOST_EMPTY_LOOKS = 3
 """After so many looks by id in a row that find none of the messages, or mostly others, looks go by span."""
@@ -103,6 +100,9 @@ class Feed:
             published=self._publish,
         )
         self._asker = Asker(api, budget, self._recorder, self._troubles, time, rng)
+        self._api_time = ApiTime(
+            self._asker, self._recorder, self._troubles, time, log, late_ms=self._late_ms
+        )
         self._learnt = Learnt(takes=ledger.progress.takes)
         self._volume = Volume()
         self._walks: dict[Why, _Walk] = {}
@@ -114,9 +114,6 @@ class Feed:
         self._resting_until_s = dict.fromkeys(Why, float("-inf"))
         self._failed_span: Span | None = None
         self._stubborn: dict[Span, _Stubborn] = {}
-        self._timeless = False
-        self._undated_polls = 0
-        self._set_back = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.snapshot: FeedSnapshot = self._show()
@@ -151,7 +148,7 @@ class Feed:
         self._fresh_done = False
         self._asked = 0
         try:
-            self._ask_the_time()
+            self._api_time.ask()
             self._advance()
             self._expire()
             self._volume.learn_settling(self._recorder.ledger.histograms)
@@ -173,38 +170,6 @@ class Feed:
 
     # What is due
 
-    def _ask_the_time(self) -> None:
-        """What is new begins at the API's now: ask until answers agree on it, whatever else they hold.
-
-        So too where a date that is doubted would keep time from going on: with nothing to ask, it would stay.
-
-        Answers that tell no time at all leave it to our own clock, after a while where they used to tell it; with
-        answers that contradict each other there is no telling what has been read.
-        """
-        clock = self._asker.clock
-        asked = 0
-        while clock.disputed or not (clock.known or self._timeless) or self._stands_still():
-            if asked == MOST_TIMES_ASKED:
-                break
-            self._asker.ask(Question(limit=1))
-            asked += 1
-        if clock.disputed:
-            self._troubles.began("api", "the Date headers of its answers contradict each other")
-            raise GaveUp(too_much=False)
-        if clock.known:
-            self._undated_polls = 0
-            self._recorder.move(dated=True)
-            return
-        self._undated_polls += 1
-        if self._recorder.progress.dated and self._undated_polls < UNDATED_POLLS:
-            self._troubles.began("api", "its answers no longer tell the time")
-            raise GaveUp(too_much=False)
-        self._timeless = True
-
-    def _stands_still(self) -> bool:
-        clock, frontier_ms = self._asker.clock, self._recorder.progress.frontier_ms
-        return clock.torn and clock.earliest_ms(self._time.monotonic()) <= (frontier_ms or 0)
-
     def _advance(self) -> None:
         """The API's time has gone on since the last poll: there is more to read."""
         now_ms = self._asker.clock.earliest_ms(self._time.monotonic())
@@ -216,23 +181,10 @@ class Feed:
         if progress.frontier_ms is not None and now_ms > progress.frontier_ms:
             new = Span(progress.frontier_ms, now_ms)
             self._recorder.move(unread=progress.unread.add(new), frontier_ms=now_ms)
-        self._tell_if_set_back()
+        self._api_time.tell_if_set_back()
         if first_start:
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             self._recorder.commit()
-
-    def _tell_if_set_back(self) -> None:
-        """Time that the API's clock repeats has been read, and is not read again: what is sent in it now is missed."""
-        back_ms = (self._recorder.progress.frontier_ms or 0) - self._asker.clock.latest_ms(
-            self._time.monotonic()
-        )
-        was_set_back = self._asker.clock.known and back_ms > self._late_ms
-        if was_set_back and not self._set_back:
-            self._log.warning(
-                "the API's clock was set back: messages sent in the time that it repeats may be missed",
-                seconds=back_ms / 1000,
-            )
-        self._set_back = was_set_back
 
     def _expire(self) -> None:
         """What has left the log can't be read or settle any more."""
