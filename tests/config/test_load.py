@@ -8,6 +8,7 @@ from infobip_exporter.config.load import load_config, parse_config, warnings
 from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
 from infobip_exporter.errors import ConfigError
+from tests.fuzz.yaml_text import BREAKS
 
 KEY = "0123456789abcdef-SECRET"
 SMALLEST = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
@@ -155,24 +156,7 @@ YAML_PIECES = (
     "accounts name base_url api_key filters poll interval web config_file channels log level state url https:// [::1 "
     "[ ] { } ' \" ${KEY} ${ ~ *a % # \\U0011 \\ud800 1 30s é << = | >".split()
 )
-YAML_BREAKS = [
-    ": ",
-    ":\n  ",
-    "\n",
-    "\n- ",
-    "- ",
-    ", ",
-    "&a ",
-    "!x ",
-    "!!int ",
-    "? ",
-    "---\n",
-    "\t",
-    "\x85",
-    "\ufeff",
-    "\0",
-]
-YAML = st.lists(st.sampled_from(YAML_PIECES + YAML_BREAKS), max_size=40).map("".join)
+YAML = st.lists(st.sampled_from(YAML_PIECES + BREAKS), max_size=40).map("".join)
 
 
 def problems_of(text: str, **env: str) -> list[str]:

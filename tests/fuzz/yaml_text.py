@@ -229,26 +229,28 @@ def documents(sections: Mapping[str, Tree]) -> st.SearchStrategy[str]:
     return st.tuples(around, *lines, around).map("".join)
 
 
+BREAKS = [
+    ": ",
+    ":\n  ",
+    "\n",
+    "\n- ",
+    "- ",
+    ", ",
+    "&a ",
+    "!x ",
+    "!!int ",
+    "? ",
+    "---\n",
+    "\t",
+    "\x85",
+    "\ufeff",
+    "\0",
+]
+"""What gives a text its form."""
 PIECES = [
     *"accounts name base_url api_key filters poll interval web headers basic_auth_users url https:// [::1 30s é << = [ ] { } ' \" ${KEY} ${ ~ *a % # \\U0011 \\ud800 1 | > | @ `".split(),
-    *[
-        ": ",
-        ":\n  ",
-        "\n",
-        "\n- ",
-        "- ",
-        ", ",
-        "&a ",
-        "!x ",
-        "!!int ",
-        "? ",
-        "---\n",
-        "\t",
-        "\x85",
-        "\ufeff",
-        "\0",
-        SECRET,
-    ],
+    *BREAKS,
+    SECRET,
 ]
 scraps = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
