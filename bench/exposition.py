@@ -16,11 +16,11 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.render import Feed, Renderer
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Series
-from infobip_exporter.exposition.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.render import Feed, Renderer
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Series
+from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
 from infobip_exporter.web.app import GZIP_LEVEL
 
 ROUNDS = 30

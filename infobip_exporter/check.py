@@ -7,15 +7,15 @@ from functools import partial
 from threading import Thread
 from typing import NamedTuple, TypeVar
 
-from infobip_exporter.api.channels import LOG_PATHS
-from infobip_exporter.api.client import Client
-from infobip_exporter.api.clock import ApiClock
-from infobip_exporter.api.credentials import credentials_of
-from infobip_exporter.api.question import Question
 from infobip_exporter.config.duration import format_duration
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.errors import AskFailed
-from infobip_exporter.record import Answer
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.clock import ApiClock
+from infobip_exporter.infobip.credentials import credentials_of
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Answer
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ class Feed(NamedTuple):
 
 
 def ask_newest(feed: Feed) -> Answer:
-    """The newest record of the feed's log. Raises AskFailed."""
+    """The newest record of the feed's log. Raises RequestFailed."""
     account = feed.account
     client = Client(
         account.base_url, LOG_PATHS[feed.channel], credentials_of(account), account.filters, feed.timeout_s
     )
     try:
-        return client.ask(Question(limit=1))
+        return client.ask(Query(limit=1))
     finally:
         client.close()
 
@@ -60,7 +60,7 @@ def check(
     for feed, answer in zip(feeds, answers, strict=True):
         try:
             lines = _answer_lines(feed, *answer.result())
-        except AskFailed as failure:
+        except RequestFailed as failure:
             lines, code = [_failure_line(feed, failure)], 1
         print(*lines, sep="\n", flush=True)
     return code
@@ -105,12 +105,12 @@ def _skew_s(answer: Answer, now_s: float) -> float | None:
     return clock.skew_s(now_s, now_s)
 
 
-def _failure_line(feed: Feed, failure: AskFailed) -> str:
+def _failure_line(feed: Feed, failure: RequestFailed) -> str:
     told = str(failure) if failure.code else failure.text
     return f"FAIL  {feed.account.name}/{feed.channel}: {told.rstrip('.')}. Next: {next_step(feed, failure)}"
 
 
-def next_step(feed: Feed, failure: AskFailed) -> str:  # noqa: PLR0911 - a table, in code for its values
+def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a table, in code for its values
     """What a person can do about `failure`."""
     account, text = feed.account, failure.text.lower()
     match failure.code:

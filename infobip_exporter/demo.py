@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from infobip_exporter.chain import chain
-from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
+from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.errors import ListenError
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.sandbox.quirks import Quirks
 from infobip_exporter.sandbox.server import Sandbox
 from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions

@@ -21,7 +21,7 @@ class ListenError(ExporterError):
     """The web server can't listen: the port is taken, or the address is not this machine's."""
 
 
-class AskFailed(ExporterError):
+class RequestFailed(ExporterError):
     """A question to the API got no usable answer.
 
     `code` is the value of the label `code` of `infobip_exporter_api_requests_total`: the HTTP status, or

@@ -14,7 +14,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from infobip_exporter.config.schema import Log, Secret
+from infobip_exporter.config.schema import Log
+from infobip_exporter.model.secret import Secret
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _LEVEL_NAMES = {"warning": "warn", "exception": "error", "critical": "error", "fatal": "error"}

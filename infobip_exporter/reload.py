@@ -14,7 +14,7 @@ import structlog
 from infobip_exporter.config.load import warnings
 from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import ConfigError, ExporterError
-from infobip_exporter.exposition.snapshot import Reloaded
+from infobip_exporter.metrics.snapshot import Reloaded
 
 ANSWER_WITHIN_S = 60.0
 

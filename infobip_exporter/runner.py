@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import structlog
 
-from infobip_exporter.api.channels import LOG_PATHS
-from infobip_exporter.api.client import Client
-from infobip_exporter.api.credentials import credentials_of
 from infobip_exporter.config.schema import Account, Config, Metrics, Poll
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import RealTime
+from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.credentials import credentials_of
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 
 START_AGAIN_AFTER_S = 10.0
 

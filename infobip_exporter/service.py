@@ -14,9 +14,9 @@ import structlog
 from infobip_exporter import __version__, logs
 from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.reload import Reloads, refuse_what_can_not_change
 from infobip_exporter.runner import Runner, Settings, new_client, new_zero_start, settings_of
 from infobip_exporter.web.app import create_app

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from infobip_exporter.api.answer import InvalidBody, decode_page
-from infobip_exporter.api.headers import date_ms, retry_after_s
-from infobip_exporter.api.question import Question
-from infobip_exporter.errors import AskFailed
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.headers import date_ms, retry_after_s
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.reading.spans import Span, SpanSet
-from infobip_exporter.record import Answer, Page
 from infobip_exporter.sandbox.asked import BadRequest, read_parameters
 from infobip_exporter.sandbox.faults import FaultyLog
 from infobip_exporter.sandbox.replies import Reply
@@ -53,7 +53,7 @@ class Witness:
         if self.dated_since_step == NOTICED_AFTER:
             self.noticed_ms = api_ms
 
-    def saw(self, question: Question, page: Page, arrived_ms: int) -> None:
+    def saw(self, question: Query, page: Page, arrived_ms: int) -> None:
         self.shown.update(record.message_id for record in page.records)
         for record in page.records:
             if record.kind.final:
@@ -96,13 +96,13 @@ class SimulatedApi:
     """Called before each request: what other threads do while the feed works."""
     witness: Witness = field(default_factory=Witness)
     requests: int = 0
-    answered_well: Counter[Question] = field(default_factory=Counter)
+    answered_well: Counter[Query] = field(default_factory=Counter)
     """The questions of this poll that got a good answer."""
 
     def has_new_key(self) -> bool:
         return False
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Query) -> Answer:
         self.meanwhile()
         self.fate.point("before a request")
         began_s = self.time.now_s
@@ -116,7 +116,7 @@ class SimulatedApi:
         self.fate.point("before the answer")
         try:
             answer = self._read(reply, began_s)
-        except AskFailed as failure:
+        except RequestFailed as failure:
             if self.trace:
                 self.trace("asked", _told(parameters), "->", failure)
             raise
@@ -146,18 +146,18 @@ class SimulatedApi:
     def _read(self, reply: Reply, began_s: float) -> Answer:
         if reply.fault == "timeout" or self.time.now_s - began_s >= self.timeout_s:
             self.time.advance(began_s + self.timeout_s - self.time.now_s)
-            raise AskFailed("timeout", "no whole answer in time", took_s=self.timeout_s)
+            raise RequestFailed("timeout", "no whole answer in time", took_s=self.timeout_s)
         took_s = self.time.now_s - began_s
         if reply.fault is not None:
-            raise AskFailed("connection", f"the connection was {reply.fault}", took_s=took_s)
+            raise RequestFailed("connection", f"the connection was {reply.fault}", took_s=took_s)
         headers = {name.lower(): value for name, value in reply.headers.items()}
         if reply.status != 200:
             wait_s = retry_after_s(headers, self.time.wall())
-            raise AskFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
+            raise RequestFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
         try:
             page = decode_page(reply.body)
         except InvalidBody as error:
-            raise AskFailed("invalid_body", str(error), took_s=took_s) from None
+            raise RequestFailed("invalid_body", str(error), took_s=took_s) from None
         told_ms = self.dates.told_ms(date_ms(headers), self.dates_rng)
         if told_ms is not None and self.time.stepped_s_ago() < math.inf:
             self.witness.told_the_time(self.time.api_ms)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
 from infobip_exporter.reading.spans import Span, SpanSet
 from simulation.api import Witness
 from simulation.time import VirtualTime

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 READING, FEED, COUNTING = "infobip_exporter/reading/", "infobip_exporter/feed/", "infobip_exporter/counting/"
-LEDGER, API = "infobip_exporter/ledger/", "infobip_exporter/api/"
+LEDGER, API = "infobip_exporter/ledger/", "infobip_exporter/infobip/"
 
 
 class Mutant(NamedTuple):

@@ -16,17 +16,17 @@ from unittest.mock import patch
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.api.question import MAX_LIST_LENGTH, PAGE_LIMIT, Question
 from infobip_exporter.config.schema import Config, Poll
 from infobip_exporter.counting.count import Counting
-from infobip_exporter.exposition import catalog
 from infobip_exporter.feed import Feed, recorder
 from infobip_exporter.feed import feed as feed_module
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.record import Answer, Kind, Page, Record
 from infobip_exporter.reading import looks, outlook
-from infobip_exporter.record import Answer, Kind, Page, Record
 from simulation.time import VirtualTime
 from simulation.trace import Trace, TraceLog
 from simulation.world import BEGINS_MS
@@ -90,7 +90,7 @@ class SteadyLog:
             number += 1
         return number
 
-    def page(self, question: Question, now_ms: int) -> Page:
+    def page(self, question: Query, now_ms: int) -> Page:
         """The answer at `now_ms`: at most so many of the newest in the asked range, newest first."""
         if question.message_ids:
             numbers: Iterable[int] = map(int, question.message_ids)
@@ -122,7 +122,7 @@ class SteadyApi:
     def has_new_key(self) -> bool:
         return False
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Query) -> Answer:
         began_s = self.time.now_s
         self.time.advance(self.rng.uniform(0.01, 0.04))
         now_ms = self.time.api_ms

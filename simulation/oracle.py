@@ -13,10 +13,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.counting.labels import OTHER
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, Series
 from infobip_exporter.reading.dialogue import COMMON_CAP
 from infobip_exporter.reading.outlook import LAST_LOOK_BEFORE_MS
 from infobip_exporter.reading.spans import Span, SpanSet

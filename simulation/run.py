@@ -12,15 +12,15 @@ from unittest.mock import patch
 from structlog.typing import FilteringBoundLogger
 
 import infobip_exporter.feed.feed as feed_module
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.api.question import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import InFlight
 from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import Stopped
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import InFlight
 from infobip_exporter.reading import looks
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.sandbox import asked

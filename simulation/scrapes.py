@@ -7,13 +7,13 @@ from itertools import accumulate
 from types import SimpleNamespace
 from typing import cast
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.lines import label_set, number
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.render import Feed, Renderer
-from infobip_exporter.exposition.snapshot import FeedSnapshot
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.lines import label_set, number
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.render import Feed, Renderer
+from infobip_exporter.metrics.snapshot import FeedSnapshot
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from simulation.time import VirtualTime
 from simulation.violation import Violated
 

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.check import Feed, check
-from infobip_exporter.config.schema import Account, Config, Poll, Secret
-from infobip_exporter.errors import AskFailed, ConfigError
-from infobip_exporter.record import Answer, Page
+from infobip_exporter.config.schema import Account, Config, Poll
+from infobip_exporter.errors import ConfigError, RequestFailed
+from infobip_exporter.model.record import Answer, Page
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.sandbox.faults import FaultKind, Faults
 from infobip_exporter.sandbox.server import Sandbox
 from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
@@ -23,10 +24,10 @@ def answer(date_s: int | None) -> Answer:
 
 
 def lines_of(
-    capsys: pytest.CaptureFixture[str], account: Account, given: Answer | AskFailed
+    capsys: pytest.CaptureFixture[str], account: Account, given: Answer | RequestFailed
 ) -> tuple[int, list[str]]:
     def ask(feed: Feed) -> Answer:
-        if isinstance(given, AskFailed):
+        if isinstance(given, RequestFailed):
             raise given
         return given
 
@@ -141,14 +142,14 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
 def test_each_failure_comes_with_the_next_step(
     capsys: pytest.CaptureFixture[str], code: str, text: str, step: str
 ) -> None:
-    exit_code, lines = lines_of(capsys, MAIN, AskFailed(code, text + "."))
+    exit_code, lines = lines_of(capsys, MAIN, RequestFailed(code, text + "."))
     assert exit_code == 1
     assert lines[0] == f"FAIL  main/instagram: {code}: {text}. Next: {step}"
 
 
 def test_a_refused_key_of_a_file_is_to_be_replaced_in_that_file(capsys: pytest.CaptureFixture[str]) -> None:
     account = Account("main", "https://x.api.infobip.com", api_key_file=Path("/run/key"))
-    _, lines = lines_of(capsys, account, AskFailed("401", "no"))
+    _, lines = lines_of(capsys, account, RequestFailed("401", "no"))
     assert lines[0].endswith("(Developer Tools, API keys) and put it into /run/key")
 
 
@@ -200,7 +201,7 @@ def test_one_failure_fails_the_check_and_the_order_is_that_of_the_file(
     def ask(feed: Feed) -> Answer:
         if feed.channel == "sms":
             sms_answered.set()
-            raise AskFailed("503", "down")
+            raise RequestFailed("503", "down")
         assert sms_answered.wait(10), "the feeds are asked one after another"
         return answer(None)
 

@@ -14,7 +14,7 @@ from infobip_exporter import check as check_module
 from infobip_exporter import cli, demo, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
-from infobip_exporter.exposition.snapshot import Reloaded
+from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.reload import Reloads
 
 ROOT = Path(__file__).parents[1]

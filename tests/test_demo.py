@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.demo import CHANNELS, demo, site_options
 from infobip_exporter.errors import ListenError
+from infobip_exporter.infobip.channels import LOG_PATHS
 from infobip_exporter.sandbox.site import Site
 from infobip_exporter.sandbox.traffic import HOUR_MS
 

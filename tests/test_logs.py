@@ -7,7 +7,8 @@ import structlog
 from freezegun import freeze_time
 
 from infobip_exporter import logs
-from infobip_exporter.config.schema import Log, Secret
+from infobip_exporter.config.schema import Log
+from infobip_exporter.model.secret import Secret
 
 AT_TEN = freeze_time("2026-11-24T22:00:00.123456Z")
 SECRET = 'abcdef"12345'

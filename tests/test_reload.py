@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infobip_exporter.config.schema import Account, Config, Log, Secret, State, Web
+from infobip_exporter.config.schema import Account, Config, Log, State, Web
 from infobip_exporter.errors import ConfigError, ExporterError
-from infobip_exporter.exposition.snapshot import Reloaded
+from infobip_exporter.metrics.snapshot import Reloaded
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.reload import Reloads, hung_up, refuse_what_can_not_change
 
 FIRST = Reloaded(successful=True, success_s=1.0)

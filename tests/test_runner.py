@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter import runner as runner_module
-from infobip_exporter.config.schema import Account, Config, Secret
+from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed import Feed
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.runner import Runner, new_client, settings_of
 from tests.alerting.servers import until
 

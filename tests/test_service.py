@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.api.client import Client
-from infobip_exporter.api.question import Question
-from infobip_exporter.config.schema import Account, Config, Metrics, Poll, Secret, State
-from infobip_exporter.errors import AskFailed, ConfigError, LedgerError
+from infobip_exporter.config.schema import Account, Config, Metrics, Poll, State
+from infobip_exporter.errors import ConfigError, LedgerError, RequestFailed
 from infobip_exporter.feed import Feed
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.runner import Runner, Settings, new_client
 from infobip_exporter.service import Service
 from tests.alerting.servers import until
@@ -110,8 +111,8 @@ def test_what_is_refused_changes_nothing(
     assert runners(service) == before
     assert all(runner.thread.is_alive() for runner in before.values())
     [client] = made
-    with pytest.raises(AskFailed, match="the client is closed"):
-        client.ask(Question(limit=1))
+    with pytest.raises(RequestFailed, match="the client is closed"):
+        client.ask(Query(limit=1))
 
 
 def _no_ledger(*_: object, **__: object) -> None:
@@ -143,8 +144,8 @@ def test_where_no_thread_can_be_started_the_feeds_go_on_and_the_next_reload_coun
     assert all(runner.thread.is_alive() for runner in before.values())
     assert len(made) == 3
     for client in made:
-        with pytest.raises(AskFailed, match="the client is closed"):
-            client.ask(Question(limit=1))
+        with pytest.raises(RequestFailed, match="the client is closed"):
+            client.ask(Query(limit=1))
     monkeypatch.undo()
     service.change_to(changed)
     until(lambda: [each.name for each in threading.enumerate()].count("two/instagram") == 1)
@@ -172,7 +173,7 @@ class Slow:
     def ask(self, _: object) -> object:
         self.asked.set()
         self.let_go.wait(30)
-        raise AskFailed("timeout", "no whole answer")
+        raise RequestFailed("timeout", "no whole answer")
 
 
 @pytest.fixture

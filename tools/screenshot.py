@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from infobip_exporter.api.refusal import describe_refusal
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import FeedSnapshot, InFlight, PastTrouble, Series, Trouble
+from infobip_exporter.infobip.refusal import describe_refusal
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import FeedSnapshot, InFlight, PastTrouble, Series, Trouble
 from infobip_exporter.web import status_page
 from tools.browser import Screen, browser
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infobip_exporter.api.question import MAX_LIST_LENGTH
 from infobip_exporter.config import rules
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Account
 from infobip_exporter.config.tree import Value
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH
 
 
 def read_accounts(accounts: Value | None, problems: Problems, folder: Path) -> tuple[Account, ...]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from infobip_exporter.api.channels import LOG_PATHS
-from infobip_exporter.api.question import MAX_LIST_LENGTH
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
-from infobip_exporter.config.schema import Secret
+from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH
+from infobip_exporter.model.secret import Secret
 
 FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignReferenceId")
 """The parameters of the log that an account may be narrowed to, in the API's spelling."""

@@ -4,28 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-class Secret:
-    """A value that is never shown: not in `repr`, `str`, logs or tracebacks. `reveal()` gives it."""
-
-    __slots__ = ("__value",)
-
-    def __init__(self, value: str) -> None:
-        self.__value = value
-
-    def reveal(self) -> str:
-        return self.__value
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other.reveal() == self.reveal()
-
-    def __hash__(self) -> int:
-        return hash(self.__value)
+from infobip_exporter.model.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

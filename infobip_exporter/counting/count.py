@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from infobip_exporter.counting.labels import Caps, Place
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
 from infobip_exporter.ledger.changes import EXACT, Changes, Remembered
-from infobip_exporter.record import Kind, Record
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
+from infobip_exporter.model.record import Kind, Record
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import InFlight, Series
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import InFlight, Series
 
 OTHER = "__other__"
 NEED_NO_PLACE = ("", OTHER)

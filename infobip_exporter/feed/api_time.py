@@ -2,11 +2,11 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.api.question import Question
 from infobip_exporter.feed.asker import Asker, GaveUp
 from infobip_exporter.feed.recorder import Recorder
 from infobip_exporter.feed.time import Time
 from infobip_exporter.feed.trouble import Troubles
+from infobip_exporter.infobip.query import Query
 
 MOST_TIMES_ASKED = 5
 """How many answers may fail to agree on the API's time before it is done without them."""
@@ -50,7 +50,7 @@ class ApiTime:
         while clock.disputed or not (clock.known or self._timeless) or self._stands_still():
             if asked == MOST_TIMES_ASKED:
                 break
-            self._asker.ask(Question(limit=1))
+            self._asker.ask(Query(limit=1))
             asked += 1
         if clock.disputed:
             self._troubles.began("api", "the Date headers of its answers contradict each other")

@@ -5,18 +5,18 @@ from bisect import bisect_left
 from decimal import Decimal
 from typing import Protocol
 
-from infobip_exporter.api.backoff import Backoff
-from infobip_exporter.api.budget import Budget
-from infobip_exporter.api.clock import ApiClock
-from infobip_exporter.api.question import Question
-from infobip_exporter.errors import AskFailed
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.errors import RequestFailed
 from infobip_exporter.feed.recorder import Recorder
 from infobip_exporter.feed.time import Time
 from infobip_exporter.feed.trouble import Troubles
-from infobip_exporter.reading.dialogue import QuestionRefused, Reply
-from infobip_exporter.record import Answer
+from infobip_exporter.infobip.backoff import Backoff
+from infobip_exporter.infobip.clock import ApiClock
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.infobip.rate_limit import RateLimiter
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, Series
+from infobip_exporter.model.record import Answer
+from infobip_exporter.reading.dialogue import QueryRefused, Reply
 
 ATTEMPTS = 5
 """How often a question is put before the feed thinks again about what to ask."""
@@ -31,8 +31,8 @@ BAD_QUESTION = ("400", "414", "422")
 
 
 class Api(Protocol):
-    def ask(self, question: Question) -> Answer:
-        """One request. Raises AskFailed."""
+    def ask(self, question: Query) -> Answer:
+        """One request. Raises RequestFailed."""
 
     def has_new_key(self) -> bool:
         """Whether there may be another key than the last request had."""
@@ -53,7 +53,13 @@ class Asker:
     """Asks the API for one feed. Waiting, counting and telling of failures happen here and nowhere else."""
 
     def __init__(
-        self, api: Api, budget: Budget, recorder: Recorder, troubles: Troubles, time: Time, rng: random.Random
+        self,
+        api: Api,
+        budget: RateLimiter,
+        recorder: Recorder,
+        troubles: Troubles,
+        time: Time,
+        rng: random.Random,
     ) -> None:
         self.clock = ApiClock(time.wall(), time.monotonic())
         self.budget = budget
@@ -67,8 +73,8 @@ class Asker:
         self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
         self._refused_backoff = Backoff(rng, base_s=60.0, cap_s=300.0, floor_s=30.0)
 
-    def ask(self, question: Question) -> Reply:
-        """The reply. Raises QuestionRefused where the API rejects this very question, GaveUp after several attempts."""
+    def ask(self, question: Query) -> Reply:
+        """The reply. Raises QueryRefused where the API rejects this very question, GaveUp after several attempts."""
         attempts = CURSOR_ATTEMPTS if question.cursor is not None else ATTEMPTS
         too_much = True
         for _ in range(attempts):
@@ -76,9 +82,9 @@ class Asker:
             asked_ms = self.clock.earliest_ms(self._time.monotonic())
             try:
                 answer = self._request(question)
-            except AskFailed as failure:
+            except RequestFailed as failure:
                 if failure.code in BAD_QUESTION and question.special:
-                    raise QuestionRefused(str(failure)) from failure
+                    raise QueryRefused(str(failure)) from failure
                 self._failed(failure)
                 too_much &= failure.code in TOO_MUCH
                 continue
@@ -87,7 +93,7 @@ class Asker:
             self._troubles.ended("api")
             return Reply(answer.page, asked_ms)
         if question.cursor is not None:
-            raise QuestionRefused("the cursor got no answer")
+            raise QueryRefused("the cursor got no answer")
         raise GaveUp(too_much=too_much)
 
     def _wait_for_budget(self) -> None:
@@ -96,13 +102,13 @@ class Asker:
             self._time.sleep(wait_s)
         self._recorder.reserve()
 
-    def _request(self, question: Question) -> Answer:
+    def _request(self, question: Query) -> Answer:
         self.budget.spend(self._time.monotonic())
         self._recorder.use_reservation()
         self.requests += 1
         try:
             answer = self._api.ask(question)
-        except AskFailed as failure:
+        except RequestFailed as failure:
             self.answered = True
             if failure.code:
                 self._count(failure.code, failure.took_s)
@@ -126,7 +132,7 @@ class Asker:
             Series(catalog.REQUEST_DURATION.name, ()), Histogram(tuple(counts), took)
         )
 
-    def _failed(self, failure: AskFailed) -> None:
+    def _failed(self, failure: RequestFailed) -> None:
         refused = failure.code in (*REFUSED, "")
         self._troubles.began("api", str(failure), refused=refused)
         self._recorder.commit()

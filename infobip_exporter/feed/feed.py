@@ -5,13 +5,9 @@ from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.api.budget import Budget
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.api.question import PAGE_LIMIT, Question
 from infobip_exporter.config.schema import Config
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.snapshot import FeedSnapshot
 from infobip_exporter.feed.api_time import ApiTime
 from infobip_exporter.feed.asker import Api, Asker, GaveUp
 from infobip_exporter.feed.recorder import Found, Recorder
@@ -19,9 +15,13 @@ from infobip_exporter.feed.show import by_hour, known_label_values
 from infobip_exporter.feed.time import Stopped, Time
 from infobip_exporter.feed.trouble import Troubles
 from infobip_exporter.feed.volume import Volume
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.infobip.query import PAGE_LIMIT, Query
+from infobip_exporter.infobip.rate_limit import RateLimiter
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.reading import plan
-from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused, Read
+from infobip_exporter.reading.dialogue import Dialogue, Learnt, QueryRefused, Read
 from infobip_exporter.reading.looks import looked_after
 from infobip_exporter.reading.outlook import Outlook
 from infobip_exporter.reading.spans import Span, SpanSet
@@ -56,7 +56,7 @@ class _Walk:
     task: ReadSpan
     dialogue: Dialogue
     touched_s: float
-    step: Question | Read | None = None
+    step: Query | Read | None = None
     """What it has asked for; None before it has begun."""
 
 
@@ -88,7 +88,7 @@ class Feed:
         behind = time.wall() - time.monotonic()
         now = time.monotonic()
         spent = [min(at / 1000 - behind, now) for at in ledger.progress.request_times_ms]
-        budget = Budget(requests_per_minute, spent)
+        budget = RateLimiter(requests_per_minute, spent)
         self._recorder = Recorder(
             ledger,
             Caps(config.metrics.max_label_values, known_label_values(ledger)),
@@ -161,7 +161,7 @@ class Feed:
                 self._expire()
             self._recorder.prune(self._edge_ms())
             self._ended(well=well)
-        except (GaveUp, QuestionRefused, BoundsIgnored) as error:
+        except (GaveUp, QueryRefused, BoundsIgnored) as error:
             if not isinstance(error, GaveUp):
                 self._troubles.began("api", str(error))
             self._walks.clear()
@@ -270,8 +270,8 @@ class Feed:
         left = dict(task.messages)
         while left:
             try:
-                reply = self._asker.ask(Question(message_ids=tuple(left)))
-            except QuestionRefused:
+                reply = self._asker.ask(Query(message_ids=tuple(left)))
+            except QueryRefused:
                 self._learnt.by_id = False
                 return
             shown = left.keys() & {record.message_id for record in reply.page.records}
@@ -329,10 +329,10 @@ class Feed:
         dialogue = under_way.dialogue
         try:
             step = under_way.step or dialogue.send(None)
-            while isinstance(step, Question):
+            while isinstance(step, Query):
                 try:
                     reply = self._asker.ask(step)
-                except QuestionRefused as refused:
+                except QueryRefused as refused:
                     step = dialogue.throw(refused)
                 else:
                     step = dialogue.send(reply)

@@ -9,19 +9,19 @@ from typing import TypeVar
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
 from infobip_exporter.counting.count import NEVER_MS, Counting
 from infobip_exporter.counting.labels import Caps
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import InFlight, Series
 from infobip_exporter.feed.time import Time
 from infobip_exporter.feed.trouble import Troubles
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.ledger.ledger import HOUR_MS, MINUTE_MS, Ledger
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import InFlight, Series
+from infobip_exporter.model.record import Record, RejectedRow
 from infobip_exporter.reading.dialogue import Read, Reply
 from infobip_exporter.reading.spans import Span, SpanSet
-from infobip_exporter.record import Record, RejectedRow
 
 UNRESOLVED_AT_ONCE = 20_000
 LEDGER_RETRY_S = 5.0

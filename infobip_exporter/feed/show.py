@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from infobip_exporter.exposition import catalog
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics import catalog
 
 CAPPED = ("general_status", "error_group", "entity_id", "application_id", "currency")
 """The labels whose values come from the API and are capped by metrics.max_label_values."""

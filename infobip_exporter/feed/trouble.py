@@ -2,8 +2,8 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.exposition.snapshot import PastTrouble, Trouble
 from infobip_exporter.feed.time import Time
+from infobip_exporter.metrics.snapshot import PastTrouble, Trouble
 
 
 class Troubles:

@@ -5,11 +5,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, Series
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.ledger import MINUTE_MS
 from infobip_exporter.ledger.progress import Progress
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, Series
 from infobip_exporter.reading.spans import Span, SpanSet
 
 RECENT_MS = 10 * MINUTE_MS

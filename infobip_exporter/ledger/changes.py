@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import NamedTuple
 
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
 from infobip_exporter.ledger.progress import Progress
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
 from infobip_exporter.reading.spans import Span
 
 EXACT = Context(prec=120)

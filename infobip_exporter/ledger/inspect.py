@@ -14,10 +14,10 @@ from urllib.parse import quote
 import msgspec
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition import catalog
 from infobip_exporter.ledger import progress as progress_
 from infobip_exporter.ledger.schema import MIGRATIONS
 from infobip_exporter.ledger.store import BUSY_TIMEOUT_S, explain
+from infobip_exporter.metrics import catalog
 
 MOST_FINDINGS = 20
 """Of SQLite's own: a file that is damaged has thousands."""

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
-from infobip_exporter.exposition.zero_start import Mark
 from infobip_exporter.ledger import progress as progress_
 from infobip_exporter.ledger.changes import Changes, Remembered, add, merge
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
+from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.reading.spans import Span
 
 MINUTE_MS = 60_000

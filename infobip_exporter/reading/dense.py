@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from infobip_exporter.api.question import STATUS_GROUPS, Question
-from infobip_exporter.reading.dialogue import Dialogue, Learnt, QuestionRefused, Read, Reply, ask
+from infobip_exporter.infobip.query import STATUS_GROUPS, Query
+from infobip_exporter.model.record import Record, RejectedRow
+from infobip_exporter.reading.dialogue import Dialogue, Learnt, QueryRefused, Read, Reply, ask
 from infobip_exporter.reading.spans import Span
-from infobip_exporter.record import Record, RejectedRow
 
 MOST_QUESTIONS = 500
 """After this many the millisecond is given up: no single one may eat the budget of a feed for good."""
@@ -25,7 +25,7 @@ Seen = str | bytes
 Dimensions = tuple[tuple[str, Iterable[str]], ...]
 """The filters to split by, and the values to try of each."""
 
-Step = Generator[Question | Read, Reply | None, bool]
+Step = Generator[Query | Read, Reply | None, bool]
 """Part of a dialogue that ends with whether it has shown everything it was to show."""
 
 
@@ -45,7 +45,7 @@ class _Crowd:
     """The records of the millisecond that were seen so far, by id: any order, any overlap of answers is right."""
 
     def __init__(self, span: Span, learnt: Learnt, limit: int) -> None:
-        self.question = Question(*span, limit=limit)
+        self.question = Query(*span, limit=limit)
         self.span = span
         self.learnt = learnt
         self.limit = limit
@@ -90,7 +90,7 @@ class _Crowd:
             try:
                 self.questions += 1
                 reply = yield from ask(replace(self._tight(self.question), cursor=cursor))
-            except QuestionRefused:
+            except QueryRefused:
                 self.learnt.cursor = False if cursor == "" else self.learnt.cursor
                 return False
             if cursor == "":
@@ -118,8 +118,8 @@ class _Crowd:
         return whole
 
     def _split(
-        self, question: Question, to_show: AbstractSet[Seen], dimensions: Dimensions
-    ) -> Generator[Question | Read, Reply | None, tuple[bool, set[Seen]]]:
+        self, question: Query, to_show: AbstractSet[Seen], dimensions: Dimensions
+    ) -> Generator[Query | Read, Reply | None, tuple[bool, set[Seen]]]:
         """Ask `question` in parts. Returns whether that has shown all there is, and what it has shown.
 
         A dimension must show, in parts that are whole, all that was seen otherwise. A value that nobody has seen yet,
@@ -137,7 +137,7 @@ class _Crowd:
                 part = replace(question, **{dimension: value})  # type: ignore[arg-type]
                 try:
                     reply = yield from self._ask(part)
-                except QuestionRefused:
+                except QueryRefused:
                     whole = False
                     continue
                 seen = self.take(reply)
@@ -155,14 +155,14 @@ class _Crowd:
                 before = shown
         return False, all_shown
 
-    def _ask(self, question: Question) -> Generator[Question | Read, Reply | None, Reply]:
+    def _ask(self, question: Query) -> Generator[Query | Read, Reply | None, Reply]:
         while True:
             self.questions += 1
             reply = yield from ask(self._tight(question))
             if not (self.learnt.may_hold_back(reply, self.limit) and self._tighten(reply)):
                 return reply
 
-    def _tight(self, question: Question) -> Question:
+    def _tight(self, question: Query) -> Query:
         return replace(question, tight_since=self._since_included, tight_until=self._until_included)
 
     def _tighten(self, reply: Reply) -> bool:

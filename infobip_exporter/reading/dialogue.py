@@ -4,10 +4,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from infobip_exporter.api.question import Question
 from infobip_exporter.errors import ExporterError
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 from infobip_exporter.reading.spans import Span
-from infobip_exporter.record import Kind, Page, Record, RejectedRow
 
 COMMON_CAP = 50
 """A server that caps answers below the limit asked for does so at a round figure (the API's own default is 50)."""
@@ -49,12 +49,12 @@ class Read:
     whole: bool = True
 
 
-class QuestionRefused(ExporterError):
+class QueryRefused(ExporterError):
     """The API won't answer this very question (thrown into a walk); another one may do."""
 
 
-Dialogue = Generator[Question | Read, Reply | None, None]
-"""Yields a Question and is sent the Reply, or yields a Read and is sent None."""
+Dialogue = Generator[Query | Read, Reply | None, None]
+"""Yields a Query and is sent the Reply, or yields a Read and is sent None."""
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Learnt:
         return rows >= limit or (no_less_than_ever and rows > 0 and rows % COMMON_CAP == 0)
 
 
-def ask(question: Question) -> Generator[Question | Read, Reply | None, Reply]:
+def ask(question: Query) -> Generator[Query | Read, Reply | None, Reply]:
     reply = yield question
     if reply is None:
         raise TypeError("a question is answered with a reply")

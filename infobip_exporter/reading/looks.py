@@ -6,8 +6,8 @@ How far each rung of the ladder is done is kept as one moment of sent time, not 
 from collections.abc import Collection
 from typing import NamedTuple
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.api.question import MAX_LIST_LENGTH
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH
 from infobip_exporter.ledger.changes import Remembered
 from infobip_exporter.reading.outlook import Outlook
 from infobip_exporter.reading.spans import Span, SpanSet

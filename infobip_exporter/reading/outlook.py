@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.api.question import MAX_LIST_LENGTH
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH
 from infobip_exporter.ledger.changes import Remembered
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.reading.spans import Span, SpanSet

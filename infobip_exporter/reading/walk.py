@@ -13,12 +13,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from infobip_exporter.api.question import Question
 from infobip_exporter.errors import ExporterError
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Record
 from infobip_exporter.reading.dense import read_millisecond
 from infobip_exporter.reading.dialogue import Dialogue, Learnt, Read, Reply, Takes, ask
 from infobip_exporter.reading.spans import Span
-from infobip_exporter.record import Record
 
 COMFORTABLE = 0.65
 """How full a page is aimed at where a full one proves nothing and has to be asked again in halves."""
@@ -62,7 +62,7 @@ def walk(span: Span, learnt: Learnt, limit: int, late_ms: int = 0) -> Dialogue:
         if rows_per_ms and part.reply is None:
             part, rest = _fitting(part, rows_per_ms, limit)
             parts.extend(rest)
-        reply = part.reply or (yield from ask(Question(*part.span, limit=limit)))
+        reply = part.reply or (yield from ask(Query(*part.span, limit=limit)))
         if not (yield from _is_full(reply, learnt, limit)):
             inside = reply.inside(part.span)
             yield Read(part.span, inside, reply.asked_ms, reply.page.rejected)
@@ -79,13 +79,13 @@ def walk(span: Span, learnt: Learnt, limit: int, late_ms: int = 0) -> Dialogue:
             parts.extend(outcome.rest)
 
 
-def _is_full(reply: Reply, learnt: Learnt, limit: int) -> Generator[Question | Read, Reply | None, bool]:
+def _is_full(reply: Reply, learnt: Learnt, limit: int) -> Generator[Query | Read, Reply | None, bool]:
     """Whether the page may hold back records. Where it only smells of it, what the API has at all clears it."""
     if not learnt.may_hold_back(reply, limit):
         return False
     if reply.page.rows in (limit, learnt.capped_at):
         return True
-    everything = yield from ask(Question(limit=limit))
+    everything = yield from ask(Query(limit=limit))
     learnt.most_rows = max(learnt.most_rows, everything.page.rows)
     if not learnt.may_hold_back(reply, limit):
         return False
@@ -117,7 +117,7 @@ class Outcome:
 
 def _full_page(
     part: Part, reply: Reply, learnt: Learnt, limit: int, late_ms: int
-) -> Generator[Question | Read, Reply | None, Outcome]:
+) -> Generator[Query | Read, Reply | None, Outcome]:
     asked = Span(part.span.since_ms - 1, part.span.until_ms + 1)
     records = reply.inside(asked)
     strangers = reply.page.rows - len(records) - len(reply.page.rejected)
@@ -143,7 +143,7 @@ def _full_page(
 
 def _reaches_its_end(
     span: Span, moments: Sequence[int], learnt: Learnt, limit: int
-) -> Generator[Question | Read, Reply | None, bool]:
+) -> Generator[Query | Read, Reply | None, bool]:
     """Whether the page holds the end that pages were seen to hold. A long stretch without records there is asked for."""
     oldest_ms, newest_ms = min(moments), max(moments)
     stretch = (
@@ -151,7 +151,7 @@ def _reaches_its_end(
     )
     if stretch.length_ms <= LONG_STRETCH * (newest_ms - oldest_ms) / len(moments):
         return True
-    reply = yield from ask(Question(*stretch, limit=limit))
+    reply = yield from ask(Query(*stretch, limit=limit))
     return not reply.inside(stretch) and not learnt.may_hold_back(reply, limit)
 
 
@@ -207,7 +207,7 @@ def _too_new(span: Span, whole_before_ms: int) -> Outcome | None:
 
 def _find_out(
     part: Part, reply: Reply, records: Sequence[Record], learnt: Learnt, limit: int
-) -> Generator[Question | Read, Reply | None, Outcome]:
+) -> Generator[Query | Read, Reply | None, Outcome]:
     """Ask below and above a full page in order. More on one side only: the page holds the other end of the range."""
     span = part.span
     moments = [record.sent_ms for record in records]
@@ -215,8 +215,8 @@ def _find_out(
     upper = Span(max(moments), span.until_ms).meet(span)
     if not (lower.length_ms and upper.length_ms):
         return _halved(span)
-    below = yield from ask(Question(*lower, limit=limit))
-    above = yield from ask(Question(*upper, limit=limit))
+    below = yield from ask(Query(*lower, limit=limit))
+    above = yield from ask(Query(*upper, limit=limit))
     more_below = sum(record.sent_ms < min(moments) for record in below.inside(lower))
     more_above = sum(record.sent_ms > max(moments) for record in above.inside(upper))
     enough = DECISIVE * reply.page.rows

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from infobip_exporter.api.question import STATUS_GROUPS
+from infobip_exporter.infobip.query import STATUS_GROUPS
 from infobip_exporter.sandbox.message import Message
 from infobip_exporter.sandbox.moments import read_moment
 from infobip_exporter.sandbox.quirks import Quirks

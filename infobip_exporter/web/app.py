@@ -15,10 +15,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.exposition.process import REFRESH_S, Process
-from infobip_exporter.exposition.render import OPEN_METRICS, TEXT, Feed, Page, Renderer, wants_open_metrics
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Reloaded
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
+from infobip_exporter.metrics.process import REFRESH_S, Process
+from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer, wants_open_metrics
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 
 GZIP_LEVEL = 1

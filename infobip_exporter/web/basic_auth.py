@@ -18,7 +18,7 @@ from enum import Enum
 
 import bcrypt
 
-from infobip_exporter.config.schema import Secret
+from infobip_exporter.model.secret import Secret
 
 MOST_WAITING = 8
 """Checks that may wait for the worker, the one it is at included."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.metrics.snapshot import FeedSnapshot
 
 CATCHING_UP_MS = 60_000
 """Sent time still to be read from which a feed is catching up; less is what each poll finds, in milliseconds."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.gauges import lag_s
-from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.gauges import lag_s
+from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble
 from infobip_exporter.web.chart import chart, tone, totals
 from infobip_exporter.web.feed_state import WAITING, FeedState, feed_state
 from infobip_exporter.web.words import duration, machine_moment, moment, whole
@@ -121,7 +121,9 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
                 alarm=bool(lost_s),
             ),
             _figure(
-                "Budget used", used, f"{whole(feed.requests_last_minute)} of {allowed:,g} requests a minute"
+                "RateLimiter used",
+                used,
+                f"{whole(feed.requests_last_minute)} of {allowed:,g} requests a minute",
             ),
             _figure("Messages", whole(_sent(feed)), f"{whole(sum(feed.in_flight.values()))} in flight"),
         ]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from infobip_exporter.config import rules
 from infobip_exporter.config.problems import Problems, Unshown
-from infobip_exporter.config.schema import Secret
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.web.tls import Tls, boolean, read_tls
 
 COSTLIEST = 15

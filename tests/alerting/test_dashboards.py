@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from grafana import build
-from infobip_exporter.exposition import catalog
+from infobip_exporter.metrics import catalog
 from tests.alerting.dashboards import DASHBOARDS, PATHS, Asked, panels, queries, substituted
 from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
 

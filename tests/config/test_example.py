@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.config.load import load_config, warnings
 from infobip_exporter.config.rules import FILTERS
-from infobip_exporter.config.schema import Account, Config, Secret
+from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 

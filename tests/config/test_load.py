@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from infobip_exporter.config.load import load_config, parse_config, warnings
 from infobip_exporter.config.rules import split_listen_address, unix_socket
-from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, Secret, State, Web
+from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.model.secret import Secret
 from tests.fuzz.yaml_text import BREAKS
 
 KEY = "0123456789abcdef-SECRET"

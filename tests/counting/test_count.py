@@ -6,9 +6,9 @@ import pytest
 
 from infobip_exporter.counting.count import Counting
 from infobip_exporter.counting.labels import LONGEST_LABEL, OTHER, Caps
-from infobip_exporter.exposition.snapshot import InFlight, Series
 from infobip_exporter.ledger.changes import Changes, Remembered
-from infobip_exporter.record import Kind, Record
+from infobip_exporter.metrics.snapshot import InFlight, Series
+from infobip_exporter.model.record import Kind, Record
 
 OPEN_FROM_MS = 1_000_000
 CLOSED, OPEN = OPEN_FROM_MS - 60_000, OPEN_FROM_MS

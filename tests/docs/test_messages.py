@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infobip_exporter.api.answer import InvalidBody, decode_page
-from infobip_exporter.api.refusal import _HINTS
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.refusal import _HINTS
 from infobip_exporter.ledger.store import _ADVICE
 from tests.docs.pages import DOCS, REPOSITORY
 

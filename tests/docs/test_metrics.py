@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infobip_exporter.exposition.catalog import FAMILIES, Family
+from infobip_exporter.metrics.catalog import FAMILIES, Family
 from tests.docs.pages import PAGES, README, blocks, name_of, rows, section
 
 _NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from infobip_exporter.exposition import catalog
+from infobip_exporter.metrics import catalog
 
 LabelSet = frozenset[tuple[str, str]]
 Counts = dict[tuple[str, LabelSet], float]

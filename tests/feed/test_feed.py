@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.api.question import Question
 from infobip_exporter.config.schema import Poll
-from infobip_exporter.errors import AskFailed, LedgerError
+from infobip_exporter.errors import LedgerError, RequestFailed
 from infobip_exporter.feed import feed as feed_module
 from infobip_exporter.feed.asker import LOOK_FOR_KEY_EVERY_S
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.reading.spans import Span
 from infobip_exporter.reading.task import LookUp
@@ -170,7 +170,7 @@ def test_a_bad_row_counts_once_though_a_date_was_wrong_when_it_was_first_read(
     keeps_oldest = Quirks(keeps="oldest", order="oldest_first")
     world = FeedWorld([slow, bad, *others], Poll(lookback_s=1800.0), quirks=keeps_oldest)
 
-    def fails(_question: Question) -> None:
+    def fails(_question: Query) -> None:
         if 2 <= len(world.questions) <= 5:
             world.wrong_date_s = -47 * HOUR_S - 60 * len(world.questions)
 
@@ -234,7 +234,7 @@ def test_the_last_look_comes_in_time_where_servers_whose_clocks_differ_take_turn
     messages = [at(600 + 60 * n, settles_after_ms=46 * HOUR_MS) for n in range(60)]
     world = FeedWorld(messages, Poll(interval_s=60.0))
 
-    def fails(_question: Question) -> None:
+    def fails(_question: Query) -> None:
         world.wrong_date_s = -(len(world.questions) // 4 % 2) * 600
 
     world.fails = fails
@@ -249,7 +249,7 @@ def test_of_servers_whose_clocks_differ_each_answers_some_and_no_message_is_miss
     world = FeedWorld([at(100 + 10 * n) for n in range(240)], Poll(late_arrival_s=late_s))
     rng = random.Random(1)
 
-    def fails(_question: Question) -> None:
+    def fails(_question: Query) -> None:
         world.wrong_date_s = ahead_s * rng.randrange(2)
 
     world.fails = fails
@@ -261,10 +261,10 @@ def test_a_record_that_the_api_can_not_show_does_not_stop_the_feed() -> None:
     world = FeedWorld([at(30 * n, settles_after_ms=20_000) for n in range(1, 1440)])
     poison_ms = BEGINS_MS + 1_005_000
 
-    def fails(question: Question) -> None:
+    def fails(question: Query) -> None:
         inside = (question.since_ms or 0) <= poison_ms < (question.until_ms or 0)
         if inside and world.time.api_ms > poison_ms + 60_000:
-            raise AskFailed("500", "down", took_s=0.05)
+            raise RequestFailed("500", "down", took_s=0.05)
 
     world.fails = fails
     world.live(13 * HOUR_S)
@@ -332,9 +332,9 @@ def test_messages_missing_from_an_answer_that_does_not_heed_their_ids_have_not_b
 
 
 def failing(code: str, until_s: float, world: FeedWorld) -> None:
-    def fail(_question: Question) -> None:
+    def fail(_question: Query) -> None:
         if world.time.now_s < until_s:
-            raise AskFailed(code, "down", took_s=1.0)
+            raise RequestFailed(code, "down", took_s=1.0)
 
     world.fails = fail
 
@@ -437,9 +437,9 @@ def test_a_span_too_wide_for_the_api_is_read_in_narrower_ones() -> None:
     world.live(30)
     world.time.advance(10 * HOUR_S)
 
-    def too_wide(question: Question) -> None:
+    def too_wide(question: Query) -> None:
         if (question.until_ms or 0) - (question.since_ms or 0) > HOUR_MS:
-            raise AskFailed("timeout", "too much", took_s=10.0)
+            raise RequestFailed("timeout", "too much", took_s=10.0)
 
     world.fails = too_wide
     world.live(4 * HOUR_S)

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import Histogram, Series
 from infobip_exporter.feed.volume import Volume
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.progress import Progress
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import Histogram, Series
 from infobip_exporter.reading.spans import Span, SpanSet
 
 MINUTE_MS = 60_000

@@ -10,16 +10,16 @@ from typing import Any, cast
 import structlog
 from structlog.testing import CapturingLogger
 
-from infobip_exporter.api.answer import decode_page
-from infobip_exporter.api.headers import date_ms
-from infobip_exporter.api.question import Question
 from infobip_exporter.config.schema import Config, Metrics, Poll
-from infobip_exporter.errors import AskFailed
-from infobip_exporter.exposition.snapshot import Series
+from infobip_exporter.errors import RequestFailed
 from infobip_exporter.feed import Feed
+from infobip_exporter.infobip.answer import decode_page
+from infobip_exporter.infobip.headers import date_ms
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
-from infobip_exporter.record import Answer
+from infobip_exporter.metrics.snapshot import Series
+from infobip_exporter.model.record import Answer
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import Message
 from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
@@ -33,7 +33,7 @@ PLAIN_POLL = Poll()
 
 @dataclass
 class FeedWorld:
-    """One feed, whatever becomes of its process. `fails` may raise AskFailed instead of an answer."""
+    """One feed, whatever becomes of its process. `fails` may raise RequestFailed instead of an answer."""
 
     messages: list[Message] = field(default_factory=list)
     poll: Poll = PLAIN_POLL
@@ -44,9 +44,9 @@ class FeedWorld:
     undated: int = 0
     """How many of the next answers tell no time."""
     new_key_at_s: float = float("inf")
-    fails: Callable[[Question], None] = lambda _question: None
+    fails: Callable[[Query], None] = lambda _question: None
     time: VirtualTime = field(default_factory=lambda: VirtualTime(BEGINS_MS, float("inf")))
-    questions: list[tuple[float, Question]] = field(default_factory=list)
+    questions: list[tuple[float, Query]] = field(default_factory=list)
     lines: list[Any] = field(default_factory=list)
     connection: sqlite3.Connection = field(
         default_factory=lambda: sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -78,13 +78,13 @@ class FeedWorld:
             cast("Any", log),
         )
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Query) -> Answer:
         self.questions.append((self.time.now_s, question))
         self.time.advance(0.05)
         self.fails(question)
         reply = self.log.answer(question.parameters({}), self.time.api_ms)
         if reply.status != 200:
-            raise AskFailed(str(reply.status), "refused", took_s=0.05)
+            raise RequestFailed(str(reply.status), "refused", took_s=0.05)
         date = date_ms({name.lower(): value for name, value in reply.headers.items()}) or 0
         wrong_by_ms, self.wrong_date_s = 1000 * self.wrong_date_s, 0
         if self.undated:
@@ -109,5 +109,5 @@ class FeedWorld:
     def counter(self, family: str, *labels: str) -> int | Decimal:
         return self.ledger.counters.get(Series(family, labels), 0)
 
-    def asked_since(self, moment_s: float) -> list[Question]:
+    def asked_since(self, moment_s: float) -> list[Query]:
         return [question for at_s, question in self.questions if at_s >= moment_s]

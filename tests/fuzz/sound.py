@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from infobip_exporter.api.kinds import MOST_PARTS, normalised
-from infobip_exporter.api.question import format_moment
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.record import Page, Record
+from infobip_exporter.infobip.kinds import MOST_PARTS, normalised
+from infobip_exporter.infobip.query import format_moment
+from infobip_exporter.model.record import Page, Record
 
 YEARS_MS = tuple(
     round((datetime(year, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000

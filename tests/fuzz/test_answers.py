@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.answer import InvalidBody, decode_page
-from infobip_exporter.api.headers import LONGEST_WAIT_S, date_ms, retry_after_s
-from infobip_exporter.api.kinds import RawKind, kind_of
-from infobip_exporter.api.lenient import parse_json, read_row
-from infobip_exporter.api.moments import moment_ms
-from infobip_exporter.api.refusal import LONGEST_TEXT, describe_refusal
-from infobip_exporter.record import Page, Record, RejectedRow
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.headers import LONGEST_WAIT_S, date_ms, retry_after_s
+from infobip_exporter.infobip.kinds import RawKind, kind_of
+from infobip_exporter.infobip.lenient import parse_json, read_row
+from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal
+from infobip_exporter.model.record import Page, Record, RejectedRow
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.json_text import bodies, moment_texts, nested, pages, rows
 from tests.fuzz.sound import check_page, check_record

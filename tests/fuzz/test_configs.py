@@ -10,12 +10,12 @@ import trustme
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.channels import LOG_PATHS
 from infobip_exporter.config import rules
 from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import load_config, parse_config
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.infobip.channels import LOG_PATHS
 from infobip_exporter.web.web_config import WebConfig, load_web_config
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.sound import check_mistakes

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from infobip_exporter.api.answer import InvalidBody, decode_page
 from infobip_exporter.counting.count import Counting
 from infobip_exporter.counting.labels import Caps
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.render import ALWAYS_THERE, Feed, Renderer
-from infobip_exporter.exposition.snapshot import FeedSnapshot
-from infobip_exporter.exposition.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.ledger.changes import Changes
-from infobip_exporter.record import Record
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer
+from infobip_exporter.metrics.snapshot import FeedSnapshot
+from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.model.record import Record
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.json_text import STRANGE_TEXTS, rows
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.errors import ConfigError, LedgerError
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
 from infobip_exporter.ledger import inspect
 from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
 from infobip_exporter.reading.spans import SpanSet
 from infobip_exporter.state_command import state
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.exposition.snapshot import Histogram, InFlight, Series
-from infobip_exporter.exposition.zero_start import Mark
 from infobip_exporter.ledger import store
 from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress, decode, encode
 from infobip_exporter.ledger.schema import MIGRATIONS
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
+from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.reading.dialogue import Takes
 from infobip_exporter.reading.spans import Span, SpanSet
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.api.answer import decode_page
-from infobip_exporter.api.question import Question
-from infobip_exporter.reading.dialogue import Learnt, QuestionRefused, Read, Reply, Takes
+from infobip_exporter.infobip.answer import decode_page
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Record
+from infobip_exporter.reading.dialogue import Learnt, QueryRefused, Read, Reply, Takes
 from infobip_exporter.reading.spans import Span, SpanSet
 from infobip_exporter.reading.walk import BoundsIgnored, walk
-from infobip_exporter.record import Record
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import Message, plain_message
 from infobip_exporter.sandbox.quirks import Quirks
@@ -30,7 +30,7 @@ class Reader:
 
     log: SimulatedLog
     learnt: Learnt = field(default_factory=Learnt)
-    questions: list[Question] = field(default_factory=list)
+    questions: list[Query] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     limit: int = LIMIT
     late_ms: int = 0
@@ -53,7 +53,7 @@ class Reader:
                 if reply.status == 200:
                     step = dialogue.send(Reply(decode_page(reply.body), now_ms))
                 else:
-                    step = dialogue.throw(QuestionRefused(str(reply.status)))
+                    step = dialogue.throw(QueryRefused(str(reply.status)))
         except StopIteration:
             return
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.api.channels import LOG_KEEPS_MS
-from infobip_exporter.record import NOT_FINAL
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.record import NOT_FINAL
 from infobip_exporter.sandbox import statuses
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import plain_message

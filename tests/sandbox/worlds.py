@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from infobip_exporter.api.question import format_moment
+from infobip_exporter.infobip.query import format_moment
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.message import Message, plain_message
 from infobip_exporter.sandbox.quirks import Quirks

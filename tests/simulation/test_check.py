@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import InFlight, Series
 from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import InFlight, Series
 from infobip_exporter.reading.spans import Span, SpanSet
 from simulation.api import Witness
 from simulation.check import Guard, WatchedLedger, conserves, is_not_negative, mirrors

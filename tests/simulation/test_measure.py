@@ -1,6 +1,6 @@
 """The steady worlds of the report: arithmetic that agrees with itself, and one small case."""
 
-from infobip_exporter.api.question import Question
+from infobip_exporter.infobip.query import Query
 from simulation.measure import Case, SteadyLog, measure
 from simulation.report import line
 from simulation.world import BEGINS_MS
@@ -17,7 +17,7 @@ def test_a_message_is_found_where_it_was_sent() -> None:
 
 def test_a_full_page_holds_the_newest_of_the_asked_time() -> None:
     log = SteadyLog(CASE)
-    page = log.page(Question(BEGINS_MS, BEGINS_MS + 3_600_000), BEGINS_MS + 3_600_000)
+    page = log.page(Query(BEGINS_MS, BEGINS_MS + 3_600_000), BEGINS_MS + 3_600_000)
     assert page.rows == 1000
     assert page.records[0].sent_ms == log.sent_ms(log.first_from(BEGINS_MS + 3_600_000) - 1)
     assert [record.sent_ms for record in page.records] == sorted(

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Series
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Series
 from simulation.scrapes import Scraper
 from simulation.time import VirtualTime
 from simulation.violation import Violated

@@ -8,9 +8,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.snapshot import Reloaded, Series
-from infobip_exporter.exposition.zero_start import Moment
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.snapshot import Reloaded, Series
+from infobip_exporter.metrics.zero_start import Moment
 from infobip_exporter.web.app import create_app
 from tests.web.views import START, Client, FakeView, lively
 

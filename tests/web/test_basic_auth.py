@@ -10,7 +10,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from infobip_exporter.config.schema import Secret
+from infobip_exporter.model.secret import Secret
 from infobip_exporter.web import basic_auth
 from infobip_exporter.web.basic_auth import (
     MOST_ASKING,

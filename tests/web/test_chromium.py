@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.server import Server
 from tests.web.views import NOW_S, FakeView, all_states, lively

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
 from infobip_exporter.web import status_page
 from infobip_exporter.web.chart import chart, totals
 from infobip_exporter.web.feed_state import feed_state
@@ -96,7 +96,7 @@ def test_the_figures_of_a_feed_are_there() -> None:
         "Lag14 s",
         "Backlog2 h 1 minof sent time to read",
         "Lost1 min 30 sexpired 1 min 30 s",
-        "Budget used7%7 of 100 requests a minute",
+        "RateLimiter used7%7 of 100 requests a minute",
         "Messages1,23442 in flight",
     ):
         assert figure in page, figure

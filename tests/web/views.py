@@ -8,8 +8,8 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
-from infobip_exporter.exposition.snapshot import FeedSnapshot, PastTrouble, Reloaded, Series, Trouble
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
+from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Reloaded, Series, Trouble
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 
 NOW_S = 1_772_366_405.0
 """2026-03-01 12:00:05 UTC."""

@@ -12,15 +12,15 @@ import httpcore
 import httpx
 
 from infobip_exporter import __version__
-from infobip_exporter.api.answer import InvalidBody, decode_page
-from infobip_exporter.api.credentials import Credentials, CredentialsError
-from infobip_exporter.api.headers import date_ms, retry_after_s
-from infobip_exporter.api.question import Question
-from infobip_exporter.api.refusal import LONGEST_TEXT, cleaned, describe_refusal
-from infobip_exporter.api.transport import DeadlineTransport
-from infobip_exporter.config.schema import Secret
-from infobip_exporter.errors import AskFailed
-from infobip_exporter.record import Answer
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.credentials import Credentials, CredentialsError
+from infobip_exporter.infobip.headers import date_ms, retry_after_s
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.infobip.refusal import LONGEST_TEXT, cleaned, describe_refusal
+from infobip_exporter.infobip.transport import DeadlineTransport
+from infobip_exporter.model.record import Answer
+from infobip_exporter.model.secret import Secret
 
 LARGEST_BODY = 64 * 1024 * 1024
 """No page of 1000 rows comes near this. Counted unpacked."""
@@ -84,16 +84,16 @@ class Client:
         self._asking = threading.Lock()
         self._closed = threading.Event()
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Query) -> Answer:
         """The log's answer to `question`.
 
-        Raises AskFailed: `code` is the HTTP status, `timeout`, `connection` or `invalid_body`; it is empty where no
+        Raises RequestFailed: `code` is the HTTP status, `timeout`, `connection` or `invalid_body`; it is empty where no
         request was made, for want of a key or because the client is closed.
         """
         try:
             with self._asking:
                 if self._closed.is_set():
-                    raise AskFailed("", "the client is closed")
+                    raise RequestFailed("", "the client is closed")
                 attempt = _Attempt(self._key(), self._filters, self._clock, self._timeout_s)
                 return self._ask(question, attempt)
         finally:
@@ -120,9 +120,9 @@ class Client:
         try:
             return self._credentials.key()
         except CredentialsError as error:
-            raise AskFailed("", str(error)) from None
+            raise RequestFailed("", str(error)) from None
 
-    def _ask(self, question: Question, attempt: "_Attempt") -> Answer:
+    def _ask(self, question: Query, attempt: "_Attempt") -> Answer:
         parameters = question.parameters(self._filters)
         deadline = {"deadline": attempt.deadline}
         try:
@@ -145,7 +145,7 @@ class Client:
         except _BROKEN as error:
             raise attempt.failed("connection", _reason(error)) from None
 
-    def _refusal(self, response: httpx.Response, attempt: "_Attempt") -> AskFailed:
+    def _refusal(self, response: httpx.Response, attempt: "_Attempt") -> RequestFailed:
         status = response.status_code
         if status == HTTPStatus.UNAUTHORIZED:
             self._credentials.refused()
@@ -193,9 +193,9 @@ class _Attempt(httpx.Auth):
                 raise InvalidBody(f"the answer is larger than {most >> 20} MiB")
             yield chunk
 
-    def failed(self, code: str, text: str, retry_after_s: float | None = None) -> AskFailed:
+    def failed(self, code: str, text: str, retry_after_s: float | None = None) -> RequestFailed:
         line = cleaned(text, self.unspeakable)[:LONGEST_TEXT]
-        return AskFailed(code, line, retry_after_s=retry_after_s, took_s=self.took_s())
+        return RequestFailed(code, line, retry_after_s=retry_after_s, took_s=self.took_s())
 
 
 def _reason(error: Exception) -> str:

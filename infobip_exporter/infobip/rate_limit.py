@@ -14,7 +14,7 @@ _TOLERANCE = 1e-6
 """Of a token or a second: what rounding may take from a wait that was waited out."""
 
 
-class Budget:
+class RateLimiter:
     """A budget of `limit_per_minute` requests. `now` is always monotonic seconds.
 
     Two rules hold at once. A log of the last requests: never more than the limit in any 60 s, whatever came before,

@@ -9,9 +9,9 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
-from infobip_exporter.api.kinds import kind_of
-from infobip_exporter.api.moments import moment_ms
-from infobip_exporter.record import Record, RejectedRow
+from infobip_exporter.infobip.kinds import kind_of
+from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.model.record import Record, RejectedRow
 
 _CHANGES_WITH_STATUS = frozenset({"status", "error", "doneAt", "price"})
 _MOST_COUNT_DIGITS = 10

@@ -5,7 +5,7 @@ from decimal import Context, Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
-from infobip_exporter.record import Kind
+from infobip_exporter.model.record import Kind
 
 MOST_PARTS = 2**31
 """A messageCount above this is no count of parts."""

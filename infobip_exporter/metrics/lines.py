@@ -6,8 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client.utils import floatToGoString
 
-from infobip_exporter.exposition.catalog import FAMILIES, Family
-from infobip_exporter.exposition.snapshot import Series
+from infobip_exporter.metrics.catalog import FAMILIES, Family
+from infobip_exporter.metrics.snapshot import Series
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

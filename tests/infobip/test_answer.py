@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.answer import InvalidBody, decode_page
-from infobip_exporter.api.lenient import parse_json, read_row
-from infobip_exporter.record import Kind, Page, Record, RejectedRow
+from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.lenient import parse_json, read_row
+from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
 SENT_MS = 1_675_293_303_379
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from infobip_exporter.api.credentials import CredentialsError, GivenKey, KeyFile, credentials_of
-from infobip_exporter.config.schema import Account, Secret
+from infobip_exporter.config.schema import Account
+from infobip_exporter.infobip.credentials import CredentialsError, GivenKey, KeyFile, credentials_of
+from infobip_exporter.model.secret import Secret
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.catalog import FAMILIES
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.render import ALWAYS_THERE, Feed, Renderer, wants_open_metrics
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, Reloaded, Series
-from infobip_exporter.exposition.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import FAMILIES
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer, wants_open_metrics
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Histogram, Reloaded, Series
+from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
 
 NOW = Moment(1_700_000_000.0, 100.0)
 PROCESS = Process()

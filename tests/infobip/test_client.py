@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from infobip_exporter import __version__
-from infobip_exporter.api import client as client_module
-from infobip_exporter.api.client import Client
-from infobip_exporter.api.credentials import Credentials, GivenKey, KeyFile
-from infobip_exporter.api.question import Question
-from infobip_exporter.config.schema import Secret
-from infobip_exporter.errors import AskFailed
-from infobip_exporter.record import Answer
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.infobip import client as client_module
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.credentials import Credentials, GivenKey, KeyFile
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Answer
+from infobip_exporter.model.secret import Secret
 
 KEY = "s3cr3t-k3y"
 DESTINATION = "385916242493"
@@ -65,17 +65,17 @@ def client(
 
 
 def ask(response: httpx.Response, **changes: Any) -> Answer:
-    return client(lambda request: response, **changes).ask(Question())
+    return client(lambda request: response, **changes).ask(Query())
 
 
-def failure(response: httpx.Response | Exception, **changes: Any) -> AskFailed:
+def failure(response: httpx.Response | Exception, **changes: Any) -> RequestFailed:
     def answer(request: httpx.Request) -> httpx.Response:
         if isinstance(response, Exception):
             raise response
         return response
 
-    with pytest.raises(AskFailed) as failed:
-        client(answer, **changes).ask(Question())
+    with pytest.raises(RequestFailed) as failed:
+        client(answer, **changes).ask(Query())
     assert failed.value.__suppress_context__ or failed.value.__context__ is None
     return failed.value
 
@@ -100,7 +100,7 @@ def test_what_is_asked_is_in_the_request() -> None:
         requests.append(request)
         return httpx.Response(200, json=PAGE)
 
-    question = Question(since_ms=1_675_293_303_380, until_ms=1_675_293_304_000, message_ids=("a", "b"))
+    question = Query(since_ms=1_675_293_303_380, until_ms=1_675_293_304_000, message_ids=("a", "b"))
     client(answer, base_url="https://x.api.infobip.com/", filters={"sender": "A&B +ß"}).ask(question)
     request = requests[0]
     assert request.method == "GET"
@@ -252,8 +252,8 @@ def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> No
     file = tmp_path / "key"
     file.write_text("old")
     asking = client(lambda _: httpx.Response(401), credentials=KeyFile(file))
-    with pytest.raises(AskFailed):
-        asking.ask(Question())
+    with pytest.raises(RequestFailed):
+        asking.ask(Query())
     assert not asking.has_new_key()
     file.write_text("newer")
     assert asking.has_new_key()
@@ -274,9 +274,9 @@ def test_after_a_401_the_key_is_looked_for_again() -> None:
         return httpx.Response(200 if request.headers["Authorization"] == "App new" else 401, json=PAGE)
 
     asking = client(answer, credentials=Changing())
-    with pytest.raises(AskFailed, match="401"):
-        asking.ask(Question())
-    assert asking.ask(Question()).page.rows == 0
+    with pytest.raises(RequestFailed, match="401"):
+        asking.ask(Query())
+    assert asking.ask(Query()).page.rows == 0
 
 
 def test_only_a_401_makes_it_look_for_another_key() -> None:
@@ -291,8 +291,8 @@ def test_a_closed_client_asks_nothing() -> None:
     asking = client(lambda request: httpx.Response(200, json=PAGE))
     asking.close()
     asking.close()
-    with pytest.raises(AskFailed) as failed:
-        asking.ask(Question())
+    with pytest.raises(RequestFailed) as failed:
+        asking.ask(Query())
     assert failed.value.code == ""
 
 
@@ -310,7 +310,7 @@ def test_a_client_closed_while_it_asks_gives_its_connections_back_after() -> Non
 
     transport = Transport(answer)
     asking = client(answer, transport=transport)
-    asking.ask(Question())
+    asking.ask(Query())
     assert transport.closed
 
 

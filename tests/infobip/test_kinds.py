@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.kinds import MOST_PARTS, kind_of, normalised
-from infobip_exporter.record import Kind
+from infobip_exporter.infobip.kinds import MOST_PARTS, kind_of, normalised
+from infobip_exporter.model.record import Kind
 
 
 def kind(price: Decimal | None = Decimal("0.15"), count: int | None = 1, status: str = "DELIVERED") -> Kind:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.backoff import Backoff
+from infobip_exporter.infobip.backoff import Backoff
 
 
 class Highest(random.Random):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.refusal import LONGEST_TEXT, describe_refusal
+from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal
 
 NEWER = {
     "errorCode": "E401",

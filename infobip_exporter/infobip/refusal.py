@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from infobip_exporter.api.lenient import parse_json
+from infobip_exporter.infobip.lenient import parse_json
 
 LONGEST_TEXT = 300
 _LONGEST_API_TEXT = 180

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import structlog
 
-from infobip_exporter.config.schema import Account, Secret
+from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ExporterError
+from infobip_exporter.model.secret import Secret
 
 _LARGEST_FILE = 8192
 _log = structlog.get_logger()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.clock import REMEMBER_ANSWERS, REMEMBER_S, ApiClock
+from infobip_exporter.infobip.clock import REMEMBER_ANSWERS, REMEMBER_S, ApiClock
 
 API_AHEAD_MS = 1_790_000_000_000
 """The API's clock less the monotonic one, in the worlds below."""

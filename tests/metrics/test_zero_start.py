@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infobip_exporter.exposition.snapshot import Series
-from infobip_exporter.exposition.zero_start import RELEASE_AHEAD_S, Mark, Moment, ZeroStart
+from infobip_exporter.metrics.snapshot import Series
+from infobip_exporter.metrics.zero_start import RELEASE_AHEAD_S, Mark, Moment, ZeroStart
 
 A, B, C = (Series("infobip_messages_sent_total", (name, "")) for name in "abc")
 START = Moment(1_700_000_000.0, 5_000.0)

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from infobip_exporter.api.kinds import RawKind, kind_of
-from infobip_exporter.api.lenient import parse_json, read_row
-from infobip_exporter.api.moments import moment_ms
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.record import Kind, Page, Record, RejectedRow
+from infobip_exporter.infobip.kinds import RawKind, kind_of
+from infobip_exporter.infobip.lenient import parse_json, read_row
+from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
 
 class InvalidBody(ExporterError, ValueError):

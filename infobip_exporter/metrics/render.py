@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.catalog import FAMILIES
-from infobip_exporter.exposition.gauges import gauges
-from infobip_exporter.exposition.lines import (
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import FAMILIES
+from infobip_exporter.metrics.gauges import gauges
+from infobip_exporter.metrics.lines import (
     Lines,
     beginner,
     heading,
@@ -25,9 +25,9 @@ from infobip_exporter.exposition.lines import (
     number,
     numbers,
 )
-from infobip_exporter.exposition.process import Process
-from infobip_exporter.exposition.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
-from infobip_exporter.exposition.zero_start import Moment, ZeroStart
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

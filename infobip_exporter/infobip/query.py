@@ -15,7 +15,7 @@ STATUS_GROUPS = ("ACCEPTED", "PENDING", "UNDELIVERABLE", "DELIVERED", "EXPIRED",
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Query:
     """What to ask the log for.
 
     `since_ms` and `until_ms` bound the sent time wanted, half open, in milliseconds; both are None in a question

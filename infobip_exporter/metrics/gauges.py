@@ -1,8 +1,8 @@
 """What is worked out from a feed's snapshot at the moment of looking: the gauges without further labels, and the lag."""
 
-from infobip_exporter.exposition import catalog
-from infobip_exporter.exposition.catalog import Family
-from infobip_exporter.exposition.snapshot import FeedSnapshot
+from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.metrics.snapshot import FeedSnapshot
 
 
 def lag_s(feed: FeedSnapshot, now_s: float) -> float | None:

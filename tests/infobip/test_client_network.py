@@ -17,11 +17,11 @@ import httpcore
 import pytest
 import trustme
 
-from infobip_exporter.api.client import LARGEST_BODY, Client
-from infobip_exporter.api.credentials import GivenKey
-from infobip_exporter.api.question import Question
-from infobip_exporter.config.schema import Secret
-from infobip_exporter.errors import AskFailed, ConfigError
+from infobip_exporter.errors import ConfigError, RequestFailed
+from infobip_exporter.infobip.client import LARGEST_BODY, Client
+from infobip_exporter.infobip.credentials import GivenKey
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.secret import Secret
 
 BODY = json.dumps({"results": []}).encode()
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -139,10 +139,10 @@ def client(port: int, *, base_url: str = "http://127.0.0.1:{port}", timeout_s: f
     return Client(base_url.format(port=port), "/instagram/1/logs", credentials, {}, timeout_s)
 
 
-def failure(port: int, **changes: Any) -> AskFailed:
+def failure(port: int, **changes: Any) -> RequestFailed:
     asking = client(port, **changes)
-    with pytest.raises(AskFailed) as failed:
-        asking.ask(Question())
+    with pytest.raises(RequestFailed) as failed:
+        asking.ask(Query())
     asking.close()
     return failed.value
 
@@ -156,7 +156,7 @@ def test_a_good_server_is_read_over_one_connection(serve: Callable[..., Server])
     server = serve(behaviour)
     asking = client(server.port, timeout_s=10)
     for _ in range(3):
-        assert asking.ask(Question()).page.rows == 0
+        assert asking.ask(Query()).page.rows == 0
     asking.close()
     assert server.connections == 1
 
@@ -165,7 +165,7 @@ def test_a_connection_that_the_server_gave_up_is_replaced(serve: Callable[..., S
     server = serve(answering(GOOD))
     asking = client(server.port, timeout_s=10)
     for _ in range(3):
-        assert asking.ask(Question()).page.rows == 0
+        assert asking.ask(Query()).page.rows == 0
         assert server.ended.acquire(timeout=10)
     asking.close()
     assert server.connections == 3
@@ -257,7 +257,7 @@ def test_tls_where_there_is_none_is_a_connection_failure(serve: Callable[..., Se
 
 def test_an_answer_over_tls_is_read(serve: Callable[..., Server], tls: ssl.SSLContext) -> None:
     asking = client(serve(answering(GOOD), tls).port, base_url="https://localhost:{port}", timeout_s=10)
-    assert asking.ask(Question()).page.rows == 0
+    assert asking.ask(Query()).page.rows == 0
     asking.close()
 
 
@@ -288,12 +288,12 @@ def test_closing_ends_the_question_under_way(
     server = serve(behaviour, tls if over_tls else None)
     url = "https://localhost:{port}" if over_tls else "http://127.0.0.1:{port}"
     asking = client(server.port, base_url=url, timeout_s=60)
-    failures: list[AskFailed] = []
+    failures: list[RequestFailed] = []
 
     def ask() -> None:
         try:
-            asking.ask(Question())
-        except AskFailed as failed:
+            asking.ask(Query())
+        except RequestFailed as failed:
             failures.append(failed)
 
     thread = threading.Thread(target=ask)
@@ -366,8 +366,8 @@ def test_each_address_gets_a_share_of_the_time_left(monkeypatch: pytest.MonkeyPa
     look_up_as(monkeypatch, lambda: ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
     credentials = GivenKey(Secret("key"))
     asking = Client("http://api.test", "/x", credentials, {}, 30.0, clock=lambda: 0.0)
-    with pytest.raises(AskFailed, match="timeout"):
-        asking.ask(Question())
+    with pytest.raises(RequestFailed, match="timeout"):
+        asking.ask(Query())
     assert shares == [10.0, 15.0, 30.0]
 
 
@@ -376,7 +376,7 @@ def test_an_address_that_is_dead_leaves_time_for_the_next(
 ) -> None:
     look_up_as(monkeypatch, lambda: ["127.0.0.2", "127.0.0.1"])
     asking = client(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
-    assert asking.ask(Question()).page.rows == 0
+    assert asking.ask(Query()).page.rows == 0
     asking.close()
 
 
@@ -393,7 +393,7 @@ def test_the_proxy_of_the_environment_is_used(
 
     monkeypatch.setenv(variable, form.format(port=serve(behaviour).port))
     asking = client(80, base_url="http://api.test", timeout_s=10)
-    asking.ask(Question())
+    asking.ask(Query())
     asking.close()
     assert requests[0].startswith(b"GET http://api.test/instagram/1/logs?limit=1000 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in requests[0]
@@ -415,7 +415,7 @@ def test_https_goes_through_the_proxy_as_a_tunnel(
 
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{serve(behaviour).port}")
     asking = client(443, base_url="https://api.test", timeout_s=10)
-    asking.ask(Question())
+    asking.ask(Query())
     asking.close()
     assert requests[0].startswith(b"CONNECT api.test:443 ")
     assert b"App key" not in requests[0]
@@ -429,7 +429,7 @@ def test_no_proxy_stands_between_this_machine_and_itself(
     server = serve(answering(GOOD))
     for host in ("127.0.0.1", "localhost"):
         asking = client(server.port, base_url=f"http://{host}:{{port}}", timeout_s=10)
-        assert asking.ask(Question()).page.rows == 0
+        assert asking.ask(Query()).page.rows == 0
         asking.close()
 
 
@@ -440,7 +440,7 @@ def test_a_host_that_is_excepted_from_the_proxy_is_asked_directly(
     monkeypatch.setenv("NO_PROXY", ".test")
     look_up_as(monkeypatch, lambda: ["127.0.0.1"])
     asking = client(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
-    assert asking.ask(Question()).page.rows == 0
+    assert asking.ask(Query()).page.rows == 0
     asking.close()
 
 
@@ -470,7 +470,7 @@ def test_no_garbage_raises_anything_but_a_failure(serve: Callable[..., Server]) 
     server = serve(behaviour)
     for _ in range(300):
         asking = client(server.port, timeout_s=10)
-        with pytest.raises(AskFailed) as failed:
-            asking.ask(Question())
+        with pytest.raises(RequestFailed) as failed:
+            asking.ask(Query())
         asking.close()
         assert failed.value.code in {"connection", "invalid_body", "302"}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.moments import moment_ms
-from infobip_exporter.api.question import format_moment
+from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.infobip.query import format_moment
 
 NOON_MS = 1_675_252_800_000
 

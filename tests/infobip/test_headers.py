@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.api.headers import date_ms, retry_after_s
+from infobip_exporter.infobip.headers import date_ms, retry_after_s
 
 DATE = "Wed, 01 Feb 2023 23:15:03 GMT"
 DATE_S = 1_675_293_303
