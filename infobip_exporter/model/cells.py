@@ -1,0 +1,108 @@
+"""Cells: what is known of sent time that was read, in numbers. The messages themselves are in the ledger."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infobip_exporter.model.time_range import TimeRange
+
+NEVER_MS = 0
+"""The `read_ms` of a cell that no answer has proven: messages were seen in it, and its time is still unread."""
+
+COLUMNS = np.dtype(
+    [
+        ("since_ms", np.int64),
+        ("until_ms", np.int64),
+        ("messages", np.int32),
+        ("in_flight", np.int32),
+        ("oldest_in_flight_ms", np.int64),
+        ("read_ms", np.int64),
+        ("looked_ms", np.int64),
+        ("reads", np.int16),
+        ("final", np.bool_),
+        ("audited", np.bool_),
+        ("auditable", np.bool_),
+        ("ids", np.uint64),
+        ("outcomes", np.uint64),
+    ]
+)
+
+
+class Cell(NamedTuple):
+    """A time range of at most a page. All moments are the API's time in milliseconds.
+
+    `messages` counts the known ones, `in_flight` those of them without a final status; `oldest_in_flight_ms` is the
+    sent time of the first of these (0 without one). `read_ms` is when the last answer that proved the whole cell was
+    asked for, `looked_ms` when all its messages in flight were last asked for, by range or by id. `reads` counts the
+    answers that proved it. A `final` cell is not counted any more, but for what is in flight in it; then `ids` is the
+    XOR of the keys of its messages and `outcomes` the sum of the outcomes of the settled ones, modulo 2**64.
+    `audited` is whether a read after it became final has agreed with these. `auditable` is False where no read can
+    prove anything about it: an oversized millisecond, time read under other filters.
+    """
+
+    since_ms: int
+    until_ms: int
+    messages: int = 0
+    in_flight: int = 0
+    oldest_in_flight_ms: int = 0
+    read_ms: int = NEVER_MS
+    looked_ms: int = 0
+    reads: int = 0
+    final: bool = False
+    audited: bool = False
+    auditable: bool = True
+    ids: int = 0
+    outcomes: int = 0
+
+    @property
+    def range(self) -> TimeRange:
+        return TimeRange(self.since_ms, self.until_ms)
+
+
+class Cells:
+    """The cells of a feed, disjoint, oldest first: one array a column. Immutable; `replaced` makes the next one."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, cells: Iterable[Cell] = ()) -> None:
+        self.table: NDArray[np.void] = np.array(sorted(cells), dtype=COLUMNS)
+
+    @classmethod
+    def _of(cls, table: NDArray[np.void]) -> "Cells":
+        cells = cls.__new__(cls)
+        cells.table = table
+        return cells
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, place: int) -> Cell:
+        return Cell(*self.table[place].item())
+
+    def column(self, name: str) -> NDArray[np.generic]:
+        return self.table[name]
+
+    def places(self, wanted: TimeRange) -> tuple[int, int]:
+        """[first, last) of the cells that have some time in `wanted`."""
+        first = int(np.searchsorted(self.table["until_ms"], wanted.since_ms, side="right"))
+        last = int(np.searchsorted(self.table["since_ms"], wanted.until_ms, side="left"))
+        return first, max(first, last)
+
+    def between(self, wanted: TimeRange) -> list[Cell]:
+        """The cells that have some time in `wanted`."""
+        first, last = self.places(wanted)
+        return [Cell(*row) for row in self.table[first:last].tolist()]
+
+    def replaced(self, gone: Iterable[int], new: Iterable[Cell]) -> "Cells":
+        """Without the cells that begin at the moments `gone`, and with `new`."""
+        table = self.table
+        gone_ms = np.fromiter(gone, np.int64)
+        added = np.array(sorted(new), dtype=COLUMNS)
+        if len(gone_ms):
+            places = np.searchsorted(table["since_ms"], gone_ms)
+            table = np.delete(table, places)
+        if len(added):
+            table = np.insert(table, np.searchsorted(table["since_ms"], added["since_ms"]), added)
+        return Cells._of(table)
