@@ -23,6 +23,8 @@ class InvalidBody(ExporterError, ValueError):
 # gc=False: none of these can be part of a cycle, and a page holds thousands of them.
 class _Group(msgspec.Struct, rename="camel", gc=False):
     group_name: str | None = None
+    name: str | None = None
+    permanent: bool | None = None
 
 
 class _Price(msgspec.Struct, rename="camel", gc=False):
@@ -96,7 +98,10 @@ def _good_records(rows: list[_Row]) -> list[Record] | None:
         platform = row.platform or _NO_PLATFORM
         key = (
             status.group_name,
+            status.name,
             error.group_name,
+            error.name,
+            error.permanent,
             platform.entity_id,
             platform.application_id,
             price.currency,
