@@ -69,8 +69,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A page with what came along: the API's clock (Date header, whole seconds; None without one) and the time taken."""
+    """A page with what came along: the API's clock (Date header, whole seconds; None without one) and the time taken.
+
+    The API wrote its date between `asked_s`, just before the request was sent, and `received_s`, when the headers had
+    arrived; both are seconds of the event loop's clock.
+    """
 
     page: Page
     date_ms: int | None
     took_s: float
+    asked_s: float
+    received_s: float
