@@ -173,8 +173,9 @@ async def _read(response: httpx.Response, body: bytearray) -> None:
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise InvalidBody(f'the answer has the encoding "{encoding}", which was not asked for')
     packed = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is one in every answer to AsyncClient
     try:
-        async for data in response.aiter_raw():
+        async for data in response.stream:
             for piece in [data] if packed is None else _unpacked(packed, data):
                 body += piece
                 if len(body) > most:
