@@ -1,11 +1,9 @@
 """The `check` command: one small question to each feed, and a line each on what works and what to do about the rest."""
 
+import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
-from threading import Thread
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from infobip_exporter.config.duration import format_duration
 from infobip_exporter.config.schema import Account, Config
@@ -16,8 +14,6 @@ from infobip_exporter.infobip.clock import ApiClock
 from infobip_exporter.infobip.credentials import credentials_of
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.record import Answer
-
-T = TypeVar("T")
 
 CLOCK_TOLERANCE_S = 60.0
 
@@ -30,59 +26,50 @@ class Feed(NamedTuple):
     timeout_s: float
 
 
-def ask_newest(feed: Feed) -> Answer:
+Ask = Callable[[Feed], Awaitable[Answer]]
+
+
+async def ask_newest(feed: Feed) -> Answer:
     """The newest record of the feed's log. Raises RequestFailed."""
     account = feed.account
     client = Client(
         account.base_url, LOG_PATHS[feed.channel], credentials_of(account), account.filters, feed.timeout_s
     )
     try:
-        return client.ask(Query(limit=1))
+        return await client.fetch(Query(limit=1))
     finally:
-        client.close()
+        await client.close()
 
 
-def check(
-    config: Config, *, ask: Callable[[Feed], Answer] = ask_newest, wall_s: Callable[[], float] = time.time
-) -> int:
+def check(config: Config, *, ask: Ask = ask_newest, wall_s: Callable[[], float] = time.time) -> int:
     """Ask every feed of `config` at the same time, and print a line each in the order of the configuration.
 
     Returns the exit code: 1 if any failed, else 0. `ask` and `wall_s` (seconds since the epoch) replace the API and
     the clock.
     """
+    return asyncio.run(_check(config, ask, wall_s))
+
+
+async def _check(config: Config, ask: Ask, wall_s: Callable[[], float]) -> int:
     feeds = [
         Feed(account, channel, config.poll.timeout_s)
         for account in config.accounts
         for channel in account.channels
     ]
-    answers = [_in_background(partial(_timed, ask, feed, wall_s)) for feed in feeds]
+    answers = [asyncio.create_task(_timed(ask, feed, wall_s)) for feed in feeds]
     code = 0
     for feed, answer in zip(feeds, answers, strict=True):
         try:
-            lines = _answer_lines(feed, *answer.result())
+            lines = _answer_lines(feed, *await answer)
         except RequestFailed as failure:
             lines, code = [_failure_line(feed, failure)], 1
         print(*lines, sep="\n", flush=True)
     return code
 
 
-def _timed(ask: Callable[[Feed], Answer], feed: Feed, wall_s: Callable[[], float]) -> tuple[Answer, float]:
-    answer = ask(feed)
+async def _timed(ask: Ask, feed: Feed, wall_s: Callable[[], float]) -> tuple[Answer, float]:
+    answer = await ask(feed)
     return answer, wall_s()  # at once: until its line is printed, others may be waited for
-
-
-def _in_background(work: Callable[[], T]) -> Future[T]:
-    """What `work` gives, once it has. Its thread is left behind when the program ends, by Ctrl-C say."""
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
-            result.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return result
 
 
 def _answer_lines(feed: Feed, answer: Answer, now_s: float) -> list[str]:

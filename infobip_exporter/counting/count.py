@@ -1,201 +1,350 @@
-"""What a page that was read means: which messages are new, which have settled, and what that adds to the totals."""
+"""What a page means: which messages are new, which have settled, and what that adds to the totals."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.counting.labels import Caps, Place
-from infobip_exporter.ledger.changes import EXACT, Changes, Remembered
+import numpy as np
+from numpy.typing import NDArray
+
+from infobip_exporter.counting.caps import Caps, overflowed
+from infobip_exporter.counting.known import (
+    MOST_STATUSES,
+    SETTLED,
+    STATUS_MASK,
+    WITHOUT_PRICE,
+    Identity,
+    InFlight,
+    Known,
+    Labels,
+    id_hashes,
+    scattered,
+)
+from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
+from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.model.labels import OTHER, SENT_LABELS
 from infobip_exporter.model.record import Kind, Record
+from infobip_exporter.model.series import EXACT, Histogram, Series
+from infobip_exporter.model.time_range import TimeRange
 
-MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-NEVER_MS = 1 << 62
+MOVED_MS = 10_000
+"""A sent time that moves by less between two reads is the same message's (DESIGN: provisional time)."""
+LONGEST_DURATION_MS = 49 * HOUR_MS
+"""The log shows a message for 48 h: one that took longer to settle can't be in it."""
+DELIVERED = "DELIVERED"
 
-DURATION_BOUNDS_MS = tuple(round(bound * 1000) for bound in catalog.DELIVERY_DURATION.buckets)
+
+class Statuses:
+    """Numbers for general statuses, for what is kept of settled messages. Numbers never change their meaning."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+
+    def number(self, name: str) -> int:
+        if name not in self._numbers:
+            if len(self.names) >= MOST_STATUSES:
+                name = OTHER
+            self._numbers[name] = self._numbers.get(name, len(self.names))
+            if self._numbers[name] == len(self.names):
+                self.names.append(name)
+        return self._numbers[name]
+
+    def name(self, flags: int) -> str:
+        return self.names[flags & STATUS_MASK]
 
 
-class Counting:
-    """Collects into `changes` what the records of one commit mean.
+@dataclass(slots=True)
+class Counted:
+    """What a page came to. Sent times in milliseconds.
 
-    `known` are the messages remembered by id among them. `open_from_ms` is the sent time from which on the span stays
-    open: a settled message in it must be remembered, for it will be read again. `hour` is the hour in which all of them
-    were sent, in hours since the epoch, or None where they were sent in several.
+    `known` are the messages known afterwards. `touched_ms` are the sent times at which that differs from before.
+    `moved` are messages whose sent time has moved, from where to where; `postponed` are ranges that hold a message
+    which has either moved or is another with the same id: to be read whole before it can be counted.
     """
 
+    known: Known
+    new_ms: list[int] = field(default_factory=list)
+    settled_ms: list[int] = field(default_factory=list)
+    done_ms: list[int] = field(default_factory=list)
+    durations_ms: list[int] = field(default_factory=list)
+    touched_ms: list[int] = field(default_factory=list)
+    moved: list[tuple[int, int]] = field(default_factory=list)
+    postponed: list[TimeRange] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)
+
+
+def count(
+    records: Sequence[Record],
+    known: Known,
+    changes: Changes,
+    caps: Caps,
+    statuses: Statuses,
+    *,
+    is_open: Callable[[int], bool],
+    proven: TimeRange | None = None,
+) -> Counted:
+    """Count `records`, each message once, into `changes`.
+
+    `known` are the messages known of the time in which they were sent. `is_open` says whether a message sent at a moment
+    may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
+    """
+    counting = _Counting(known, changes, caps, statuses, proven)
+    records = _each_once(records)
+    if records:
+        counting.page(records, is_open)
+    return counting.finish()
+
+
+def _each_once(records: Sequence[Record]) -> list[Record]:
+    """The records, of several for one message the one with a final status."""
+    best: dict[Identity, Record] = {}
+    for record in records:
+        who = (record.message_id, record.sent_ms)
+        if who not in best or (record.kind.final and not best[who].kind.final):
+            best[who] = record
+    return list(best.values())
+
+
+class _Counting:
     def __init__(
-        self,
-        changes: Changes,
-        known: Mapping[str, Remembered],
-        caps: Caps,
-        *,
-        open_from_ms: int,
-        hour: int | None,
+        self, known: Known, changes: Changes, caps: Caps, statuses: Statuses, proven: TimeRange | None
     ) -> None:
-        self.new = 0
-        self.settled = 0
         self._changes = changes
-        self._known = dict(known)
         self._caps = caps
-        self._open_from_ms = open_from_ms
-        self._hour = hour
-        self._tallies: dict[int | tuple[int, str, str], _Tally] = {}
+        self._statuses = statuses
+        self._proven = proven
+        self._known = Known(known.settled.copy(), known.in_flight)
+        self._counted = Counted(self._known)
+        self._tallies: dict[tuple[int, Labels | None], _Tally] = {}
+        self._added: list[tuple[int, int, int]] = []
+        self._gone = np.zeros(len(known.settled), np.bool_)
 
-    def first_reads(self, records: Iterable[Record]) -> None:
-        """Count the records of a span that is being read: a message that is not known is new."""
-        known = self._known
-        tallies = self._tallies
-        open_from_ms = self._open_from_ms
-        in_several_hours = self._hour is None
-        minutes: dict[int, int] = {}
-        once: set[str] = set()
-        for record in records:
-            message_id, sent_ms, done_ms, kind, _sender = record
-            if message_id in known:
-                self._known_again(record)
+    def page(self, records: list[Record], is_open: Callable[[int], bool]) -> None:
+        sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
+        hashes = id_hashes([record.message_id for record in records])
+        page_keys = hashes ^ scattered(sent_ms)
+        settled = self._known.settled
+        order = np.argsort(settled["key"])
+        places = _places(settled["key"][order], page_keys)
+        elsewhere = self._elsewhere(hashes)
+        for number, record in enumerate(records):
+            place = places[number]
+            if place >= 0:
+                self._settled_again(int(order[place]), record)
                 continue
-            if message_id in once:
-                continue
-            tally = tallies.get(id(kind)) or self._tally(kind)
-            tally.new += 1
-            minute = sent_ms // MINUTE_MS
-            minutes[minute] = minutes.get(minute, 0) + 1
-            if tally.final:
-                tally.settled += 1
-                if in_several_hours:
-                    self._settle_in(sent_ms // HOUR_MS, tally, 1)
-                if done_ms is not None:
-                    tally.durations_ms.append(done_ms - sent_ms)
-                if sent_ms < open_from_ms:
-                    once.add(message_id)
-                else:
-                    self._remember(message_id, sent_ms, tally, settled=True)
-            else:
-                self._changes.in_flight[tally.place.labels] += 1
-                self._changes.in_flight_by_minute[minute] += 1
-                self._remember(message_id, sent_ms, tally, settled=False)
-        self._changes.volume.update(minutes)
+            message = self._known.in_flight.get((record.message_id, record.sent_ms))
+            if message is not None:
+                self._in_flight_again(record, record.sent_ms, message, int(page_keys[number]))
+            elif is_open(record.sent_ms):
+                if elsewhere[number] and self._is_known_elsewhere(record, int(hashes[number]), page_keys):
+                    continue
+                self._first_seen(record, int(page_keys[number]))
 
-    def looks(self, records: Iterable[Record]) -> None:
-        """Count the records of a look: only messages in flight matter, whatever else the answer held.
+    def _elsewhere(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether a message with this id is known, at whatever sent time."""
+        settled = self._known.settled
+        known = [settled["key"] ^ scattered(settled["sent_ms"])]
+        if self._known.in_flight:
+            known.append(id_hashes([message_id for message_id, _ in self._known.in_flight]))
+        return np.isin(hashes, np.concatenate(known))
 
-        They were sent in closed time: what settles there need not be remembered.
-        """
-        self._open_from_ms = NEVER_MS
-        for record in records:
-            if record.message_id in self._known:
-                self._known_again(record)
+    def _is_known_elsewhere(self, record: Record, id_hash: int, page_keys: NDArray[np.uint64]) -> bool:
+        """Whether the record is that of a message known at another sent time, or can't be told from it yet."""
+        for old_ms, place in self._near(record, id_hash):
+            old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
+            if old_key in page_keys:
+                continue  # both are there: the sender has used the id twice
+            if self._proven is None or not (self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)):
+                both = TimeRange(min(old_ms, record.sent_ms), max(old_ms, record.sent_ms) + 1)
+                if self._proven is not None:
+                    self._counted.postponed.append(both)
+                return True
+            self._move(record, old_ms, place, id_hash)
+            return True
+        return False
 
-    def finish(self) -> None:
-        """Add what the records came to."""
+    def _near(self, record: Record, id_hash: int) -> list[tuple[int, int | None]]:
+        """Where the same id is known less than `MOVED_MS` away: sent time, and place among the settled."""
+        settled = self._known.settled
+        near = np.abs(settled["sent_ms"] - record.sent_ms) < MOVED_MS
+        same = near & ((settled["key"] ^ scattered(settled["sent_ms"])) == np.uint64(id_hash)) & ~self._gone
+        found: list[tuple[int, int | None]] = [
+            (int(settled["sent_ms"][place]), int(place)) for place in np.flatnonzero(same)
+        ]
+        found += [
+            (sent_ms, None)
+            for message_id, sent_ms in self._known.in_flight
+            if message_id == record.message_id and abs(sent_ms - record.sent_ms) < MOVED_MS
+        ]
+        return sorted(found, key=lambda each: abs(each[0] - record.sent_ms))
+
+    def _move(self, record: Record, old_ms: int, place: int | None, id_hash: int) -> None:
+        """The message is known at `old_ms`, where a whole read lacks it now: it has moved."""
+        self._counted.moved.append((old_ms, record.sent_ms))
+        self._counted.touched_ms += (old_ms, record.sent_ms)
+        key = np.uint64(id_hash) ^ scattered(np.array([record.sent_ms], np.int64))[0]
+        if place is not None:
+            flags = int(self._known.settled["flags"][place])
+            self._gone[place] = True
+            self._added.append((int(key), record.sent_ms, flags))
+            return
+        message = self._known.in_flight.pop((record.message_id, old_ms))
+        self._known.in_flight[record.message_id, record.sent_ms] = message
+        self._in_flight_again(record, record.sent_ms, message, int(key))
+
+    def _first_seen(self, record: Record, key: int) -> None:
+        tally = self._tally(record.kind)
+        tally.new += 1
+        self._counted.new_ms.append(record.sent_ms)
+        if tally.final:
+            self._settle(record, tally, key)
+        else:
+            self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
+            self._changes.in_flight[tally.in_flight_series] += 1
+            if tally.in_flight.general_status == OTHER:
+                self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
+            self._counted.touched_ms.append(record.sent_ms)
+
+    def _in_flight_again(self, record: Record, sent_ms: int, before: InFlight, key: int) -> None:
+        tally = self._tally(record.kind, before.labels)
+        if tally.final:
+            self._changes.in_flight[in_flight_series(before)] -= 1
+            del self._known.in_flight[record.message_id, sent_ms]
+            self._settle(record, tally, key)
+        elif tally.in_flight.general_status != before.general_status:
+            self._changes.in_flight[in_flight_series(before)] -= 1
+            self._changes.in_flight[tally.in_flight_series] += 1
+            self._known.in_flight[record.message_id, sent_ms] = tally.in_flight
+            self._counted.touched_ms.append(sent_ms)
+
+    def _settle(self, record: Record, tally: "_Tally", key: int) -> None:
+        tally.settled += 1
+        self._changes.settled_by_hour[record.sent_ms // HOUR_MS, tally.labels["general_status"]] += 1
+        self._counted.settled_ms.append(record.sent_ms)
+        self._counted.touched_ms.append(record.sent_ms)
+        self._added.append((key, record.sent_ms, self._flags(record.kind)))
+        if record.kind.general_status != DELIVERED:
+            self._counted.failed.append(record)
+        if record.done_ms is None:
+            return
+        duration_ms = record.done_ms - record.sent_ms
+        if 0 <= duration_ms <= LONGEST_DURATION_MS:
+            tally.durations_ms.append(duration_ms)
+            self._counted.durations_ms.append(duration_ms)
+            self._counted.done_ms.append(record.done_ms)
+        else:
+            self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), 1)
+
+    def _settled_again(self, place: int, record: Record) -> None:
+        """A message that had settled before: its status may have changed, its price may be there now."""
+        flags = int(self._known.settled["flags"][place])
+        now = self._flags(record.kind)
+        if not record.kind.final or now == flags:
+            return
+        before, after = self._statuses.name(flags), self._statuses.name(now)
+        if before != after:
+            pair = {"from": self._caps.admit("general_status", before), "to": self._caps.admit("general_status", after)}
+            self._changes.add(Series.of(catalog.CHANGED_AFTER_FINAL.name, **pair), 1)
+        if flags & WITHOUT_PRICE and not now & WITHOUT_PRICE:
+            self._tally(record.kind).add_cost(self._changes, 1)
+        elif now & WITHOUT_PRICE and not flags & WITHOUT_PRICE:
+            now &= STATUS_MASK  # counted already, whatever the row has lost
+        if now != flags:
+            self._known.settled["flags"][place] = now
+            self._counted.touched_ms.append(record.sent_ms)
+
+    def _flags(self, kind: Kind) -> int:
+        return self._statuses.number(kind.general_status) | (WITHOUT_PRICE if kind.cost is None else 0)
+
+    def _tally(self, kind: Kind, sent_labels: Labels | None = None) -> "_Tally":
+        """The tally of `kind`; with `sent_labels`, for messages that were first seen with these."""
+        tally = self._tallies.get((id(kind), sent_labels))
+        if tally is None:
+            labels = {**self._caps.labels_of(kind), **dict(sent_labels or ())}
+            tally = self._tallies[id(kind), sent_labels] = _Tally(kind, labels)
+        return tally
+
+    def finish(self) -> Counted:
         durations_ms: dict[str, list[int]] = {}
         for tally in self._tallies.values():
-            self.new += tally.new
-            self.settled += tally.settled
             tally.add_to(self._changes)
-            status = tally.place.labels.general_status
-            if tally.settled and self._hour is not None:
-                self._settle_in(self._hour, tally, tally.settled)
             if tally.durations_ms:
-                durations_ms.setdefault(status, []).extend(tally.durations_ms)
+                durations_ms.setdefault(tally.labels["general_status"], []).extend(tally.durations_ms)
         for status, durations in durations_ms.items():
-            self._changes.observe(Series(catalog.DELIVERY_DURATION.name, (status,)), _histogram(durations))
-
-    def _settle_in(self, hour: int, tally: "_Tally", messages: int) -> None:
-        self._changes.settled_by_hour[hour, tally.place.labels.general_status] += messages
-
-    def _known_again(self, record: Record) -> None:
-        before = self._known[record.message_id]
-        tally = self._tally(record.kind, before)
-        labels = tally.place.labels
-        if before.settled:
-            if tally.final:
-                self._settled_again(record.message_id, before, labels.general_status)
-            return
-        was_in = InFlight(before.general_status, before.entity_id, before.application_id)
-        if tally.final:
-            self._changes.in_flight[was_in] -= 1
-            self._changes.in_flight_by_minute[before.sent_ms // MINUTE_MS] -= 1
-            self._changes.forget[record.message_id] = before
-            self._changes.remember.pop(record.message_id, None)
-            tally.settled += 1
-            if self._hour is None:
-                self._settle_in(before.sent_ms // HOUR_MS, tally, 1)
-            if record.done_ms is not None:
-                tally.durations_ms.append(record.done_ms - before.sent_ms)
-            self._remember(record.message_id, before.sent_ms, tally, settled=True)
-        elif labels != was_in:
-            self._changes.in_flight[was_in] -= 1
-            self._changes.in_flight[labels] += 1
-            self._remember(record.message_id, before.sent_ms, tally, settled=False)
-
-    def _settled_again(self, message_id: str, before: Remembered, status: str) -> None:
-        if status == before.general_status:
-            return
-        self._changes.add(Series(catalog.CHANGED_AFTER_FINAL.name, (before.general_status, status)), 1)
-        changed = before._replace(general_status=status)
-        self._known[message_id] = changed
-        if before.sent_ms >= self._open_from_ms:
-            self._changes.remember[message_id] = changed
-
-    def _remember(self, message_id: str, sent_ms: int, tally: "_Tally", *, settled: bool) -> None:
-        """Know the message from here on; in the ledger too, unless it has settled and won't be read again."""
-        remembered = Remembered(sent_ms, *tally.place.labels, settled)
-        self._known[message_id] = remembered
-        if not settled or sent_ms >= self._open_from_ms:
-            self._changes.remember[message_id] = remembered
-
-    def _tally(self, kind: Kind, first_seen_as: Remembered | None = None) -> "_Tally":
-        """The tally of `kind`.
-
-        A message that was seen before stays under the entity and application it was first counted under: what it
-        leaves must be what it entered.
-        """
-        key = (id(kind), *first_seen_as[2:4]) if first_seen_as else id(kind)
-        tally = self._tallies.get(key)
-        if tally is None:
-            entity, application = first_seen_as[2:4] if first_seen_as else kind[2:4]
-            place = self._caps.place(
-                kind.general_status, kind.error_group, entity, application, kind.currency
-            )
-            tally = self._tallies[key] = _Tally(kind, place)
-        return tally
+            series = Series.of(catalog.DELIVERY_DURATION.name, general_status=status)
+            self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
+        if self._added or self._gone.any():
+            added = np.array(self._added, SETTLED)
+            settled = np.concatenate([self._known.settled[~self._gone], added])
+            self._known.settled = settled[np.argsort(settled["sent_ms"], kind="stable")]
+        return self._counted
 
 
 class _Tally:
     """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own."""
 
-    __slots__ = ("durations_ms", "final", "kind", "new", "place", "settled")
+    __slots__ = ("durations_ms", "final", "in_flight", "in_flight_series", "kind", "labels", "new", "settled")
 
-    def __init__(self, kind: Kind, place: Place) -> None:
+    def __init__(self, kind: Kind, labels: dict[str, str]) -> None:
         self.kind = kind
-        self.place = place
+        self.labels = labels
         self.final = kind.final
+        self.in_flight = InFlight(
+            labels["general_status"], tuple((label.name, labels[label.name]) for label in SENT_LABELS)
+        )
+        self.in_flight_series = in_flight_series(self.in_flight)
         self.new = 0
         self.settled = 0
         self.durations_ms: list[int] = []
 
     def add_to(self, changes: Changes) -> None:
-        place = self.place
         if self.new:
-            changes.add(place.sent, self.new)
-            for overflow in place.first_overflowed:
-                changes.add(overflow, self.new)
+            changes.add(self._series(catalog.SENT), self.new)
+            for series in overflowed(self.labels, sent=True):
+                changes.add(series, self.new)
         if self.settled:
-            changes.add(place.settled, self.settled)
-            changes.add(place.parts, self.settled * self.kind.parts)
-            if self.kind.currency:
-                changes.add(place.cost, EXACT.multiply(self.kind.cost, self.settled))
-            for overflow in place.settled_overflowed:
-                changes.add(overflow, self.settled)
+            changes.add(self._series(catalog.MESSAGES), self.settled)
+            changes.add(self._series(catalog.PARTS), self.settled * self.kind.parts)
+            self.add_cost(changes, self.settled)
+            if self.kind.general_status != DELIVERED:
+                changes.add(self._series(catalog.FAILURES), self.settled)
+            for series in overflowed(self.labels, sent=False):
+                changes.add(series, self.settled)
+
+    def add_cost(self, changes: Changes, messages: int) -> None:
+        cost = self.kind.cost
+        if cost is not None and (cost or self.kind.currency):
+            changes.add(self._series(catalog.COST), EXACT.multiply(cost, messages))
+
+    def _series(self, family: Family) -> Series:
+        return Series(family.name, tuple((name, self.labels[name]) for name in family.labels))
 
 
-def _histogram(durations_ms: list[int]) -> Histogram:
-    """A message that was done before it was sent, by clocks that differ, took no time."""
-    durations_ms = [max(0, duration_ms) for duration_ms in durations_ms]
-    counts = [0] * (len(DURATION_BOUNDS_MS) + 1)
-    for duration_ms in durations_ms:
-        counts[bisect_left(DURATION_BOUNDS_MS, duration_ms)] += 1
-    return Histogram(tuple(counts), Decimal(sum(durations_ms)).scaleb(-3))
+def in_flight_series(message: InFlight) -> Series:
+    labels = {"general_status": message.general_status, **dict(message.labels)}
+    return Series(catalog.IN_FLIGHT.name, tuple((name, labels[name]) for name in catalog.IN_FLIGHT.labels))
+
+
+def unresolved_series(message: InFlight) -> Series:
+    return Series(catalog.UNRESOLVED.name, in_flight_series(message).labels)
+
+
+def histogram(family: Family, durations_ms: Sequence[int]) -> Histogram:
+    """The observations in the buckets of `family`."""
+    bounds_ms = [round(bound_s * 1000) for bound_s in family.buckets]
+    places = Counter(bisect_left(bounds_ms, duration_ms) for duration_ms in durations_ms)
+    counts = tuple(places[place] for place in range(len(bounds_ms) + 1))
+    return Histogram(counts, Decimal(sum(durations_ms)).scaleb(-3))
+
+
+def _places(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where in `ordered` each of `wanted` stands; -1 where it does not."""
+    if not len(ordered):
+        return np.full(len(wanted), -1, np.int64)
+    places = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return np.where(ordered[places] == wanted, places, -1)

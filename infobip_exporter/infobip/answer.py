@@ -15,6 +15,13 @@ from infobip_exporter.infobip.lenient import parse_json, read_row
 from infobip_exporter.infobip.moments import moment_ms
 from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
+MOST_ROWS = 5000
+"""An answer with more is no answer to a query for 1000 (query.py, PAGE_LIMIT)."""
+_MOST_COMMAS = 500_000
+"""A body with more is not decoded: each comma may stand for an object of 100 bytes. A row has about 25."""
+
+_TOO_MANY_ROWS = f"the answer has more than {MOST_ROWS} rows, 1000 were asked for"
+
 
 class InvalidBody(ExporterError, ValueError):
     """The body is not JSON of the form {"results": [...]}. The text says what it is; it holds none of the body."""
@@ -23,6 +30,8 @@ class InvalidBody(ExporterError, ValueError):
 # gc=False: none of these can be part of a cycle, and a page holds thousands of them.
 class _Group(msgspec.Struct, rename="camel", gc=False):
     group_name: str | None = None
+    name: str | None = None
+    permanent: bool | None = None
 
 
 class _Price(msgspec.Struct, rename="camel", gc=False):
@@ -73,9 +82,12 @@ def decode_page(body: bytes) -> Page:
     Rows that can't be counted come back as `Page.rejected`; no row makes the page fail. Raises InvalidBody where the
     body isn't JSON of the form {"results": [...]}, and nothing else.
     """
+    # Shorter bodies hold no more values: each takes two characters.
+    if len(body) > 2 * _MOST_COMMAS and body.count(b",") > _MOST_COMMAS:
+        raise InvalidBody(_TOO_MANY_ROWS)
     try:
         page = _decode_rows(body)
-        records = _good_records(page.results)
+        records = _good_records(page.results) if len(page.results) <= MOST_ROWS else None
     except _NOT_TYPED:
         records = None
     if records is None:
@@ -96,7 +108,10 @@ def _good_records(rows: list[_Row]) -> list[Record] | None:
         platform = row.platform or _NO_PLATFORM
         key = (
             status.group_name,
+            status.name,
             error.group_name,
+            error.name,
+            error.permanent,
             platform.entity_id,
             platform.application_id,
             price.currency,
@@ -121,6 +136,8 @@ def _decode_by_row(body: bytes) -> Page:
         page = _decode_raw_rows(body)
     except (ValueError, RecursionError):
         return _decode_leniently(body)
+    if len(page.results) > MOST_ROWS:
+        raise InvalidBody(_TOO_MANY_ROWS)
     try:
         return _sorted_out([_read_raw(bytes(raw)) for raw in page.results], page.cursor)
     except ValueError:
@@ -143,6 +160,8 @@ def _decode_leniently(body: bytes) -> Page:
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or not isinstance(results, list):
         raise InvalidBody("the answer is JSON without a list of results")
+    if len(results) > MOST_ROWS:
+        raise InvalidBody(_TOO_MANY_ROWS)
     try:
         return _sorted_out([read_row(row) for row in results], answer.get("cursor"))
     except ValueError:

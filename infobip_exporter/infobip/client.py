@@ -1,14 +1,15 @@
-"""Asking the API: one question in, an answer or a classified failure out."""
+"""Asking the API: a query in, an answer or a classified failure out."""
 
+import asyncio
 import logging
 import re
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
-import httpcore
+import anyio
 import httpx
 
 from infobip_exporter import __version__
@@ -16,39 +17,43 @@ from infobip_exporter.errors import RequestFailed
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.infobip.credentials import Credentials, CredentialsError
 from infobip_exporter.infobip.headers import date_ms, retry_after_s
+from infobip_exporter.infobip.network import NetworkTransport
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.infobip.refusal import LONGEST_TEXT, cleaned, describe_refusal
-from infobip_exporter.infobip.transport import DeadlineTransport
-from infobip_exporter.model.record import Answer
-from infobip_exporter.model.secret import Secret
+from infobip_exporter.model.record import Answer, Page
 
-LARGEST_BODY = 64 * 1024 * 1024
+LARGEST_BODY = 16 * 1024 * 1024
 """No page of 1000 rows comes near this. Counted unpacked."""
 _LARGEST_ERROR_BODY = 64 * 1024
+_LARGEST_PIECE = 256 * 1024
+"""Bodies are unpacked in such pieces, within a millisecond each."""
+_LARGEST_INLINE = 1024 * 1024
+"""Larger bodies are decoded in a thread. A page of 1000 rows is 600 KB and decoded in 3 ms, less than a thread that
+computes delays the loop (sys.getswitchinterval, 5 ms)."""
 
 # They log whole addresses, and a query may name a destination.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
-_TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException)
-_BROKEN = (
+_FAILURES = (
+    OSError,  # TimeoutError and ssl.SSLError are some, too
     httpx.TransportError,
     httpx.StreamError,
     httpx.InvalidURL,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+    InvalidBody,
 )
 _CUT = re.compile("peer closed connection|Server disconnected|incomplete", re.IGNORECASE)
 
 
 class Client:
-    """Asks one log of one account.
+    """Asks one log of one account; any number of requests may be under way at once.
 
-    `timeout_s` is for a whole request, to its last byte. `transport` replaces the network, `clock` (monotonic seconds)
-    and `wall_s` (seconds since the epoch) the clocks. One question at a time: `ask` waits for the one before.
+    `timeout_s` is for a whole request, from looking up the name to the last byte. `transport` replaces the network,
+    `wall_s` (seconds since the epoch) the clock with which a Retry-After is compared. Raises ConfigError for a proxy
+    or certificate authorities that can't be used.
     """
 
     def __init__(
@@ -59,8 +64,7 @@ class Client:
         filters: Mapping[str, str],
         timeout_s: float,
         *,
-        transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        transport: httpx.AsyncBaseTransport | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._url = base_url.rstrip("/") + path
@@ -68,139 +72,131 @@ class Client:
         self._credentials = credentials
         self._filters = dict(filters)
         self._timeout_s = timeout_s
-        self._clock = clock
         self._wall_s = wall_s
-        self._transport = transport or DeadlineTransport(base_url, clock)
-        self._http = httpx.Client(
-            transport=self._transport,
-            timeout=None,  # noqa: S113 - the deadline of each request is kept below and by DeadlineTransport
+        self._http = httpx.AsyncClient(
+            transport=transport or NetworkTransport(base_url),
+            timeout=None,  # noqa: S113 - `fetch` keeps one deadline for all steps
             follow_redirects=False,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
                 "User-Agent": f"infobip-exporter/{__version__}",
             },
         )
-        self._asking = threading.Lock()
-        self._closed = threading.Event()
 
-    def ask(self, question: Query) -> Answer:
-        """The log's answer to `question`.
+    async def fetch(self, query: Query) -> Answer:
+        """The log's answer to `query`. Cancelling ends the request at once.
 
         Raises RequestFailed: `code` is the HTTP status, `timeout`, `connection` or `invalid_body`; it is empty where no
         request was made, for want of a key or because the client is closed.
         """
+        if self._http.is_closed:
+            raise RequestFailed("", "the client is closed")
         try:
-            with self._asking:
-                if self._closed.is_set():
-                    raise RequestFailed("", "the client is closed")
-                attempt = _Attempt(self._key(), self._filters, self._clock, self._timeout_s)
-                return self._ask(question, attempt)
-        finally:
-            self._release_if_closed()
-
-    def has_new_key(self) -> bool:
-        """Whether there may be another key than the last question was asked with."""
-        return self._credentials.renewed()
-
-    def close(self) -> None:
-        """End the question under way, if any, and give the connections back. From any thread, any number of times."""
-        self._closed.set()
-        if isinstance(self._transport, DeadlineTransport):
-            self._transport.interrupt()
-        self._release_if_closed()
-
-    def _release_if_closed(self) -> None:
-        """Whoever comes last, `ask` or `close`, closes the connections: never under a thread that reads."""
-        if self._closed.is_set() and self._asking.acquire(blocking=False):
-            self._http.close()
-            self._asking.release()
-
-    def _key(self) -> Secret:
-        try:
-            return self._credentials.key()
+            key = self._credentials.key().reveal()
         except CredentialsError as error:
             raise RequestFailed("", str(error)) from None
-
-    def _ask(self, question: Query, attempt: "_Attempt") -> Answer:
-        parameters = question.parameters(self._filters)
-        deadline = {"deadline": attempt.deadline}
-        try:
-            request = self._http.build_request("GET", self._url, params=parameters, extensions=deadline)
-            response = self._http.send(request, auth=attempt, stream=True)
-            try:
-                if response.status_code != HTTPStatus.OK:
-                    raise self._refusal(response, attempt)
-                body = b"".join(attempt.chunks(response, LARGEST_BODY))
-            finally:
-                response.close()
-            took_s = attempt.took_s()
-            return Answer(decode_page(body), date_ms(response.headers), took_s)
-        except _TIMEOUTS:
-            raise attempt.failed("timeout", f"no whole answer within {self._timeout_s:g} s") from None
-        except httpx.DecodingError:
-            raise attempt.failed("invalid_body", "the answer's compression is broken") from None
-        except InvalidBody as error:
-            raise attempt.failed("invalid_body", str(error)) from None
-        except _BROKEN as error:
-            raise attempt.failed("connection", _reason(error)) from None
-
-    def _refusal(self, response: httpx.Response, attempt: "_Attempt") -> RequestFailed:
-        status = response.status_code
-        if status == HTTPStatus.UNAUTHORIZED:
-            self._credentials.refused()
+        clock = asyncio.get_running_loop().time
+        asked_s = clock()
+        response: httpx.Response | None = None
         body = bytearray()
-        # What there is of the body is enough: the status has arrived and says the most.
-        with suppress(*_TIMEOUTS, *_BROKEN, httpx.DecodingError, InvalidBody):
-            for chunk in attempt.chunks(response, _LARGEST_ERROR_BODY):
-                body += chunk
-        text = describe_refusal(status, bytes(body), self._channel, attempt.unspeakable)
-        return attempt.failed(str(status), text, retry_after_s(response.headers, self._wall_s()))
+        try:
+            async with (
+                asyncio.timeout_at(asked_s + self._timeout_s),
+                self._http.stream(
+                    "GET",
+                    self._url,
+                    params=query.parameters(self._filters),
+                    headers={"Authorization": f"App {key}"},
+                ) as response,
+            ):
+                received_s = clock()
+                await _read(response, body)
+            took_s = clock() - asked_s
+            if response.status_code == HTTPStatus.OK:
+                page = await _decode(bytes(body))
+                return Answer(page, date_ms(response.headers), took_s, asked_s, received_s)
+        except _FAILURES as error:
+            took_s = clock() - asked_s
+            if response is None or response.status_code == HTTPStatus.OK:
+                code, text = self._code_and_text(error)
+                raise RequestFailed(code, self._cleaned(text, key), took_s=took_s) from None
+            # Another status says the most, however its body ended.
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            self._credentials.refused()
+        raise RequestFailed(
+            str(response.status_code),
+            describe_refusal(response.status_code, bytes(body), self._channel, self._unspeakable(key)),
+            retry_after_s=retry_after_s(response.headers, self._wall_s()),
+            took_s=took_s,
+        )
 
+    def has_new_key(self) -> bool:
+        """Whether there may be another key than the last request was made with."""
+        return self._credentials.renewed()
 
-class _Attempt(httpx.Auth):
-    """A question under way: it puts the key into the request, keeps the deadline and words the failures."""
+    async def close(self) -> None:
+        """Close the connections, any number of times. A request still under way fails."""
+        await self._http.aclose()
 
-    def __init__(
-        self, key: Secret, filters: Mapping[str, str], clock: Callable[[], float], timeout_s: float
-    ) -> None:
-        self._key = key
-        self._clock = clock
-        self._started = clock()
-        self._destination = Secret(filters.get("destination", ""))
-        self.deadline = self._started + timeout_s
+    def _code_and_text(self, error: Exception) -> tuple[str, str]:
+        match error:
+            case TimeoutError() | httpx.TimeoutException():
+                return "timeout", f"no whole answer within {self._timeout_s:g} s"
+            case InvalidBody():
+                return "invalid_body", str(error)
+            case httpx.ProtocolError() if not _CUT.match(str(error)):
+                return (
+                    "connection",
+                    "the answer is not proper HTTP",
+                )  # the error's text may repeat bytes of it
+            case _:
+                return "connection", str(error) or type(error).__name__
 
-    @property
-    def unspeakable(self) -> tuple[str, ...]:
+    def _cleaned(self, text: str, key: str) -> str:
+        return cleaned(text, self._unspeakable(key))[:LONGEST_TEXT]
+
+    def _unspeakable(self, key: str) -> tuple[str, str]:
         """What an error's text must not repeat: the key, and personal data among the filters."""
-        return self._key.reveal(), self._destination.reveal()
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"App {self._key.reveal()}"
-        yield request
-
-    def took_s(self) -> float:
-        return self._clock() - self._started
-
-    def chunks(self, response: httpx.Response, most: int) -> Iterator[bytes]:
-        """The unpacked body, as long as it stays within `most` bytes and the deadline."""
-        size = 0
-        for chunk in response.iter_bytes():
-            if self._clock() >= self.deadline:
-                raise httpx.ReadTimeout("the deadline has passed")
-            size += len(chunk)
-            if size > most:
-                raise InvalidBody(f"the answer is larger than {most >> 20} MiB")
-            yield chunk
-
-    def failed(self, code: str, text: str, retry_after_s: float | None = None) -> RequestFailed:
-        line = cleaned(text, self.unspeakable)[:LONGEST_TEXT]
-        return RequestFailed(code, line, retry_after_s=retry_after_s, took_s=self.took_s())
+        return key, self._filters.get("destination", "")
 
 
-def _reason(error: Exception) -> str:
-    """What broke, without the server's bytes: the text of a protocol error may repeat them."""
-    text = str(error)
-    if not isinstance(error, httpx.ProtocolError | httpcore.ProtocolError) or _CUT.match(text):
-        return text or type(error).__name__
-    return "the answer is not proper HTTP"
+async def _read(response: httpx.Response, body: bytearray) -> None:
+    """Append the unpacked body of `response` to `body`; of a refusal, no more than its text needs.
+
+    Raises InvalidBody for one that is too large, or in an encoding that was not asked for.
+    """
+    most = LARGEST_BODY if response.status_code == HTTPStatus.OK else _LARGEST_ERROR_BODY
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise InvalidBody(f'the answer has the encoding "{encoding}", which was not asked for')
+    packed = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is one in every answer to AsyncClient
+    try:
+        async for data in response.stream:
+            for piece in [data] if packed is None else _unpacked(packed, data):
+                body += piece
+                if len(body) > most:
+                    raise InvalidBody(f"the answer is larger than {most >> 20} MiB")
+                await asyncio.sleep(0)
+    except zlib.error:
+        raise InvalidBody("the answer's compression is broken") from None
+    if packed is not None and not packed.eof:
+        raise InvalidBody("the answer's compression is broken")
+
+
+def _unpacked(packed: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    """What `data` unpacks to, in pieces. Raises zlib.error, also for anything after the end."""
+    piece = b""
+    while data or len(piece) == _LARGEST_PIECE:
+        piece = packed.decompress(data, _LARGEST_PIECE)
+        data = packed.unconsumed_tail
+        if packed.unused_data:
+            raise zlib.error
+        yield piece
+
+
+async def _decode(body: bytes) -> Page:
+    return decode_page(body) if len(body) <= _LARGEST_INLINE else await asyncio.to_thread(decode_page, body)

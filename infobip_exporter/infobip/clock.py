@@ -2,22 +2,35 @@
 
 import math
 from collections import deque
-from itertools import pairwise
 from typing import NamedTuple
 
-REMEMBER_S = 300.0
-REMEMBER_ANSWERS = 20
-"""How many answers count at the least, however old: servers whose clocks differ take turns by chance."""
-MOST_REMEMBERED = 1000
-AGREE_MS = 5_000
-"""Offsets further apart than this tell different times; a Date is cut to a second and has travelled."""
+RECENT_S = 300.0
+RECENT_ANSWERS = 10
+"""How many answers, and how old, still say something of the API's now. Fewer answers in 5 minutes: the last ten."""
+CONTRADICTION_MS = 60_000
+"""Servers whose clocks differ by less are believed to be sound (NTP keeps them within a second); wider apart, one of
+them is wrong and nobody knows which."""
+AGREED_BY = 5
+"""How many answers in a row must agree before one that contradicted them is forgotten."""
 CONFIRMED_BY = 3
-"""How many answers in a row must tell a new time before it is believed."""
-NEAR_S = 60.0
-MOST_DOUBTED = 20
+"""How many answers must tell a new time that our own clock confirms."""
+CONFIRMED_ALONE_BY = 20
+CONFIRMED_ALONE_AFTER_S = 1800.0
+"""How many answers, over how long, must tell a new time that our own clock contradicts."""
 
 
-class _Offset(NamedTuple):
+class Bounds(NamedTuple):
+    """The API's now lies between these, in milliseconds since the epoch.
+
+    `certain` is False while recent answers contradict each other: then nothing may become final or expire.
+    """
+
+    earliest_ms: int
+    latest_ms: int
+    certain: bool
+
+
+class _Told(NamedTuple):
     """What an answer tells of the API's clock less the monotonic one, in milliseconds: at least and at most."""
 
     at_s: float
@@ -26,113 +39,88 @@ class _Offset(NamedTuple):
 
 
 class ApiClock:
-    """Bounds on the API's now, in milliseconds since the epoch.
+    """Bounds on the API's now. `now` is always monotonic seconds, `wall_s` our own clock at that moment.
 
-    A Date header is cut to whole seconds and was written before the answer arrived, so `date - receipt` is never more
-    than the true offset of the clocks, and a second plus the travel time less at the most. The lowest offset of the
-    last answers bounds the API's now from below, though others were believed: neither a wrong date nor a server ahead
-    of the others closes a span too early. Only one that nobody else agreed on is forgotten, once the next answer tells
-    the time as it was, if it is more than a minute off. The highest one that several answers agreed on bounds it from
-    above: no wrong date gives up what is still in the log.
+    A Date header is cut to whole seconds and was written between the request and the answer, so each answer bounds the
+    difference of the clocks. The widest bounds of the recent answers hold. When an answer contradicts them (the API's
+    clock was set, this machine slept, the header is wrong), nothing is certain until it is outnumbered, or confirmed by
+    others and by our own clock, or by others alone for half an hour.
 
-    `now` is given in seconds of a monotonic clock; until a date was seen, `wall_s` stands in for it.
+    `skew_s` is the API's clock less ours as an earlier process knew it. Until a date was seen, our clock stands in.
     """
 
-    def __init__(self, wall_s: float, now: float) -> None:
-        wall_ms = (wall_s - now) * 1000
-        self._wall = _Offset(now, math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1)
-        self._believed: deque[_Offset] = deque()
-        self._doubted: deque[_Offset] = deque(maxlen=MOST_DOUBTED)
-        self._told: deque[_Offset] = deque(maxlen=MOST_REMEMBERED)
-        """What the last answers told, believed or not."""
-        self._lowest: int | None = None
-        """The lowest offset of these that counts, in milliseconds."""
+    def __init__(self, skew_s: float = 0.0) -> None:
+        self._skew_s = skew_s
+        self._told: deque[_Told] = deque()
+        self._doubted: deque[_Told] = deque()
+        self._agreed = 0
+        self.undated = 0
+        """How many answers in a row have told no time."""
 
     @property
     def known(self) -> bool:
-        """Whether answers have told the time so that it can be relied on."""
-        return bool(self._believed)
+        """Whether answers have told the time and it can be relied on."""
+        return bool(self._told) and not self._doubted
 
-    @property
-    def disputed(self) -> bool:
-        """Whether answers have told the time, but no two kinds of witness agree on it."""
-        return not self._believed and bool(self._doubted)
-
-    @property
-    def torn(self) -> bool:
-        """Whether the last answers contradict each other."""
-        return bool(self._doubted) or (self._lowest is not None and self._is_off(self._lowest))
-
-    def saw(self, date_ms: int | None, now: float, took_s: float) -> None:
-        """An answer with this date arrived at `now`, `took_s` seconds after it was asked for."""
+    def saw(self, date_ms: int | None, asked_s: float, received_s: float, wall_s: float) -> None:
+        """An answer with this date was asked for and received at these moments."""
         if date_ms is None:
-            while self._doubted and self._doubted[0].at_s < now - REMEMBER_S:
-                self._doubted.popleft()
+            self.undated += 1
             return
-        low = date_ms - round(now * 1000)
-        offset = _Offset(now, low, low + 1000 + round(took_s * 1000))
-        if self._believable(offset):
-            self._believe(offset)
-            self._doubted.clear()
-        else:
-            self._doubted.append(offset)
-            last = list(self._doubted)[-CONFIRMED_BY:]
-            if len(last) == CONFIRMED_BY and all(_agree(each, offset) for each in last):
-                self._believed.extend(last)
+        self.undated = 0
+        low, high = date_ms - math.ceil(received_s * 1000), date_ms + 1000 - math.floor(asked_s * 1000)
+        told = _Told(received_s, low, high)
+        if self._believable(told, wall_s):
+            self._told.append(told)
+            self._agreed += 1
+            if self._agreed >= AGREED_BY:
                 self._doubted.clear()
-        # The last one is kept, however old: a monotonic clock does not jump, so it is still the best there is.
-        while len(self._believed) > 1 and self._believed[0].at_s < now - REMEMBER_S:
-            self._believed.popleft()
-        self._told.append(offset)
-        while len(self._told) > REMEMBER_ANSWERS and self._told[0].at_s < now - REMEMBER_S:
+        else:
+            self._doubt(told, wall_s)
+        while len(self._told) > RECENT_ANSWERS and self._told[0].at_s < received_s - RECENT_S:
             self._told.popleft()
-        self._lowest = self._lowest_that_counts()
 
-    def _lowest_that_counts(self) -> int | None:
-        lows = sorted(offset.low for offset in self._told)
-        for low, next_low in pairwise(lows):
-            if next_low - low <= AGREE_MS or not self._is_off(low):
-                return low
-        return None
+    def _believable(self, told: _Told, wall_s: float) -> bool:
+        if self._told:
+            return not _contradicts(self._told, told)
+        return self._confirms(told, wall_s)
 
-    def _is_off(self, low: int) -> bool:
-        """Whether it lies far below all that is believed."""
-        return low < min((each.low for each in self._believed), default=self._wall.low) - NEAR_S * 1000
+    def _confirms(self, told: _Told, wall_s: float) -> bool:
+        """Whether our own clock, as it is or as it was known to be off, tells the same time."""
+        ahead_s = (told.low / 1000 + told.at_s) - wall_s
+        return min(abs(ahead_s), abs(ahead_s - self._skew_s)) * 1000 < CONTRADICTION_MS
 
-    def _believe(self, offset: _Offset) -> None:
-        """Keep one a second: a backlog may be read with hundreds of answers a minute."""
-        if self._believed and offset.at_s - self._believed[-1].at_s < 1:
-            last = self._believed.pop()
-            offset = _Offset(last.at_s, min(last.low, offset.low), max(last.high, offset.high))
-        self._believed.append(offset)
+    def _doubt(self, told: _Told, wall_s: float) -> None:
+        self._agreed = 0
+        if self._doubted and _contradicts(self._doubted, told):
+            self._doubted.clear()
+        self._doubted.append(told)
+        answers, for_s = len(self._doubted), told.at_s - self._doubted[0].at_s
+        confirmed = answers >= CONFIRMED_BY and self._confirms(told, wall_s)
+        alone = answers >= CONFIRMED_ALONE_BY and for_s >= CONFIRMED_ALONE_AFTER_S
+        if confirmed or alone:
+            self._told, self._doubted = self._doubted, deque()
 
-    def _believable(self, offset: _Offset) -> bool:
-        """Whether it tells the time that was told last; at first, our own, if no answers agree on another."""
-        if self._believed:
-            return _agree(self._believed[-1], offset)
-        return abs(offset.low - self._wall.low) < NEAR_S * 1000
-
-    def earliest_ms(self, now: float) -> int:
-        """The API's now, or a little before it."""
-        lows = [offset.low for offset in (*self._believed, *self._doubted)]
-        if self._lowest is not None:
-            lows.append(self._lowest)
-        return math.floor(now * 1000) + min(lows, default=self._wall.low)
-
-    def latest_ms(self, now: float) -> int:
-        """The API's now, or a little after it."""
-        return math.ceil(now * 1000) + max(
-            (offset.high for offset in self._believed), default=self._wall.high
+    def bounds(self, now: float, wall_s: float) -> Bounds:
+        """The API's now by the recent answers; by our own clock where none has told the time."""
+        told = [*self._told, *self._doubted]
+        if not told:
+            wall_ms = (wall_s + self._skew_s) * 1000
+            return Bounds(math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1, certain=True)
+        return Bounds(
+            math.floor(now * 1000) + min(each.low for each in told),
+            math.ceil(now * 1000) + max(each.high for each in told),
+            certain=not self._doubted,
         )
 
-    def skew_s(self, wall_s: float, now: float) -> float | None:
+    def skew_s(self, now: float, wall_s: float) -> float | None:
         """The API's clock less ours as the last answer told it, in seconds; None until one did."""
-        told = self._doubted or self._believed
+        told = self._doubted or self._told
         if not told:
             return None
         _, low, high = told[-1]
         return ((low + high) / 2 + now * 1000) / 1000 - wall_s
 
 
-def _agree(a: _Offset, b: _Offset) -> bool:
-    return abs(a.low - b.low) <= AGREE_MS
+def _contradicts(others: "deque[_Told]", told: _Told) -> bool:
+    return any(abs(told.low - each.low) > CONTRADICTION_MS for each in others)

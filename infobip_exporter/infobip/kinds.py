@@ -19,30 +19,43 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 RawKind: TypeAlias = tuple[
-    str | None, str | None, str | None, str | None, str | None, Decimal | None, int | None
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    bool | None,
+    str | None,
+    str | None,
+    str | None,
+    Decimal | None,
+    int | None,
 ]
-"""As the row has them: status group, error group, entity, application, currency, price of a part, message count."""
+"""As the row has them: status group and name, error group and name, whether the error is permanent, entity,
+application, currency, price of a part, message count."""
 
 
 def kind_of(raw: RawKind) -> Kind | None:
     """The kind of a row with these fields, or None where the status names no group.
 
-    A message count that is missing, negative or absurd counts one part; 0 stays 0. A price that is missing, negative,
-    not finite or absurd costs nothing, its currency stays.
+    A message count that is missing, negative or absurd counts one part; 0 stays 0. A price that is negative, not finite
+    or absurd costs nothing; a row without a price has no cost.
     """
-    status_group, error_group, entity_id, application_id, currency, price, message_count = raw
+    status_group, status, error_group, error, permanent, entity_id, application_id, currency, price, count = raw
     general_status = normalised(status_group or "")
     if not general_status:
         return None
-    parts = message_count if message_count is not None and 0 <= message_count <= MOST_PARTS else 1
+    parts = count if count is not None and 0 <= count <= MOST_PARTS else 1
     return Kind(
-        general_status,
-        normalised(error_group or ""),
-        entity_id or "",
-        application_id or "",
-        currency or "",
-        _cost(price, parts),
-        parts,
+        general_status=general_status,
+        error_group=normalised(error_group or ""),
+        status=normalised(status or ""),
+        error=normalised(error or ""),
+        permanent="" if permanent is None else str(permanent).lower(),
+        entity_id=entity_id or "",
+        application_id=application_id or "",
+        currency=currency or "",
+        cost=None if price is None else _cost(price, parts),
+        parts=parts,
     )
 
 
@@ -52,9 +65,9 @@ def normalised(name: str) -> str:
     return _BETWEEN_WORDS.sub("_", name.upper()).strip("_")
 
 
-def _cost(price: Decimal | None, parts: int) -> Decimal:
-    exponent = price.as_tuple().exponent if price is not None else None
-    if price is None or not isinstance(exponent, int):  # infinities and NaNs have a letter there
+def _cost(price: Decimal, parts: int) -> Decimal:
+    exponent = price.as_tuple().exponent
+    if not isinstance(exponent, int):  # infinities and NaNs have a letter there
         return _NO_COST
     if price <= 0 or price.adjusted() > _HIGHEST_PRICE_EXPONENT or exponent < _LOWEST_PRICE_EXPONENT:
         return _NO_COST

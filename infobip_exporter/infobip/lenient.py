@@ -46,14 +46,19 @@ def read_row(row: object) -> Record | RejectedRow:
     fields = _object(row)
     message_id = _id(fields.get("messageId"))
     if not message_id:
-        return RejectedRow("no_id", fingerprint(row))
+        return RejectedRow("no_id", fingerprint(row), field="messageId")
     sent_ms = _moment(fields.get("sentAt"))
     if sent_ms is None:
-        return RejectedRow("no_sent_at", fingerprint(row))
+        return RejectedRow("no_sent_at", fingerprint(row), message_id, "sentAt")
     price, platform = _object(fields.get("price")), _object(fields.get("platform"))
+    status, error = _object(fields.get("status")), _object(fields.get("error"))
+    permanent = error.get("permanent")
     raw_kind = (
-        _text(_object(fields.get("status")).get("groupName")),
-        _text(_object(fields.get("error")).get("groupName")),
+        _text(status.get("groupName")),
+        _text(status.get("name")),
+        _text(error.get("groupName")),
+        _text(error.get("name")),
+        permanent if isinstance(permanent, bool) else None,
         _id(platform.get("entityId")),
         _id(platform.get("applicationId")),
         _text(price.get("currency")),
@@ -62,7 +67,7 @@ def read_row(row: object) -> Record | RejectedRow:
     )
     kind = kind_of(raw_kind)
     if kind is None:
-        return RejectedRow("no_status", fingerprint(row))
+        return RejectedRow("no_status", fingerprint(row), message_id, "status.groupName")
     return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, _id(fields.get("sender")))
 
 

@@ -1,51 +1,52 @@
-"""How far a feed has come: which sent time is read, which is not, and what was learnt of the API on the way."""
+"""How far a feed has come, as its ledger keeps it."""
 
 import msgspec
 
-from infobip_exporter.reading.dialogue import Takes
-from infobip_exporter.reading.spans import SpanSet
+from infobip_exporter.infobip.rate_limit import Kept
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a feed's ledger that says how far it has read. Moments are milliseconds by the API's clock.
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Moments ending in `_ms` are the API's clock, in milliseconds.
 
-    Every moment of sent time since the feed began is in exactly one of these states:
-    - from `frontier_ms` on: not reached yet (the API's future);
-    - in `unread`: never read;
-    - in `open`: read, but so soon after sending that records may still turn up; to be read once more;
-    - else closed: read for good, or told as lost.
-
-    `dated` is whether answers have told the API's time, so that they can be expected to.
-    `looked_ms` holds for each rung of the ladder of looks (`Outlook.ladder`) the sent time up to which the messages in
-    flight have been looked at. `request_times_ms` are the wall-clock times of the requests of the last minute and of
-    one that may have been under way when the process ended.
+    `begin_ms` is the sent time from which on messages are counted. The watermark is the time up to which the feed has
+    advanced: between these two all time is in a cell, unread or lost. `requests` are those of the last minute.
+    `settling` are the bins of the distribution of settling times. `statuses` gives general statuses their numbers.
+    `lateness_ms` are moments and how late a record was found to have turned up then; `missed_ms` is when the audit last
+    found a message that was never counted. `filters` tells whether the account's filters have changed.
     """
 
-    frontier_ms: int | None = None
-    unread: SpanSet = SpanSet()
-    open: SpanSet = SpanSet()
-    looked_ms: dict[int, int] = {}
+    begin_ms: int | None = None
+    watermark_ms: int = 0
+    unread: TimeRanges = TimeRanges()
     dated: bool = False
-    takes: Takes = Takes.UNKNOWN
     last_sent_ms: int | None = None
     last_success_s: float | None = None
-    request_times_ms: tuple[int, ...] = ()
+    requests: Kept | None = None
+    settling: tuple[float, ...] = ()
+    statuses: tuple[str, ...] = ()
+    lateness_ms: tuple[tuple[int, int], ...] = ()
+    missed_ms: int | None = None
+    set_back_ms: int = 0
+    filters: str = ""
 
     @property
     def read_up_to_ms(self) -> int | None:
         """The moment up to which everything has been read at least once."""
-        return self.unread.spans[0].since_ms if self.unread else self.frontier_ms
+        if self.begin_ms is None:
+            return None
+        return self.unread.ranges[0].since_ms if self.unread else self.watermark_ms
 
 
 def _to_plain(value: object) -> object:
-    if isinstance(value, SpanSet):
-        return [list(span) for span in value]
+    if isinstance(value, TimeRanges):
+        return [list(each) for each in value]
     raise TypeError(f"no way to write {type(value)}")
 
 
 def _from_plain(kind: type, value: object) -> object:
-    if kind is SpanSet and isinstance(value, list):
-        return SpanSet((int(since), int(until)) for since, until in value)
+    if kind is TimeRanges and isinstance(value, list):
+        return TimeRanges(TimeRange(int(since), int(until)) for since, until in value)
     raise TypeError(f"no way to read {kind}")
 
 

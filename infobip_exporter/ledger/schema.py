@@ -1,6 +1,9 @@
-"""The tables of the ledger, as the steps that made them. A step that was released never changes again."""
+"""The tables of a ledger in SQLite."""
 
-MIGRATIONS = (
+VERSION = 1
+"""`user_version` of the file. No version of the exporter was released with another one."""
+
+TABLES = (
     """
     CREATE TABLE feed (
         id INTEGER PRIMARY KEY,
@@ -8,24 +11,20 @@ MIGRATIONS = (
         channel TEXT NOT NULL,
         progress BLOB NOT NULL,
         UNIQUE (account, channel)
-    );
-    -- labels: a JSON array in the catalogue's order. value: an integer, or an exact decimal as text.
-    CREATE TABLE counter (
+    )
+    """,
+    # labels: a JSON object. value: an integer, an exact decimal as text, or a histogram as JSON [[counts], "sum"].
+    """
+    CREATE TABLE series (
         feed_id INTEGER NOT NULL REFERENCES feed,
         family TEXT NOT NULL,
         labels TEXT NOT NULL,
         value NOT NULL,
         PRIMARY KEY (feed_id, family, labels)
-    ) WITHOUT ROWID;
-    CREATE TABLE histogram (
-        feed_id INTEGER NOT NULL REFERENCES feed,
-        family TEXT NOT NULL,
-        labels TEXT NOT NULL,
-        counts TEXT NOT NULL,
-        sum_s TEXT NOT NULL,
-        PRIMARY KEY (feed_id, family, labels)
-    ) WITHOUT ROWID;
-    -- When a series was first shown at zero (wall clock), and whether its real value may be shown.
+    ) WITHOUT ROWID
+    """,
+    # When a series was first shown at zero (wall clock), and whether its real value may be shown.
+    """
     CREATE TABLE mark (
         feed_id INTEGER NOT NULL REFERENCES feed,
         family TEXT NOT NULL,
@@ -33,36 +32,60 @@ MIGRATIONS = (
         shown_ms INTEGER NOT NULL,
         released INTEGER NOT NULL,
         PRIMARY KEY (feed_id, family, labels)
-    ) WITHOUT ROWID;
-    CREATE TABLE message (
+    ) WITHOUT ROWID
+    """,
+    # The columns of model.cells.Cell; ids and outcomes as signed 64-bit numbers.
+    """
+    CREATE TABLE cell (
         feed_id INTEGER NOT NULL REFERENCES feed,
-        settled INTEGER NOT NULL,
-        sent_ms INTEGER NOT NULL,
-        message_id TEXT NOT NULL,
-        general_status TEXT NOT NULL,
-        entity_id TEXT NOT NULL,
-        application_id TEXT NOT NULL,
-        PRIMARY KEY (feed_id, settled, sent_ms, message_id)
-    ) WITHOUT ROWID;
-    CREATE TABLE volume (
-        feed_id INTEGER NOT NULL REFERENCES feed,
-        minute INTEGER NOT NULL,
+        since_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL,
         messages INTEGER NOT NULL,
-        PRIMARY KEY (feed_id, minute)
-    ) WITHOUT ROWID;
+        in_flight INTEGER NOT NULL,
+        oldest_in_flight_ms INTEGER NOT NULL,
+        read_ms INTEGER NOT NULL,
+        looked_ms INTEGER NOT NULL,
+        reads INTEGER NOT NULL,
+        final INTEGER NOT NULL,
+        audited INTEGER NOT NULL,
+        auditable INTEGER NOT NULL,
+        ids INTEGER NOT NULL,
+        outcomes INTEGER NOT NULL,
+        PRIMARY KEY (feed_id, since_ms)
+    ) WITHOUT ROWID
+    """,
+    # What is kept of a cell's messages: counting/known.py.
+    """
+    CREATE TABLE settled (
+        feed_id INTEGER NOT NULL REFERENCES feed,
+        since_ms INTEGER NOT NULL,
+        messages BLOB NOT NULL,
+        PRIMARY KEY (feed_id, since_ms)
+    )
+    """,
+    """
+    CREATE TABLE in_flight (
+        feed_id INTEGER NOT NULL REFERENCES feed,
+        since_ms INTEGER NOT NULL,
+        messages BLOB NOT NULL,
+        PRIMARY KEY (feed_id, since_ms)
+    )
+    """,
+    """
     CREATE TABLE settled_by_hour (
         feed_id INTEGER NOT NULL REFERENCES feed,
         hour INTEGER NOT NULL,
         general_status TEXT NOT NULL,
         messages INTEGER NOT NULL,
         PRIMARY KEY (feed_id, hour, general_status)
-    ) WITHOUT ROWID;
+    ) WITHOUT ROWID
+    """,
+    """
     CREATE TABLE rejected (
         feed_id INTEGER NOT NULL REFERENCES feed,
         fingerprint BLOB NOT NULL,
         read_ms INTEGER NOT NULL,
         PRIMARY KEY (feed_id, fingerprint)
-    ) WITHOUT ROWID;
+    ) WITHOUT ROWID
     """,
 )
-"""One script for each version of the schema; the database's `user_version` is how many were run."""

@@ -29,6 +29,12 @@ MESSAGES = Family(
     "Messages that reached a final status, each once.",
     ("general_status", "error_group", "entity_id", "application_id"),
 )
+FAILURES = Family(
+    "infobip_message_failures_total",
+    "counter",
+    "Messages that settled as anything but DELIVERED, by the names of status and error.",
+    ("general_status", "status", "error", "permanent", "entity_id"),
+)
 UNRESOLVED = Family(
     "infobip_messages_unresolved_total",
     "counter",
@@ -66,20 +72,44 @@ OLDEST_IN_FLIGHT = Family(
 LAST_SENT = Family(
     "infobip_last_message_sent_timestamp_seconds", "gauge", "sentAt of the newest message seen."
 )
-UP = Family("infobip_up", "gauge", "1 if the last poll succeeded, else 0.")
+UP = Family("infobip_up", "gauge", "1 if the last poll read the newest part of the log, else 0.")
 LAST_SUCCESS = Family(
-    "infobip_exporter_last_success_timestamp_seconds", "gauge", "When a poll last succeeded."
+    "infobip_exporter_last_success_timestamp_seconds", "gauge", "Time of the last successful poll."
 )
-LAG = Family(
-    "infobip_exporter_lag_seconds", "gauge", "Now less the moment up to which everything has been read."
-)
-BACKLOG = Family("infobip_exporter_backlog_seconds", "gauge", "Sent time still to be read.")
+LAG = Family("infobip_exporter_lag_seconds", "gauge", "Age of the oldest sent time not yet read.")
+BACKLOG = Family("infobip_exporter_backlog_seconds", "gauge", "Sent time not yet read.")
 LOST = Family(
     "infobip_exporter_lost_seconds_total",
     "counter",
-    "Sent time that left the log unread (expired) or can't be read whole (too_dense).",
+    "Sent time whose messages may be missing: it left the log unread (expired), can't be read whole (too_dense), or"
+    " was repeated by the API's clock (clock_set_back).",
     ("reason",),
 )
+FINAL_AGE = Family(
+    "infobip_exporter_final_age_seconds",
+    "gauge",
+    "Age up to which records may turn up late and are still counted.",
+)
+AUDIT = Family(
+    "infobip_exporter_audit_messages_total",
+    "counter",
+    "Messages read again: verified, recovered (missed by earlier reads, counted now), missed (in the log, never"
+    " counted), vanished (counted, no longer in the log).",
+    ("result",),
+)
+AUDIT_VERIFIED = Family(
+    "infobip_exporter_audit_verified_timestamp_seconds",
+    "gauge",
+    "Sent time up to which every message has been verified by a second read.",
+)
+FRESHNESS = Family(
+    "infobip_exporter_freshness_seconds",
+    "histogram",
+    "Time from a message being sent, or settled, to the commit that counted it. Backlogs do not count.",
+    ("of",),
+    (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 14400, 43200),
+)
+FEED_INFO = Family("infobip_exporter_feed_info", "gauge", "Configured feeds, always 1.")
 REQUESTS = Family(
     "infobip_exporter_api_requests_total",
     "counter",
@@ -96,13 +126,18 @@ REQUEST_DURATION = Family(
 REQUEST_LIMIT = Family(
     "infobip_exporter_api_requests_per_minute_limit",
     "gauge",
-    "Requests a minute that the exporter allows itself.",
+    "Requests a minute that the exporter allows itself at present.",
 )
 REJECTED = Family(
     "infobip_exporter_records_rejected_total",
     "counter",
-    "Rows of the log that can't be counted, the same row once.",
+    "Rows of the log that can't be counted, each once.",
     ("reason",),
+)
+DURATIONS_REJECTED = Family(
+    "infobip_exporter_durations_rejected_total",
+    "counter",
+    "Settled messages left out of infobip_delivery_duration_seconds: doneAt is before sentAt or in the future.",
 )
 CHANGED_AFTER_FINAL = Family(
     "infobip_exporter_status_changes_after_final_total",
@@ -113,7 +148,7 @@ CHANGED_AFTER_FINAL = Family(
 OVERFLOW = Family(
     "infobip_exporter_label_overflow_total",
     "counter",
-    "Label values counted under __other__ because the label has metrics.max_label_values others.",
+    "Messages counted under __other__ because the label has metrics.max_label_values others.",
     ("label",),
 )
 CLOCK_SKEW = Family(
@@ -134,7 +169,8 @@ BUILD_INFO = Family(
 )
 
 FAMILIES = (
-    SENT, MESSAGES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
-    LAST_SUCCESS, LAG, BACKLOG, LOST, REQUESTS, REQUEST_DURATION, REQUEST_LIMIT, REJECTED, CHANGED_AFTER_FINAL,
-    OVERFLOW, CLOCK_SKEW, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
+    SENT, MESSAGES, FAILURES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
+    LAST_SUCCESS, LAG, BACKLOG, LOST, FINAL_AGE, AUDIT, AUDIT_VERIFIED, FRESHNESS, FEED_INFO, REQUESTS,
+    REQUEST_DURATION, REQUEST_LIMIT, REJECTED, DURATIONS_REJECTED, CHANGED_AFTER_FINAL, OVERFLOW, CLOCK_SKEW,
+    RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
 )  # fmt: skip

@@ -3,33 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
-
-class Series(NamedTuple):
-    """A family's name and its label values in the catalogue's order, without account and channel."""
-
-    family: str
-    labels: tuple[str, ...]
-
-
-class InFlight(NamedTuple):
-    """The labels of `infobip_messages_in_flight`."""
-
-    general_status: str
-    entity_id: str
-    application_id: str
-
-
-class Histogram(NamedTuple):
-    """Observations in each bucket, not cumulated, the last one for +Inf; and their sum in seconds."""
-
-    counts: tuple[int, ...]
-    sum_s: Decimal
+from infobip_exporter.model.series import Histogram, Series
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Incident:
     """Why a feed can't go on at the moment, in words for a person. `since_s` is wall-clock time.
 
     `refused` is whether the API turned the key away (401, 403): someone has to do something about it.
@@ -41,8 +20,8 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class PastTrouble:
-    """A trouble that is over: what it said last, when it began and when it ended (wall clock, seconds)."""
+class PastIncident:
+    """An incident that is over: what it said last, when it began and when it ended (wall clock, seconds)."""
 
     text: str
     since_s: float
@@ -68,7 +47,7 @@ class FeedSnapshot:
     channel: str
     counters: Mapping[Series, int | Decimal] = field(default_factory=dict)
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
-    in_flight: Mapping[InFlight, int] = field(default_factory=dict)
+    in_flight: Mapping[Series, int] = field(default_factory=dict)
     oldest_in_flight_ms: int | None = None
     last_sent_ms: int | None = None
     up: bool | None = None
@@ -79,8 +58,13 @@ class FeedSnapshot:
     requests_per_minute: float = 0.0
     requests_last_minute: int = 0
     clock_skew_s: float | None = None
-    trouble: Trouble | None = None
-    last_trouble: PastTrouble | None = None
+    incident: Incident | None = None
+    last_incident: PastIncident | None = None
     """The newest that is over since the start."""
+    final_age_s: float | None = None
+    verified_up_to_ms: int | None = None
+    """Sent time up to which everything was read whole at least twice; None where the budget does not allow that."""
+    progressed_s: float = 0.0
+    """When the feed last made progress or had none to make, in monotonic seconds."""
     by_hour: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """For the last day: hour of sending (hours since the epoch) -> general status -> messages settled."""

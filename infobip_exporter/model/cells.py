@@ -1,6 +1,6 @@
 """Cells: what is known of sent time that was read, in numbers. The messages themselves are in the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,14 +95,16 @@ class Cells:
         first, last = self.places(wanted)
         return [Cell(*row) for row in self.table[first:last].tolist()]
 
-    def replaced(self, gone: Iterable[int], new: Iterable[Cell]) -> "Cells":
-        """Without the cells that begin at the moments `gone`, and with `new`."""
+    def replaced(self, gone: Iterable[int], new: Sequence[Cell]) -> "Cells":
+        """Without the cells that begin at the moments `gone`, and with `new` instead of those that begin where these do."""
         table = self.table
-        gone_ms = np.fromiter(gone, np.int64)
         added = np.array(sorted(new), dtype=COLUMNS)
-        if len(gone_ms):
-            places = np.searchsorted(table["since_ms"], gone_ms)
-            table = np.delete(table, places)
+        gone_ms = np.concatenate([np.fromiter(gone, np.int64), added["since_ms"]])
+        places = np.searchsorted(table["since_ms"], gone_ms)
+        there = places < len(table)
+        there[there] = table["since_ms"][places[there]] == gone_ms[there]
+        if there.any():
+            table = np.delete(table, places[there])
         if len(added):
             table = np.insert(table, np.searchsorted(table["since_ms"], added["since_ms"]), added)
         return Cells._of(table)

@@ -11,16 +11,20 @@ NOT_FINAL = frozenset({"ACCEPTED", "PENDING"})
 class Kind(NamedTuple):
     """Everything that decides where a message counts. The records of a page share few kinds.
 
-    `general_status` and `error_group` are upper case with underscores; a missing error group, entity, application
-    or currency is the empty string. `cost` is pricePerMessage x messageCount, exact; 0 without a price.
+    `general_status` and `error_group` are upper case with underscores; `status` and `error` are the API's names, such
+    as REJECTED_NOT_ENOUGH_CREDITS, and `permanent` is "true", "false" or "". What a row lacks is the empty string.
+    `cost` is pricePerMessage x messageCount, exact; None where the row has no price (yet).
     """
 
     general_status: str
     error_group: str
+    status: str
+    error: str
+    permanent: str
     entity_id: str
     application_id: str
     currency: str
-    cost: Decimal
+    cost: Decimal | None
     parts: int
 
     @property
@@ -44,11 +48,14 @@ class Record(NamedTuple):
 class RejectedRow(NamedTuple):
     """A row that can't be counted. `reason` is `no_id`, `no_sent_at` or `no_status`.
 
-    `fingerprint` is the same each time the same row is read, whatever its status has become.
+    `fingerprint` is the same each time the same row is read, whatever its status has become. `message_id` is "" where
+    the row has none, `field` names what is missing or unreadable.
     """
 
     reason: str
     fingerprint: bytes
+    message_id: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A page with what came along: the API's clock (Date header, whole seconds; None without one) and the time taken."""
+    """A page with what came along.
+
+    `date_ms` is the API's clock (Date header, whole seconds; None without one), told at some moment between `asked_s`
+    and `received_s` (monotonic seconds). `took_s` is the time to the last byte.
+    """
 
     page: Page
     date_ms: int | None
     took_s: float
+    asked_s: float = 0.0
+    received_s: float = 0.0

@@ -1,11 +1,15 @@
 """What the client makes of answers. How it behaves on a real network is in test_client_network.py."""
 
+import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Callable, Iterator
+import threading
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -13,43 +17,61 @@ import pytest
 from infobip_exporter import __version__
 from infobip_exporter.errors import RequestFailed
 from infobip_exporter.infobip import client as client_module
+from infobip_exporter.infobip.answer import decode_page
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.credentials import Credentials, GivenKey, KeyFile
 from infobip_exporter.infobip.query import Query
-from infobip_exporter.model.record import Answer
+from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
 
 KEY = "s3cr3t-k3y"
 DESTINATION = "385916242493"
 PAGE = {"results": [], "cursor": {"limit": 1000, "nextCursor": "next"}}
+PACKED = gzip.compress(json.dumps(PAGE).encode())
 DATE = "Wed, 01 Feb 2023 23:15:03 GMT"
 
+T = TypeVar("T")
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-class Clock:
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time stands still but for what a test adds to `now`."""
+
     def __init__(self) -> None:
         self.now = 1000.0
+        super().__init__()
 
-    def __call__(self) -> float:
+    def time(self) -> float:
         return self.now
 
 
-class Dribble(httpx.SyncByteStream):
+def run(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        return runner.run(work)
+
+
+def pass_s(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Clock)
+    loop.now += seconds
+
+
+class Dribble(httpx.AsyncByteStream):
     """A body of which each piece takes `each_s` seconds."""
 
-    def __init__(self, pieces: list[bytes], clock: Clock, each_s: float) -> None:
-        self._pieces, self._clock, self._each_s = pieces, clock, each_s
+    def __init__(self, pieces: list[bytes], each_s: float = 0.0) -> None:
+        self._pieces, self._each_s = pieces, each_s
+        self.given = 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:
-            self._clock.now += self._each_s
+            pass_s(self._each_s)
+            await asyncio.sleep(0)
+            self.given += 1
             yield piece
 
 
-def client(
-    handler: Handler, clock: Clock | None = None, credentials: Credentials | None = None, **changes: Any
-) -> Client:
+def client(handler: Handler, credentials: Credentials | None = None, **changes: Any) -> Client:
     arguments: dict[str, Any] = {
         "base_url": "https://x.api.infobip.com",
         "path": "/instagram/1/logs",
@@ -57,7 +79,6 @@ def client(
         "filters": {},
         "timeout_s": 10.0,
         "transport": httpx.MockTransport(handler),
-        "clock": clock or Clock(),
         "wall_s": lambda: 1_675_293_300.0,
         **changes,
     }
@@ -65,7 +86,7 @@ def client(
 
 
 def ask(response: httpx.Response, **changes: Any) -> Answer:
-    return client(lambda request: response, **changes).ask(Query())
+    return run(client(lambda request: response, **changes).fetch(Query()))
 
 
 def failure(response: httpx.Response | Exception, **changes: Any) -> RequestFailed:
@@ -75,18 +96,21 @@ def failure(response: httpx.Response | Exception, **changes: Any) -> RequestFail
         return response
 
     with pytest.raises(RequestFailed) as failed:
-        client(answer, **changes).ask(Query())
+        run(client(answer, **changes).fetch(Query()))
     assert failed.value.__suppress_context__ or failed.value.__context__ is None
     return failed.value
 
 
-def test_an_answer_has_its_page_its_date_and_the_time_it_took() -> None:
-    clock = Clock()
-    stream = Dribble([json.dumps(PAGE).encode()], clock, 0.25)
-    answer = ask(httpx.Response(200, headers={"Date": DATE}, stream=stream), clock=clock)
-    assert answer.page.next_cursor == "next"
-    assert answer.date_ms == 1_675_293_303_000
-    assert answer.took_s == 0.25
+def test_an_answer_has_its_page_its_date_and_its_times() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        pass_s(0.5)
+        stream = Dribble([json.dumps(PAGE).encode()], 0.25)
+        return httpx.Response(200, headers={"Date": DATE}, stream=stream)
+
+    got = run(client(answer).fetch(Query()))
+    assert got.page.next_cursor == "next"
+    assert got.date_ms == 1_675_293_303_000
+    assert (got.asked_s, got.received_s, got.took_s) == (1000.0, 1000.5, 0.75)
 
 
 def test_an_answer_without_a_date_has_none() -> None:
@@ -101,7 +125,8 @@ def test_what_is_asked_is_in_the_request() -> None:
         return httpx.Response(200, json=PAGE)
 
     question = Query(since_ms=1_675_293_303_380, until_ms=1_675_293_304_000, message_ids=("a", "b"))
-    client(answer, base_url="https://x.api.infobip.com/", filters={"sender": "A&B +ß"}).ask(question)
+    asking = client(answer, base_url="https://x.api.infobip.com/", filters={"sender": "A&B +ß"})
+    run(asking.fetch(question))
     request = requests[0]
     assert request.method == "GET"
     assert str(request.url).startswith("https://x.api.infobip.com/instagram/1/logs?")
@@ -114,9 +139,57 @@ def test_what_is_asked_is_in_the_request() -> None:
     assert request.headers["User-Agent"] == f"infobip-exporter/{__version__}"
 
 
-def test_a_compressed_answer_is_unpacked() -> None:
-    packed = gzip.compress(json.dumps(PAGE).encode())
-    assert ask(httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=packed)).page.cursor_offered
+def packed_in(pieces: int, body: bytes) -> httpx.Response:
+    packed = gzip.compress(body)
+    size = -(-len(packed) // pieces)
+    stream = Dribble([packed[at : at + size] for at in range(0, len(packed), size)])
+    return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 1000])
+@pytest.mark.parametrize("size", [0, 2**18 - 57, 2**20])
+def test_a_compressed_answer_is_unpacked(pieces: int, size: int) -> None:
+    body = json.dumps({"results": [], "cursor": {}, "": "x" * size}).encode()
+    assert ask(packed_in(pieces, body)).page.cursor_offered
+
+
+@pytest.mark.parametrize("encoding", ["identity", "GZIP", "x-gzip"])
+def test_the_encodings_that_were_asked_for_have_these_names(encoding: str) -> None:
+    body = json.dumps(PAGE).encode()
+    content = body if encoding == "identity" else gzip.compress(body)
+    stream = Dribble([content])
+    assert ask(httpx.Response(200, headers={"Content-Encoding": encoding}, stream=stream)).page.rows == 0
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "identity, gzip"])
+def test_an_encoding_that_nobody_asked_for_is_named_and_not_read(encoding: str) -> None:
+    stream = Dribble([gzip.compress(json.dumps(PAGE).encode())])
+    failed = failure(httpx.Response(200, headers={"Content-Encoding": encoding}, stream=stream))
+    assert failed.code == "invalid_body"
+    assert failed.text == f'the answer has the encoding "{encoding}", which was not asked for'
+    assert stream.given == 0
+
+
+def test_a_refusal_in_an_encoding_that_nobody_asked_for_is_still_that_refusal() -> None:
+    stream = Dribble([b"..."])
+    failed = failure(httpx.Response(401, headers={"Content-Encoding": "br"}, stream=stream))
+    assert (failed.code, failed.text) == ("401", "Unauthorized; the API key is wrong or no longer valid")
+
+
+def test_no_cookie_is_sent_back() -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=PAGE, headers={"Set-Cookie": "session=1; Path=/"})
+
+    async def twice() -> None:
+        asking = client(answer)
+        await asking.fetch(Query())
+        await asking.fetch(Query())
+
+    run(twice())
+    assert [request.headers.get("Cookie") for request in requests] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -174,11 +247,15 @@ def test_a_body_that_is_no_page_is_invalid_and_not_repeated(content: bytes, says
     assert "private" not in failed.text
 
 
-def test_a_broken_compression_is_invalid() -> None:
-    stream = Dribble([b"not gzip at all"], Clock(), 0)
-    failed = failure(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream))
-    assert failed.code == "invalid_body"
-    assert "compression" in failed.text
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip at all", PACKED[:-1], PACKED[:20], PACKED + b"x", PACKED + PACKED],
+    ids=["none", "cut", "cut early", "more after it", "twice"],
+)
+def test_a_broken_compression_is_invalid(content: bytes) -> None:
+    for stream in (Dribble([content]), Dribble([content[at : at + 1] for at in range(len(content))])):
+        failed = failure(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream))
+        assert (failed.code, failed.text) == ("invalid_body", "the answer's compression is broken")
 
 
 def test_a_body_as_large_as_may_be_is_read_and_a_larger_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +267,37 @@ def test_a_body_as_large_as_may_be_is_read_and_a_larger_one_is_not(monkeypatch: 
     assert "larger than" in failed.text
 
 
+def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    bomb = [packer.compress(bytes(2**20)) for _ in range(500)]
+    stream = Dribble([b"".join(bomb), packer.flush()])
+    tracemalloc.start()
+    failed = failure(httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (failed.code, failed.text) == ("invalid_body", "the answer is larger than 16 MiB")
+    assert most < 1.5 * client_module.LARGEST_BODY
+
+
+@pytest.mark.parametrize(("size", "elsewhere"), [(600_000, False), (2_000_000, True)])
+def test_a_huge_answer_is_decoded_in_another_thread(
+    monkeypatch: pytest.MonkeyPatch, size: int, elsewhere: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def decode(body: bytes) -> Page:
+        threads.append(threading.current_thread())
+        return decode_page(body)
+
+    monkeypatch.setattr(client_module, "decode_page", decode)
+    assert (
+        ask(httpx.Response(200, content=json.dumps({"results": [], "": "x" * size}).encode())).page.rows == 0
+    )
+    assert [thread is not threading.current_thread() for thread in threads] == [elsewhere]
+
+
 def test_an_answer_that_dribbles_past_the_deadline_is_a_timeout() -> None:
-    clock = Clock()
-    failed = failure(httpx.Response(200, stream=Dribble([b" "] * 100, clock, 1.0)), clock=clock)
+    failed = failure(httpx.Response(200, stream=Dribble([b" "] * 100, 1.0)))
     assert failed.code == "timeout"
     assert failed.text == "no whole answer within 10 s"
     assert failed.took_s == 10.0
@@ -202,7 +307,7 @@ def test_an_answer_that_dribbles_past_the_deadline_is_a_timeout() -> None:
     ("error", "code", "text"),
     [
         (httpx.ReadTimeout("slow"), "timeout", "no whole answer within 10 s"),
-        (httpx.ConnectTimeout("slow"), "timeout", "no whole answer within 10 s"),
+        (TimeoutError(110, "Connection timed out"), "timeout", "no whole answer within 10 s"),
         (
             httpx.ConnectError("[Errno 111] Connection refused"),
             "connection",
@@ -229,16 +334,15 @@ def test_what_goes_wrong_on_the_way_is_classified(error: Exception, code: str, t
 
 
 def test_a_refusal_whose_body_fails_is_still_that_refusal() -> None:
-    clock = Clock()
-    stream = Dribble([b'{"description": "no"', b"}"], clock, 6.0)
-    failed = failure(httpx.Response(503, stream=stream, headers={"Retry-After": "3"}), clock=clock)
+    stream = Dribble([b'{"description": "no"', b"}"], 6.0)
+    failed = failure(httpx.Response(503, stream=stream, headers={"Retry-After": "3"}))
     assert (failed.code, failed.retry_after_s) == ("503", 3.0)
 
 
 def test_a_refusal_with_an_endless_body_is_read_no_further_than_needed() -> None:
-    clock = Clock()
-    stream = Dribble([b"x" * 65536] * 10_000, clock, 0.001)
-    assert failure(httpx.Response(500, stream=stream), clock=clock).took_s < 0.01
+    stream = Dribble([b"x" * 65536] * 10_000)
+    failure(httpx.Response(500, stream=stream))
+    assert stream.given <= 2
 
 
 def test_without_a_key_nothing_is_asked(tmp_path: Path) -> None:
@@ -253,7 +357,7 @@ def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> No
     file.write_text("old")
     asking = client(lambda _: httpx.Response(401), credentials=KeyFile(file))
     with pytest.raises(RequestFailed):
-        asking.ask(Query())
+        run(asking.fetch(Query()))
     assert not asking.has_new_key()
     file.write_text("newer")
     assert asking.has_new_key()
@@ -270,13 +374,19 @@ def test_after_a_401_the_key_is_looked_for_again() -> None:
         def refused(self) -> None:
             del self.keys[0]
 
+        def renewed(self) -> bool:
+            return False
+
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if request.headers["Authorization"] == "App new" else 401, json=PAGE)
 
-    asking = client(answer, credentials=Changing())
-    with pytest.raises(RequestFailed, match="401"):
-        asking.ask(Query())
-    assert asking.ask(Query()).page.rows == 0
+    async def twice() -> None:
+        asking = client(answer, credentials=Changing())
+        with pytest.raises(RequestFailed, match="401"):
+            await asking.fetch(Query())
+        assert (await asking.fetch(Query())).page.rows == 0
+
+    run(twice())
 
 
 def test_only_a_401_makes_it_look_for_another_key() -> None:
@@ -288,30 +398,15 @@ def test_only_a_401_makes_it_look_for_another_key() -> None:
 
 
 def test_a_closed_client_asks_nothing() -> None:
-    asking = client(lambda request: httpx.Response(200, json=PAGE))
-    asking.close()
-    asking.close()
+    async def closed() -> None:
+        asking = client(lambda request: httpx.Response(200, json=PAGE))
+        await asking.close()
+        await asking.close()
+        await asking.fetch(Query())
+
     with pytest.raises(RequestFailed) as failed:
-        asking.ask(Query())
+        run(closed())
     assert failed.value.code == ""
-
-
-def test_a_client_closed_while_it_asks_gives_its_connections_back_after() -> None:
-    class Transport(httpx.MockTransport):
-        closed = False
-
-        def close(self) -> None:
-            self.closed = True
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asking.close()
-        assert not transport.closed
-        return httpx.Response(200, json=PAGE)
-
-    transport = Transport(answer)
-    asking = client(answer, transport=transport)
-    asking.ask(Query())
-    assert transport.closed
 
 
 def test_addresses_and_keys_are_in_no_log(caplog: pytest.LogCaptureFixture) -> None:

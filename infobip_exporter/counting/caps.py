@@ -1,0 +1,51 @@
+"""How many values a label may show: real values up to a cap, `__other__` beyond it."""
+
+from collections.abc import Iterable
+
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.labels import BY_NAME, CAPPED, LABELS, OTHER
+from infobip_exporter.model.record import Kind
+from infobip_exporter.model.series import Series
+
+LONGEST_LABEL = 1024
+"""Characters of a label's value. Infobip's own names have at most 255; every scrape carries every label again."""
+
+
+class Caps:
+    """Which values each label has been given so far. Once a value is shown it stays, over restarts too.
+
+    `most` is how many values a label may have, `shown` the series that have been counted under already.
+    """
+
+    def __init__(self, most: int, shown: Iterable[Series] = ()) -> None:
+        self._most = most
+        self._taken: dict[str, set[str]] = {name: set() for name in CAPPED}
+        for series in shown:
+            for label, value in series.labels:
+                if label in CAPPED and value not in ("", OTHER):
+                    self._taken[label].add(value)
+
+    def admit(self, label: str, value: str) -> str:
+        """`value`, or `__other__` where the label has no place left or the value is too long for every scrape."""
+        if label not in CAPPED:
+            return value
+        taken = self._taken[label]
+        if value in taken or value in ("", OTHER):
+            return value
+        if len(taken) >= self._most or len(value) > LONGEST_LABEL:
+            return OTHER
+        taken.add(value)
+        return value
+
+    def labels_of(self, kind: Kind) -> dict[str, str]:
+        """The value of every label of the table for a record of this kind."""
+        return {label.name: self.admit(label.name, label.read(kind)) for label in LABELS}
+
+
+def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:
+    """The overflow counters of the labels that are known when a message is sent, or of those known when it settles."""
+    return [
+        Series.of(catalog.OVERFLOW.name, label=name)
+        for name, value in labels.items()
+        if value == OTHER and BY_NAME[name].sent is sent
+    ]

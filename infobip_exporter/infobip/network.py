@@ -1,0 +1,137 @@
+"""Connections to the API, as httpx makes them, with our own look-up of names."""
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpcore
+import httpx
+from httpcore._backends.anyio import AnyIOStream
+
+from infobip_exporter.errors import ConfigError
+from infobip_exporter.infobip.proxy import proxy_for
+
+CONNECTIONS = 4
+"""Idle connections kept: a feed makes as many requests at once."""
+_KEEPALIVE_S = 5.0
+"""Idle connections are closed before common servers close them, so that no request meets a closing one."""
+_NEXT_ADDRESS_AFTER_S = 2.0
+"""Until the next address of a name is tried: one lost packet is sent again after a second (RFC 6298, 2)."""
+_LOOK_UP_AGAIN_AFTER_S = 30.0
+"""A look-up that takes longer is given up: glibc asks two servers twice in 20 s (resolv.conf(5), `timeout`)."""
+
+
+class NetworkTransport(httpx.AsyncHTTPTransport):
+    """Connections to `base_url`, kept alive, through the proxy that the environment names.
+
+    No step has a time limit of its own. Raises ConfigError for a proxy or certificate authorities that can't be used.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        url = httpx.URL(base_url)
+        proxy = proxy_for(url)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_ssl_context() if url.scheme == "https" else None,
+            proxy=None if proxy is None else _pool_proxy(proxy),
+            # The pool has no limit: a request cancelled while it waits for a connection would keep its place for ever
+            # (httpcore issue 1093).
+            max_connections=None,
+            max_keepalive_connections=CONNECTIONS,
+            keepalive_expiry=_KEEPALIVE_S,
+            network_backend=_Network(),
+        )
+
+
+class _Network(httpcore.AnyIOBackend):
+    async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        failure: BaseException = OSError("the name has no address")
+        addresses = await _addresses(host)
+        for address in addresses:
+            limit_s = None if address == addresses[-1] else _NEXT_ADDRESS_AFTER_S
+            try:
+                async with asyncio.timeout(limit_s):
+                    return _Stream(await anyio.connect_tcp(address, port))
+            except OSError as error:
+                failure = error.__cause__ or error  # anyio's own text names no reason
+        raise httpcore.ConnectError(str(failure))
+
+
+class _Stream(AnyIOStream):
+    async def start_tls(self, *arguments: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        try:
+            return await super().start_tls(*arguments, **named)
+        except asyncio.CancelledError:  # httpcore closes it after every other failure
+            await self.aclose()
+            raise
+
+
+class _LookUp:
+    """A look-up of a name, in a thread that does not keep the process from ending, as asyncio's own would."""
+
+    def __init__(self, host: str) -> None:
+        self.started = time.monotonic()
+        self.addresses: Future[list[str]] = Future()
+        self.addresses.set_running_or_notify_cancel()  # so that nobody who waits can cancel it for the others
+        threading.Thread(target=self._run, args=(host,), name="look-up", daemon=True).start()
+
+    def _run(self, host: str) -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            self.addresses.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+        except (OSError, UnicodeError) as error:
+            self.addresses.set_exception(error)
+
+
+_look_ups: dict[str, _LookUp] = {}
+"""The last look-up of each name: while it is under way, it serves all who ask."""
+
+
+async def _addresses(host: str) -> list[str]:
+    """The addresses of `host`, which may be one itself."""
+    look_up = _look_ups.get(host)
+    if (
+        look_up is None
+        or look_up.addresses.done()
+        or look_up.started < time.monotonic() - _LOOK_UP_AGAIN_AFTER_S
+    ):
+        look_up = _look_ups[host] = _LookUp(host)
+    try:
+        return await asyncio.wrap_future(look_up.addresses)
+    except OSError as error:
+        raise httpcore.ConnectError(f"can't look up the name: {error.strerror or error}") from None
+    except UnicodeError:
+        raise httpcore.ConnectError("can't look up the name: no valid host name") from None
+
+
+def _pool_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
+    url = proxy.url
+    return httpcore.Proxy(
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        auth=proxy.raw_auth,
+        ssl_context=_ssl_context() if url.scheme == "https" else None,
+    )
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """With the authorities that SSL_CERT_FILE or SSL_CERT_DIR names, else httpx's own."""
+    file = os.environ.get("SSL_CERT_FILE", "")
+    try:
+        changed = Path(file).stat().st_mtime_ns if file else 0
+        return _shared_ssl_context(file, os.environ.get("SSL_CERT_DIR", ""), changed)
+    except OSError as error:  # ssl.SSLError is one, too
+        reason = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError([f"SSL_CERT_FILE: can't be used: {reason}"]) from None
+
+
+@lru_cache(maxsize=2)
+def _shared_ssl_context(*_of: str | int) -> ssl.SSLContext:
+    """One for all clients: each takes half a megabyte."""
+    return httpx.create_ssl_context()

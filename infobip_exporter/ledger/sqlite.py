@@ -1,0 +1,317 @@
+"""The store in an SQLite file, for one process."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from infobip_exporter.errors import LedgerError
+from infobip_exporter.ledger.schema import TABLES, VERSION
+from infobip_exporter.ledger.sqlite_file import OwnFile, explain
+from infobip_exporter.ledger.store import Messages, Saved, Writes
+from infobip_exporter.metrics.zero_start import Mark
+from infobip_exporter.model.cells import Cell
+from infobip_exporter.model.series import Histogram, Series, Value
+
+PREFIX = "sqlite:///"
+_CELL_COLUMNS = len(Cell._fields)
+_MOST_PARAMETERS = 900
+"""SQLite takes 999 in a statement, older ones too."""
+
+_log = structlog.get_logger()
+
+K = TypeVar("K")
+
+
+class SqliteStore:
+    """One connection for all feeds, used by one thread at a time.
+
+    Every commit reaches the disk before it returns (WAL, synchronous=FULL): what a scrape has shown can't be taken back
+    by a power cut. `file` is None for a database in memory.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, where: str, file: OwnFile | None = None) -> None:
+        self.where = where
+        self._connection = connection
+        self._file = file
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, url: str) -> "SqliteStore":
+        """Open or create the file of `url` (`sqlite:///relative`, `sqlite:////absolute`). Raises LedgerError."""
+        path = Path(url.removeprefix(PREFIX)).absolute()
+        file = OwnFile(path)
+        store = cls(file.connection, str(path), file)
+        try:
+            store.create_tables()
+            file.watch()
+        except BaseException:
+            store.close()
+            raise
+        if file.is_new:
+            _log.warning("new ledger, counting begins at 0", state=str(path))
+        return store
+
+    def create_tables(self) -> None:
+        """Create what is missing. Raises LedgerError for a file with other tables; that one is left as it is."""
+        with self._exclusive() as cursor:
+            version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
+            is_empty = cursor.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+            if not is_empty and not _has_our_tables(cursor, version):
+                raise LedgerError(_other_schema(self.where, version))
+            if self._file:
+                self._file.mark(cursor)
+            if is_empty:
+                for statement in TABLES:
+                    cursor.execute(statement)
+                cursor.execute(f"PRAGMA user_version = {VERSION}")
+
+    def load(self, account: str, channel: str) -> Saved:
+        with self._transaction() as cursor:
+            found = cursor.execute(
+                "SELECT id, progress FROM feed WHERE account = ? AND channel = ?", (account, channel)
+            ).fetchone()
+            if found is None:
+                cursor.execute(
+                    "INSERT INTO feed (account, channel, progress) VALUES (?, ?, ?)", (account, channel, b"")
+                )
+                return Saved(int(cursor.lastrowid or 0))
+            return self._saved(cursor, *found)
+
+    def _saved(self, cursor: sqlite3.Cursor, feed_id: int, progress: bytes) -> Saved:
+        def rows(statement: str) -> list[tuple[object, ...]]:
+            return cursor.execute(statement, (feed_id,)).fetchall()
+
+        try:
+            return Saved(
+                feed_id,
+                progress,
+                {
+                    Series(str(family), _labels(labels)): _value(value)
+                    for family, labels, value in rows(
+                        "SELECT family, labels, value FROM series WHERE feed_id = ?"
+                    )
+                },
+                [
+                    _cell(row)
+                    for row in rows(
+                        f"SELECT {', '.join(Cell._fields)} FROM cell WHERE feed_id = ? ORDER BY since_ms"
+                    )
+                ],
+                {
+                    (int(hour), str(status)): int(messages)  # type: ignore[call-overload]
+                    for hour, status, messages in rows(
+                        "SELECT hour, general_status, messages FROM settled_by_hour WHERE feed_id = ?"
+                    )
+                },
+            )
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise LedgerError(
+                f"state {self.where}: holds a value that no exporter wrote ({error}): run state check, or restore a"
+                " backup"
+            ) from error
+
+    def commit(self, feed_id: int, writes: Writes) -> None:
+        with self._transaction() as cursor:
+
+            def run(statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+                cursor.executemany(statement, rows)
+
+            run(
+                "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
+                [(feed_id, each.family, _text(each), _plain(value)) for each, value in writes.series.items()],
+            )
+            gone = [(feed_id, since_ms) for since_ms in writes.gone]
+            for table in ("cell", "settled", "in_flight"):
+                run(f"DELETE FROM {table} WHERE feed_id = ? AND since_ms = ?", gone)
+            run(
+                f"INSERT OR REPLACE INTO cell VALUES (?{', ?' * _CELL_COLUMNS})",
+                [(feed_id, *cell[:-2], _signed(cell.ids), _signed(cell.outcomes)) for cell in writes.cells],
+            )
+            for table, messages in (("settled", writes.settled), ("in_flight", writes.in_flight_messages)):
+                run(
+                    f"DELETE FROM {table} WHERE feed_id = ? AND since_ms = ?",
+                    [(feed_id, since_ms) for since_ms, data in messages.items() if not data],
+                )
+                run(
+                    f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",
+                    [(feed_id, since_ms, data) for since_ms, data in messages.items() if data],
+                )
+            run(
+                "INSERT OR REPLACE INTO settled_by_hour VALUES (?, ?, ?, ?)",
+                [(feed_id, *key, messages) for key, messages in writes.settled_by_hour.items()],
+            )
+            run(
+                "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?)",
+                [(feed_id, fingerprint, read_ms) for fingerprint, read_ms in writes.rejected.items()],
+            )
+            if writes.progress is not None:
+                cursor.execute("UPDATE feed SET progress = ? WHERE id = ?", (writes.progress, feed_id))
+            if writes.prune_before_ms is not None:
+                hour = writes.prune_before_ms // 3_600_000
+                cursor.execute("DELETE FROM settled_by_hour WHERE feed_id = ? AND hour < ?", (feed_id, hour))
+                cursor.execute(
+                    "DELETE FROM rejected WHERE feed_id = ? AND read_ms < ?", (feed_id, writes.prune_before_ms)
+                )
+
+    def messages(self, feed_id: int, cells: Sequence[int]) -> dict[int, Messages]:
+        found = {since_ms: Messages() for since_ms in cells}
+        with self._reading() as cursor:
+            for first in range(0, len(cells), _MOST_PARAMETERS):
+                some = cells[first : first + _MOST_PARAMETERS]
+                marks = ", ".join("?" * len(some))
+                for table in Messages._fields:
+                    rows = cursor.execute(
+                        f"SELECT since_ms, messages FROM {table} WHERE feed_id = ? AND since_ms IN ({marks})",
+                        (feed_id, *some),
+                    )
+                    for since_ms, data in rows:
+                        found[since_ms] = found[since_ms]._replace(**{table: data})
+        return found
+
+    def known_rejected(self, feed_id: int, fingerprints: Iterable[bytes]) -> set[bytes]:
+        with self._reading() as cursor:
+            return {
+                fingerprint
+                for fingerprint in fingerprints
+                if cursor.execute(
+                    "SELECT 1 FROM rejected WHERE feed_id = ? AND fingerprint = ?", (feed_id, fingerprint)
+                ).fetchone()
+            }
+
+    def marks(self, feed_id: int) -> dict[Series, Mark]:
+        with self._reading() as cursor:
+            rows = cursor.execute("SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (feed_id,))
+            return {
+                Series(family, _labels(labels)): Mark(shown_ms, bool(released))
+                for family, labels, shown_ms, released in rows
+            }
+
+    def save_marks(self, feed_id: int, marks: Mapping[Series, Mark]) -> None:
+        with self._transaction() as cursor:
+            cursor.executemany(
+                "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)",
+                [(feed_id, series.family, _text(series), *mark) for series, mark in marks.items()],
+            )
+
+    def close(self) -> None:
+        """Wait for the transaction at hand, then close and let others in."""
+        with self._lock:
+            if self._file:
+                self._file.close()
+            else:
+                self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        """All or nothing; on the disk when the block has been left without an error."""
+        with self._exclusive() as cursor:
+            if self._file:
+                self._file.check_mark(cursor)
+            yield cursor
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, self._explained():
+            self._roll_back()  # in case the end of the last one failed as well
+            if self._file:
+                self._file.keep_in_place()
+                self._connection = self._file.connection
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, self._explained():
+            yield self._connection.cursor()
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # SQLite has rolled back by itself; the error that led here is the one to report
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(f"state {self.where}: {explain(error)}") from error
+
+
+def _has_our_tables(cursor: sqlite3.Cursor, version: int) -> bool:
+    return version == VERSION and cursor.execute(
+        "SELECT 1 FROM sqlite_master WHERE name = 'cell'"
+    ).fetchone() is not None
+
+
+def _other_schema(where: str, version: int) -> str:
+    if version > VERSION:
+        return (
+            f"state {where}: written by a newer exporter (schema {version}, this one knows {VERSION}): use that version,"
+            " or another state.url"
+        )
+    return (
+        f"state {where}: written by a version before the first release, or by another program: name another state.url,"
+        " or move the file away, and set poll.lookback to 48h to count again what the log still holds"
+    )
+
+
+def _text(series: Series) -> str:
+    return json.dumps(dict(series.labels), ensure_ascii=False, separators=(",", ":"))
+
+
+def _labels(text: object) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in json.loads(str(text)).items())
+
+
+def _plain(value: Value) -> int | str:
+    if isinstance(value, Histogram):
+        return json.dumps([value.counts, str(value.sum_s)])
+    return value if isinstance(value, int) else str(value)
+
+
+def _value(stored: object) -> Value:
+    if isinstance(stored, int):
+        return stored
+    text = str(stored)
+    if text.startswith("["):
+        counts, sum_s = json.loads(text)
+        return Histogram(tuple(map(int, counts)), _decimal(sum_s))
+    return _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:20]!r} is no number") from None
+
+
+def _cell(row: tuple[object, ...]) -> Cell:
+    numbers = [int(value) for value in row]  # type: ignore[call-overload]
+    cell = Cell(*numbers)
+    return cell._replace(
+        final=bool(cell.final),
+        audited=bool(cell.audited),
+        auditable=bool(cell.auditable),
+        ids=cell.ids % (1 << 64),
+        outcomes=cell.outcomes % (1 << 64),
+    )
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number

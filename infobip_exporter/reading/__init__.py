@@ -1,1 +1,0 @@
-"""What to ask next, and what an answer proves to have been read."""
