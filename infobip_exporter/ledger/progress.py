@@ -13,7 +13,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     advanced: between these two all time is in a cell, unread or lost. `requests` are those of the last minute.
     `settling` are the bins of the distribution of settling times. `statuses` gives general statuses their numbers.
     `lateness_ms` are moments and how late a record was found to have turned up then; `missed_ms` is when the audit last
-    found a message that was never counted. `filters` tells whether the account's filters have changed.
+    found a message that was never counted. `skew_s` is the API's clock less ours. `filters` tells whether the
+    account's filters have changed.
     """
 
     begin_ms: int | None = None
@@ -27,7 +28,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     statuses: tuple[str, ...] = ()
     lateness_ms: tuple[tuple[int, int], ...] = ()
     missed_ms: int | None = None
-    set_back_ms: int = 0
+    skew_s: float = 0.0
     filters: str = ""
 
     @property

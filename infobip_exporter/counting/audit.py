@@ -1,0 +1,88 @@
+"""The audit: three numbers of a cell must agree with the log whenever all of it is read again.
+
+They are the count of its messages, the XOR of their keys, and the sum of the outcomes of those that have settled. An
+agreement by chance of two different sets of messages is as likely as a collision of 64 bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infobip_exporter.counting.count import Statuses
+from infobip_exporter.counting.known import Known, keys, outcomes
+from infobip_exporter.model.cells import Cell
+from infobip_exporter.model.record import Record
+from infobip_exporter.model.time_range import TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a read of all of a cell has found, in messages by the value of the label `result`."""
+
+    range: TimeRange
+    messages: Mapping[str, int]
+
+
+def settle(cell: Cell, settled: NDArray[np.void], statuses: Statuses) -> Cell:
+    """The final cell with the outcomes of messages that have settled since it became final."""
+    if not len(settled):
+        return cell
+    return cell._replace(outcomes=(cell.outcomes + _sum_settled(settled, statuses)) % (1 << 64))
+
+
+def finalize(
+    cell: Cell, known: Known, shown: Sequence[Record], statuses: Statuses, *, recovered: int
+) -> tuple[Cell, Finding | None]:
+    """The cell as final, with its audit numbers, and what this last read says of the reads before.
+
+    `known` are its messages after the read, `shown` the records of the read, `recovered` how many of them were new.
+    """
+    held = np.concatenate([known.settled["key"], known.keys_in_flight()])
+    in_log = _keys(shown)
+    settled = known.settled[np.isin(known.settled["key"], in_log)]
+    final = cell._replace(
+        final=True,
+        messages=len(in_log),
+        ids=_xor(in_log),
+        outcomes=_sum_settled(settled, statuses),
+    )
+    if cell.reads < 2:
+        return final, None
+    vanished = len(held) - int(np.isin(held, in_log).sum())
+    found = {"verified": len(in_log) - recovered, "recovered": recovered, "vanished": vanished}
+    return final, Finding(cell.range, found)
+
+
+def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
+    """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
+    in_log = _keys(shown)
+    final = [record for record in shown if record.kind.final]
+    ids = _xor(in_log)
+    outcome = _sum(_keys(final), [record.kind.general_status for record in final])
+    missed = max(0, len(in_log) - cell.messages)
+    vanished = max(0, cell.messages - len(in_log))
+    if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
+        missed = vanished = 1  # one of each at the least: another message, or another outcome
+    found = {"verified": len(in_log) - missed, "missed": missed, "vanished": vanished}
+    after = cell._replace(audited=True, messages=len(in_log), ids=ids, outcomes=outcome)
+    return after, Finding(cell.range, found)
+
+
+def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
+    """The keys of the messages that these records are of, each once."""
+    sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
+    return np.unique(keys([record.message_id for record in records], sent_ms))
+
+
+def _xor(message_keys: NDArray[np.uint64]) -> int:
+    return int(np.bitwise_xor.reduce(message_keys)) if len(message_keys) else 0
+
+
+def _sum_settled(settled: NDArray[np.void], statuses: Statuses) -> int:
+    return _sum(settled["key"], [statuses.name(int(flags)) for flags in settled["flags"]])
+
+
+def _sum(message_keys: NDArray[np.uint64], general_statuses: Sequence[str]) -> int:
+    return int(outcomes(message_keys, general_statuses).sum(dtype=np.uint64)) if len(message_keys) else 0

@@ -1,0 +1,144 @@
+"""Which cells a read leaves: time that was proven becomes cells of at most a page, small neighbours become one."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infobip_exporter.model.cells import NEVER_MS, Cell
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
+
+SMALL = 0.25
+"""Neighbours that hold no more than this part of a page together become one cell: a quiet account would keep one for
+every poll, 5,760 in 48 h. Four such cells still fill a page of their own."""
+SHORT_MS = 300_000
+"""Cells are not joined beyond this: a cell becomes final as a whole, and all its messages count as of its middle age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """`gone` are the cells that end, by `since_ms`; `cells` those that take their place, with their counts still open."""
+
+    gone: set[int]
+    cells: list[Cell]
+
+
+def cut(
+    cells: Sequence[Cell],
+    sent_ms: NDArray[np.int64],
+    proven: TimeRange | None,
+    asked_ms: int,
+    page_rows: int,
+) -> Cut:
+    """The cells after an answer.
+
+    `cells` are those that have time in common with the answer, `sent_ms` the sent times of all messages known in them
+    and in the answer, sorted. `proven` is the range that the answer, asked for at `asked_ms`, has shown completely.
+    """
+    kept = [cell for cell in cells if cell.read_ms != NEVER_MS]
+    unproven = [cell for cell in cells if cell.read_ms == NEVER_MS]
+    made: list[Cell] = []
+    if proven is not None:
+        made += _proven(proven, kept, sent_ms, asked_ms, page_rows)
+        kept = [_read_again(piece, proven, asked_ms) for cell in kept for piece in _at_edges(cell, proven)]
+    made += _unproven(unproven, kept, sent_ms, proven)
+    after = _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
+    ends = {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
+    return Cut(ends, after)
+
+
+def _proven(
+    proven: TimeRange, kept: Iterable[Cell], sent_ms: NDArray[np.int64], asked_ms: int, page_rows: int
+) -> list[Cell]:
+    """New cells for the time in `proven` that has none."""
+    new = TimeRanges([proven]).without(TimeRanges(cell.range for cell in kept))
+    return [
+        Cell(*piece, read_ms=asked_ms, looked_ms=asked_ms, reads=1)
+        for each in new
+        for piece in _pieces(each, sent_ms, page_rows)
+    ]
+
+
+def _pieces(whole: TimeRange, sent_ms: NDArray[np.int64], page_rows: int) -> list[TimeRange]:
+    """`whole` in parts of at most a page."""
+    first, last = np.searchsorted(sent_ms, whole)
+    parts = max(1, math.ceil((last - first) / page_rows))
+    cuts = {int(sent_ms[first + (last - first) * number // parts]) for number in range(1, parts)}
+    edges = [whole.since_ms, *sorted(cuts - {whole.since_ms}), whole.until_ms]
+    return [TimeRange(since, until) for since, until in zip(edges, edges[1:], strict=False)]
+
+
+def _at_edges(cell: Cell, proven: TimeRange) -> list[Cell]:
+    """`cell` in two or three where only a part of it was proven. A final cell stays whole: its numbers are of all of it."""
+    if cell.final or not proven.meet(cell.range).length_ms:
+        return [cell]
+    edges = [cell.since_ms, *(e for e in proven if cell.since_ms < e < cell.until_ms), cell.until_ms]
+    return [
+        cell._replace(since_ms=since, until_ms=until) for since, until in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def _read_again(cell: Cell, proven: TimeRange, asked_ms: int) -> Cell:
+    if not proven.covers(cell.range):
+        return cell
+    return cell._replace(
+        read_ms=max(cell.read_ms, asked_ms), looked_ms=max(cell.looked_ms, asked_ms), reads=min(cell.reads + 1, 1000)
+    )
+
+
+def _unproven(
+    before: Iterable[Cell], kept: Iterable[Cell], sent_ms: NDArray[np.int64], proven: TimeRange | None
+) -> list[Cell]:
+    """Cells for the messages that lie in no other cell: they were seen, and their time is still unread."""
+    taken = TimeRanges([*(cell.range for cell in kept), *([proven] if proven else [])])
+    around = TimeRanges(cell.range for cell in before).without(taken)
+    alone = _outside(sent_ms, taken)
+    if len(alone):
+        # One cell for each stretch between other cells: they are few, and are cut anew when their time is read.
+        holes = TimeRanges([(int(alone[0]), int(alone[-1]) + 1)]).without(taken)
+        for hole in holes:
+            inside = alone[np.searchsorted(alone, hole.since_ms) : np.searchsorted(alone, hole.until_ms)]
+            if len(inside):
+                around = around.add((int(inside[0]), int(inside[-1]) + 1))
+    return [Cell(*each) for each in around if np.diff(np.searchsorted(sent_ms, each))[0]]
+
+
+def _outside(sent_ms: NDArray[np.int64], taken: TimeRanges) -> NDArray[np.int64]:
+    inside = np.zeros(len(sent_ms), np.bool_)
+    for each in taken:
+        first, last = np.searchsorted(sent_ms, each)
+        inside[first:last] = True
+    return sent_ms[~inside]
+
+
+def _joined(
+    cells: Sequence[Cell], sent_ms: NDArray[np.int64], proven: TimeRange | None, page_rows: int
+) -> list[Cell]:
+    """The cells, small neighbours that were read by this answer as one."""
+    joined: list[Cell] = []
+    messages = 0
+    for cell in cells:
+        first, last = np.searchsorted(sent_ms, cell.range)
+        rows = int(last - first)
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and proven is not None
+            and proven.covers(before.range)
+            and proven.covers(cell.range)
+            and before.until_ms == cell.since_ms
+            and before.auditable
+            and cell.auditable
+            and not before.final
+            and not cell.final
+            and messages + rows <= SMALL * page_rows
+            and cell.until_ms - before.since_ms <= SHORT_MS
+        ):
+            joined[-1] = before._replace(until_ms=cell.until_ms, reads=min(before.reads, cell.reads))
+            messages += rows
+        else:
+            joined.append(cell)
+            messages = rows
+    return joined

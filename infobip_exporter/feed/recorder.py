@@ -1,0 +1,485 @@
+"""From an answer to the ledger: one commit for each page, whole or not at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from structlog.typing import FilteringBoundLogger
+
+from infobip_exporter.counting import known as known_
+from infobip_exporter.counting.audit import Finding, audit, finalize, settle
+from infobip_exporter.counting.caps import Caps
+from infobip_exporter.counting.count import Counted, Statuses, count, histogram, in_flight_series, unresolved_series
+from infobip_exporter.counting.cut import cut
+from infobip_exporter.counting.known import Known
+from infobip_exporter.errors import LedgerError
+from infobip_exporter.feed.clock import Clock, Worker
+from infobip_exporter.feed.incidents import Incidents
+from infobip_exporter.infobip.clock import Bounds
+from infobip_exporter.infobip.rate_limit import Kept
+from infobip_exporter.ledger.changes import Changes
+from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.cells import NEVER_MS, Cell
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.record import Page, Record
+from infobip_exporter.model.series import Series
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+LEDGER_RETRY_S = 5.0
+RESERVED_REQUESTS = 4
+"""Requests that may be made before the next commit: as many as may be under way at once."""
+EDGE_MS = 300_000
+"""Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
+AHEAD_MS = HOUR_MS
+"""Records stamped further ahead of the API's now than this are not counted before their time has come."""
+MOST_CELLS_AT_ONCE = 2000
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Found:
+    """What a poll has found, in messages."""
+
+    new: int = 0
+    settled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer to be recorded.
+
+    `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
+    was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
+    messages come from a backlog, their freshness is not the exporter's. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
+    that are in flight matter. `looked` are cells of which all messages in flight were asked for.
+    """
+
+    page: Page
+    proven: TimeRange | None
+    asked: Bounds
+    now: Bounds
+    final_age_ms: int
+    late: bool = False
+    too_dense: bool = False
+    oversized: bool = False
+    only_in_flight: bool = False
+    looked: tuple[int, ...] = ()
+
+
+class Recorder:
+    """Writes a feed's ledger. `progress` is what the next commit will say of how far the feed has come.
+
+    `kept_requests` gives the last minute's requests as they are to be stored, `published` is called after each commit.
+    While the ledger can't be written or read nothing is asked and nothing is forgotten: it waits until that succeeds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        caps: Caps,
+        incidents: Incidents,
+        clock: Clock,
+        worker: Worker,
+        log: FilteringBoundLogger,
+        *,
+        page_rows: int,
+        log_failures: bool,
+        kept_requests: Callable[[], Kept],
+        published: Callable[[], None],
+    ) -> None:
+        self.ledger = ledger
+        self.progress = ledger.progress
+        self.later = Changes()
+        """Counts that wait for the next commit."""
+        self.found = Found()
+        self.durations_ms: list[int] = []
+        """How long messages took to settle, as counted since the caller last took them."""
+        self._statuses = Statuses(ledger.progress.statuses)
+        self._caps = caps
+        self._incidents = incidents
+        self._clock = clock
+        self._worker = worker
+        self._log = log
+        self._page_rows = page_rows
+        self._log_failures = log_failures
+        self._kept_requests = kept_requests
+        self._published = published
+        self._reserved = 0
+
+    def move(self, **progress: object) -> None:
+        """Change what the next commit will say of the progress."""
+        self.progress = msgspec.structs.replace(self.progress, **progress)
+
+    # Commits
+
+    async def reserve(self) -> None:
+        """Make durable that a request may be under way before it is: a restart then makes none too many."""
+        if self._reserved <= 0:
+            await self.commit()
+        self._reserved -= 1
+
+    async def commit(self, changes: Changes | None = None) -> None:
+        """Commit `changes`, what waits, and the progress; on a ledger that can't be written, as soon as it can."""
+        changes = changes or Changes()
+        changes.merge(self.later)
+        self.later = Changes()
+        while True:
+            kept = self._kept_requests()
+            reserved = (kept.monotonic_s,) * RESERVED_REQUESTS
+            self.move(
+                requests=msgspec.structs.replace(kept, times=kept.times + reserved),
+                statuses=tuple(self._statuses.names),
+            )
+            changes.progress = self.progress
+            try:
+                await self._worker.run(lambda: self.ledger.commit(changes))
+            except LedgerError as error:
+                await self._wait_for_ledger(error)
+                continue
+            self._reserved = RESERVED_REQUESTS
+            self._incidents.ended("state")
+            self._published()
+            return
+
+    async def _look(self, look: Callable[[], T]) -> T:
+        """What `look` finds in the ledger; in one that can't be read, as soon as it can."""
+        while True:
+            try:
+                return await self._worker.run(look)
+            except LedgerError as error:
+                await self._wait_for_ledger(error)
+
+    async def _wait_for_ledger(self, error: LedgerError) -> None:
+        self._incidents.began("state", str(error))
+        self._published()
+        await self._clock.sleep(LEDGER_RETRY_S)
+
+    # What is known of messages
+
+    async def known_in(self, cells: Sequence[Cell]) -> Known:
+        """The messages known one by one of these cells."""
+        moments = [cell.since_ms for cell in cells if not cell.final or cell.in_flight]
+        found = await self._look(lambda: self.ledger.messages(moments)) if moments else {}
+        return known_.join(
+            Known(
+                known_.decode_settled(messages.settled, since_ms),
+                known_.decode_in_flight(messages.in_flight, since_ms) if messages.in_flight else {},
+            )
+            for since_ms, messages in found.items()
+        )
+
+    def _cells_of(
+        self, proven: TimeRange | None, records: Sequence[Record], looked: Sequence[int]
+    ) -> list[Cell]:
+        """The cells that have time in common with an answer, and those `looked` at."""
+        cells = self.ledger.cells
+        table = cells.table
+        places = set(range(*cells.places(proven))) if proven is not None else set()
+        for since_ms in looked:
+            places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
+        sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
+        at = np.searchsorted(table["since_ms"], sent_ms, side="right") - 1
+        inside = (at >= 0) & (sent_ms < table["until_ms"][np.maximum(at, 0)]) if len(table) else at > len(table)
+        places.update(at[inside].tolist())
+        if len(sent_ms):  # cells of unread time grow together: all of them around are needed
+            around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
+            unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
+            places.update((np.flatnonzero(unproven) + around.start).tolist())
+        return [cells[place] for place in sorted(places)]
+
+    # Answers
+
+    async def record(self, reading: Reading) -> list[TimeRange]:
+        """Count what an answer shows, and take the range that it proves off what is unread.
+
+        Returns small ranges that must be read whole before a message in them can be counted.
+        """
+        asked_ms = reading.asked.earliest_ms
+        records = [r for r in reading.page.records if r.sent_ms < reading.now.latest_ms + AHEAD_MS]
+        cells = self._cells_of(reading.proven, records, reading.looked)
+        known = await self.known_in(cells)
+        changes = Changes()
+        closed = [cell for cell in cells if cell.final]
+        counted = count(
+            records,
+            known,
+            changes,
+            self._caps,
+            self._statuses,
+            is_open=self._opens(closed, only_in_flight=reading.only_in_flight),
+            proven=reading.proven,
+        )
+        findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
+        await self._reject(changes, reading.page, asked_ms)
+        if reading.proven is not None:
+            self.move(unread=self.progress.unread.remove(reading.proven))
+        if reading.too_dense and reading.proven is not None:
+            self._lose(changes, reading.proven.length_ms, "too_dense")
+            self._log.warning(
+                "a millisecond holds more messages than the API shows, counted those seen",
+                sent_ms=reading.proven.since_ms,
+                seen=len(records),
+            )
+        if records:
+            last_ms = max(record.sent_ms for record in records)
+            self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
+        self._observe_freshness(changes, reading, counted)
+        await self.commit(changes)
+        self._log_findings(findings)
+        self._log_failed(counted.failed)
+        self.found.new += len(counted.new_ms)
+        self.found.settled += len(counted.settled_ms)
+        self.durations_ms += counted.durations_ms
+        return counted.postponed
+
+    def _opens(self, closed: Sequence[Cell], *, only_in_flight: bool) -> Callable[[int], bool]:
+        """Where a message that is not known is new: in time that is held and not final."""
+        begin_ms = self.progress.begin_ms
+        ranges = TimeRanges(cell.range for cell in closed)
+
+        def is_open(sent_ms: int) -> bool:
+            return begin_ms is not None and sent_ms >= begin_ms and not ranges.holds(sent_ms)
+
+        return (lambda _sent_ms: False) if only_in_flight else is_open
+
+    def _into_cells(
+        self,
+        changes: Changes,
+        reading: Reading,
+        records: Sequence[Record],
+        cells: Sequence[Cell],
+        counted: Counted,
+        asked_ms: int,
+    ) -> list[Finding]:
+        """Write the cells as they are after the answer. Returns what the audit has found."""
+        known = counted.known
+        sent_ms = _sent_ms(known)
+        after = cut(cells, sent_ms, reading.proven, asked_ms, self._page_rows)
+        changes.gone |= after.gone
+        before = {cell.since_ms: cell for cell in cells}
+        final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
+        touched = np.unique(np.array(counted.touched_ms, np.int64))
+        findings: list[Finding] = []
+        for cell in after.cells:
+            was = before.get(cell.since_ms)
+            same = was is not None and was.range == cell.range
+            first, last = np.searchsorted(touched, cell.range)
+            proven = reading.proven is not None and reading.proven.covers(cell.range)
+            if cell.since_ms in reading.looked:
+                cell = cell._replace(looked_ms=max(cell.looked_ms, asked_ms))
+            if not (proven or last > first or not same or cell.since_ms in reading.looked):
+                continue
+            inside = known.within(cell.range)
+            if reading.oversized and proven:
+                cell = cell._replace(auditable=False)
+            if proven or cell.final:
+                cell, finding = self._audited(cell, was, inside, reading, records, counted, final_until_ms)
+                findings += [finding] if finding else []
+            cell = _with_in_flight(cell, inside)
+            if not cell.final:
+                cell = cell._replace(messages=len(inside.settled) + len(inside.in_flight))
+            if last > first or not same or (cell.final and not (was and was.final)):
+                settled = b"" if cell.final else known_.encode_settled(inside.settled, cell.since_ms)
+                in_flight = known_.encode_in_flight(inside.in_flight, cell.since_ms) if inside.in_flight else b""
+                changes.settled[cell.since_ms] = settled
+                changes.in_flight_messages[cell.since_ms] = in_flight
+            changes.cells.append(cell)
+        self._note_findings(changes, findings, asked_ms)
+        self._note_lateness(cells, counted, asked_ms)
+        return findings
+
+    def _audited(
+        self,
+        cell: Cell,
+        was: Cell | None,
+        inside: Known,
+        reading: Reading,
+        records: Sequence[Record],
+        counted: Counted,
+        final_until_ms: int,
+    ) -> tuple[Cell, Finding | None]:
+        """The cell with its audit numbers brought up to date, and what a read of all of it has found."""
+        if cell.final:
+            cell = settle(cell, inside.settled, self._statuses)
+        proven = reading.proven is not None and reading.proven.covers(cell.range)
+        if not proven:
+            return cell, None
+        shown = [record for record in records if cell.range.holds(record.sent_ms)]
+        if cell.final:
+            in_log = reading.proven is not None and cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+            return audit(cell, shown) if cell.auditable and in_log else (cell, None)
+        if cell.until_ms > final_until_ms:
+            return cell, None
+        recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
+        return finalize(cell, inside, shown, self._statuses, recovered=recovered)
+
+    def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
+        for finding in findings:
+            for result, messages in finding.messages.items():
+                if messages:
+                    changes.add(Series.of(catalog.AUDIT.name, result=result), messages)
+            if finding.messages.get("missed"):
+                self.move(missed_ms=now_ms)
+
+    def _note_lateness(self, cells: Sequence[Cell], counted: Counted, now_ms: int) -> None:
+        """How old the time of a new message was when a read that proved it still lacked the message."""
+        worst_ms = 0
+        read = [cell for cell in cells if cell.read_ms != NEVER_MS and not cell.final]
+        for at_ms in counted.new_ms:
+            for cell in read:
+                if cell.range.holds(at_ms):
+                    worst_ms = max(worst_ms, cell.read_ms - at_ms)
+        recent = [each for each in self.progress.lateness_ms if each[0] > now_ms - DAY_MS and each[1] > worst_ms]
+        if worst_ms > 0:
+            recent.append((now_ms, worst_ms))
+        if tuple(recent) != self.progress.lateness_ms:
+            self.move(lateness_ms=tuple(recent))
+
+    def _observe_freshness(self, changes: Changes, reading: Reading, counted: Counted) -> None:
+        if reading.late:
+            return
+        now_ms, unread = reading.now.latest_ms, self.ledger.progress.unread
+        for of, moments in (("sent", counted.new_ms), ("settled", counted.done_ms)):
+            ages_ms = [max(0, now_ms - at_ms) for at_ms in moments if not unread.holds(at_ms)]
+            if ages_ms:
+                changes.observe(Series.of(catalog.FRESHNESS.name, of=of), histogram(catalog.FRESHNESS, ages_ms))
+
+    async def _reject(self, changes: Changes, page: Page, read_ms: int) -> None:
+        if not page.rejected:
+            return
+        rows = {row.fingerprint: row for row in page.rejected}
+        known = await self._look(lambda: self.ledger.known_rejected(rows))
+        logged: set[str] = set()
+        for fingerprint, row in rows.items():
+            if fingerprint in known:
+                continue
+            changes.rejected[fingerprint] = read_ms
+            changes.add(Series.of(catalog.REJECTED.name, reason=row.reason), 1)
+            if row.reason not in logged:
+                logged.add(row.reason)
+                self._log.warning(
+                    "row can't be counted", reason=row.reason, field=row.field, message_id=row.message_id
+                )
+
+    def _log_findings(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            if finding.messages.get("missed") or finding.messages.get("vanished"):
+                self._log.error(
+                    "audit found differences between the counts and the log",
+                    sent_since_ms=finding.range.since_ms,
+                    sent_until_ms=finding.range.until_ms,
+                    **finding.messages,
+                )
+
+    def _log_failed(self, failed: Sequence[Record]) -> None:
+        if not self._log_failures:
+            return
+        for record in failed:
+            kind = record.kind
+            self._log.info(
+                "message failed",
+                message_id=record.message_id,
+                general_status=kind.general_status,
+                status=kind.status,
+                error=kind.error,
+                permanent=kind.permanent,
+                entity_id=kind.entity_id,
+                application_id=kind.application_id,
+            )
+
+    # Time
+
+    async def expire(self, now: Bounds, late_arrival_ms: int) -> None:
+        """Report what has surely left the log: unread time is lost, messages in flight stay unresolved."""
+        gone_ms = now.earliest_ms - LOG_KEEPS_MS
+        progress = self.progress
+        if not now.certain or progress.begin_ms is None or progress.begin_ms >= gone_ms:
+            return
+        cells = self.ledger.cells
+        leaving = int(np.searchsorted(cells.table["until_ms"], gone_ms, side="right"))
+        while leaving:
+            some = [cells[place] for place in range(min(leaving, MOST_CELLS_AT_ONCE))]
+            await self._expire_cells(some, late_arrival_ms)
+            cells = self.ledger.cells
+            leaving -= len(some)
+        lost = progress.unread.below(gone_ms)
+        changes = Changes()
+        if lost:
+            self._lose(changes, lost.total_ms, "expired")
+            self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
+        first_ms = int(cells.table["since_ms"][0]) if len(cells) else gone_ms
+        self.move(unread=progress.unread.above(gone_ms), begin_ms=max(progress.begin_ms, min(gone_ms, first_ms)))
+        if lost:
+            await self.commit(changes)
+
+    async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:
+        changes = Changes(gone={cell.since_ms for cell in cells})
+        known = await self.known_in([cell for cell in cells if cell.in_flight])
+        for message in known.in_flight.values():
+            changes.in_flight[in_flight_series(message)] -= 1
+            changes.add(unresolved_series(message), 1)
+        young = TimeRanges(
+            cell.range
+            for cell in cells
+            if cell.read_ms != NEVER_MS and not cell.final and cell.read_ms < cell.until_ms + late_arrival_ms
+        )
+        self._lose(changes, young.total_ms, "expired")
+        await self.commit(changes)
+
+    async def set_back(self, now: Bounds) -> None:
+        """The API's clock is surely behind the watermark: the time between the two comes once more."""
+        progress = self.progress
+        if not now.certain or now.latest_ms >= progress.watermark_ms:
+            return
+        repeated = TimeRange(now.latest_ms, progress.watermark_ms)
+        changes = Changes()
+        lost = TimeRanges()
+        for cell in self.ledger.cells.between(TimeRange(now.latest_ms, 1 << 62)):
+            if cell.final:
+                lost = lost.add(cell.range.meet(repeated))
+            elif cell.read_ms != NEVER_MS:
+                changes.cells.append(cell._replace(read_ms=NEVER_MS, reads=0))
+        self._lose(changes, lost.total_ms, "clock_set_back")
+        self._log.warning(
+            "API clock was set back, reading the repeated time again",
+            seconds=repeated.length_ms / 1000,
+            lost_seconds=lost.total_ms / 1000,
+        )
+        self.move(
+            watermark_ms=now.latest_ms,
+            unread=progress.unread.below(now.latest_ms),
+        )
+        await self.commit(changes)
+
+    async def exempt_from_audit(self) -> None:
+        """What was read so far can't be held against the log any more."""
+        cells = self.ledger.cells
+        exempt = [cells[place]._replace(auditable=False) for place in range(len(cells))]
+        await self.commit(Changes(cells=exempt))
+
+    def prune(self, edge_ms: int) -> None:
+        """Let go of what no longer serves, with the next commit that comes along."""
+        self.later.prune_before_ms = edge_ms - HOUR_MS
+
+    def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
+        if lost_ms:
+            changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
+
+
+def _sent_ms(known: Known) -> NDArray[np.int64]:
+    """The sent times of all known messages, sorted."""
+    in_flight = np.fromiter((sent_ms for _, sent_ms in known.in_flight), np.int64, len(known.in_flight))
+    return np.sort(np.concatenate([known.settled["sent_ms"], in_flight]))
+
+
+def _with_in_flight(cell: Cell, inside: Known) -> Cell:
+    moments = [sent_ms for _, sent_ms in inside.in_flight]
+    return cell._replace(in_flight=len(moments), oldest_in_flight_ms=min(moments, default=0))

@@ -1,0 +1,117 @@
+"""Sending requests: within the budget, with back-off when the API fails, and with every request counted."""
+
+from bisect import bisect_left
+from decimal import Decimal
+from random import Random
+from typing import Protocol
+
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.feed.clock import Clock
+from infobip_exporter.feed.incidents import Incidents
+from infobip_exporter.feed.recorder import Recorder
+from infobip_exporter.infobip.backoff import Backoff
+from infobip_exporter.infobip.clock import ApiClock, Bounds
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.infobip.rate_limit import RateLimiter
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.record import Answer
+from infobip_exporter.model.series import Histogram, Series
+
+LOOK_FOR_KEY_EVERY_S = 5.0
+REFUSED = ("401", "403")
+THROTTLED = "429"
+INCIDENT = "API request"
+
+
+class Api(Protocol):
+    async def fetch(self, query: Query) -> Answer:
+        """One request. Raises RequestFailed."""
+
+    def has_new_key(self) -> bool:
+        """Whether there may be another key than the last request had."""
+
+
+class Sender:
+    """Sends the requests of one feed. `wait_s` says for how long none may be sent."""
+
+    def __init__(
+        self,
+        api: Api,
+        limiter: RateLimiter,
+        api_clock: ApiClock,
+        recorder: Recorder,
+        incidents: Incidents,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self.limiter = limiter
+        self.sent = 0
+        self.answered = False
+        """Whether any request has been made and has come to an end, well or not."""
+        self._api = api
+        self._api_clock = api_clock
+        self._recorder = recorder
+        self._incidents = incidents
+        self._clock = clock
+        self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
+        self._refused_backoff = Backoff(rng, base_s=60.0, cap_s=300.0, floor_s=30.0)
+        self._resume_s = float("-inf")
+        self._refused = False
+
+    def wait_s(self) -> float:
+        """Seconds until the next request may be sent; 0 if it may be sent now."""
+        now = self._clock.monotonic_s()
+        pause_s = self._resume_s - now
+        if self._refused and pause_s > 0:
+            # A new key need not wait until the API may be asked again with the old one.
+            pause_s = 0.0 if self._api.has_new_key() else min(pause_s, LOOK_FOR_KEY_EVERY_S)
+        return max(0.0, pause_s, self.limiter.wait_s(now))
+
+    def bounds(self) -> Bounds:
+        """The API's now."""
+        return self._api_clock.bounds(self._clock.monotonic_s(), self._clock.wall_s())
+
+    def asked(self, answer: Answer) -> Bounds:
+        """The API's now when the request of this answer was sent."""
+        now = self._clock.monotonic_s()
+        return self._api_clock.bounds(answer.asked_s, self._clock.wall_s() - (now - answer.asked_s))
+
+    async def send(self, query: Query) -> Answer:
+        """The answer. Raises RequestFailed; its request was counted all the same."""
+        self.sent += 1
+        try:
+            answer = await self._api.fetch(query)
+        except RequestFailed as failure:
+            self.answered = True
+            if failure.code:
+                self._count(failure.code, failure.took_s)
+            if failure.code == THROTTLED:
+                self.limiter.throttled(self._clock.monotonic_s())
+            raise
+        self.answered = True
+        self._count("200", answer.took_s)
+        self.limiter.succeeded(self._clock.monotonic_s())
+        self._api_clock.saw(answer.date_ms, answer.asked_s, answer.received_s, self._clock.wall_s())
+        return answer
+
+    def succeeded(self) -> None:
+        """The API answers again."""
+        self._backoff.reset()
+        self._refused_backoff.reset()
+        self._resume_s = float("-inf")
+        self._incidents.ended(INCIDENT)
+
+    def failed(self, failure: RequestFailed) -> None:
+        """Send nothing for a while."""
+        self._refused = failure.code in (*REFUSED, "")
+        self._incidents.began(INCIDENT, str(failure), refused=self._refused)
+        backoff = self._refused_backoff if self._refused else self._backoff
+        self._resume_s = self._clock.monotonic_s() + backoff.next_s(failure.retry_after_s)
+
+    def _count(self, code: str, took_s: float) -> None:
+        buckets = catalog.REQUEST_DURATION.buckets
+        counts = [0] * (len(buckets) + 1)
+        counts[bisect_left(buckets, took_s)] = 1
+        took = Decimal(round(took_s * 1_000_000)).scaleb(-6)
+        self._recorder.later.add(Series.of(catalog.REQUESTS.name, code=code), 1)
+        self._recorder.later.observe(Series.of(catalog.REQUEST_DURATION.name), Histogram(tuple(counts), took))

@@ -1,0 +1,189 @@
+"""What to ask next: the requests of a poll, one by one, by the rules of the design."""
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+
+from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.planning.backlog import newest_unread, oldest_unread
+from infobip_exporter.planning.head import head_ranges
+from infobip_exporter.planning.prospects import EDGE_MS, Prospects
+from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.situation import (
+    HOUR_MS,
+    LONGEST_FINAL_S,
+    READS_FOR_AN_HOUR,
+    Situation,
+)
+
+FAILURE_STATUSES = ("REJECTED", "UNDELIVERABLE", "EXPIRED")
+OVERDUE_MS = 600_000
+"""Cells so long due for their final read do not wait for a full page any more."""
+LAST_ASK_MS = 180_000
+"""Messages in flight are asked for a last time so long before they leave the log."""
+SLOW_SETTLING_S = 600.0
+"""With a longer median settling time failures are asked for by status, at any rate."""
+POLLS_PER_AUDIT = 20
+"""At least one request in so many polls audits, however busy the feed is."""
+REFRESH_MS = 10_000
+"""Within a poll the prospects are reckoned anew after so long."""
+
+
+class Planner:
+    """The requests of a feed: `head` begins each poll, then `next_request` gives one after the other."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._prospects: Prospects | None = None
+        self._asked: Counter[Why] = Counter()
+        self._statuses: list[str] = []
+        self._head_since_ms = 0
+        self._polls_without_audit = 0
+
+    def head(self, situation: Situation) -> list[ReadRange]:
+        """What the poll reads first, see `head_ranges`. At least one range."""
+        ranges = head_ranges(situation)
+        self._prospects = None
+        self._asked.clear()
+        self._statuses = list(FAILURE_STATUSES)
+        self._head_since_ms = ranges[0].range.since_ms
+        self._polls_without_audit += 1
+        return ranges
+
+    def next_request(
+        self, situation: Situation, quota: float, under_way: Sequence[Request]
+    ) -> Request | None:
+        """The request to send now, or None where nothing is worth one.
+
+        `quota` is how many requests the poll has left, `under_way` what was sent and not yet applied. A range read
+        may end inside of a cell that is not final, where the API fails for ranges as wide as the cell.
+        """
+        if quota < 1:
+            return None
+        prospects = self._reckoned(situation, under_way)
+        ranges = [each.range for each in under_way if isinstance(each, ReadRange)]
+        unread = situation.unread.without(TimeRanges(ranges))
+        request = (
+            _leaving(situation, prospects, unread)
+            or _final(situation, prospects)
+            or self._sample(situation, prospects)
+            or self._backlog(situation, unread)
+            or self._failures(situation, prospects)
+            or _recheck(situation, prospects, quota)
+            or self._backlog(situation, unread, alone=True)
+            or _audit(situation, prospects)
+        )
+        if request is not None:
+            self._asked[request.why] += 1
+            prospects.block([request])
+            if request.why is Why.AUDIT:
+                self._polls_without_audit = 0
+        return request
+
+    def _reckoned(self, situation: Situation, under_way: Sequence[Request]) -> Prospects:
+        prospects = self._prospects
+        if prospects is None or not 0 <= situation.now_ms - prospects.now_ms < REFRESH_MS:
+            prospects = self._prospects = Prospects(situation)
+        prospects.block(under_way)
+        return prospects
+
+    def _backlog(self, situation: Situation, unread: TimeRanges, *, alone: bool = False) -> Request | None:
+        """The newest unread time: every second request of those left, or `alone` where nothing else is worth one."""
+        if situation.one_read_only:
+            unread = unread.below(situation.now_ms - situation.final_age_ms)
+        elif not alone and self._asked[Why.BACKLOG] > self._asked[Why.FAILURES] + self._asked[Why.RECHECK]:
+            return None
+        newest = newest_unread(situation, unread)
+        return ReadRange(Why.BACKLOG, newest) if newest else None
+
+    def _failures(self, situation: Situation, prospects: Prospects) -> Request | None:
+        """The newest messages of each failure status, once a poll, where reads by range bring them late."""
+        if not self._statuses or not situation.may_ask_status or len(prospects.waiting) == 0:
+            return None
+        if prospects.until_ms[prospects.waiting[0]] <= self._head_since_ms and (
+            situation.whole_reads() < READS_FOR_AN_HOUR or situation.settling.quantile(0.5) > SLOW_SETTLING_S
+        ):
+            status = self._statuses.pop(0)
+            rate = max(situation.failures_per_s.get(status, 0.0) / 1000, 1e-9)
+            back_ms = min(int(situation.room / rate), round(LONGEST_FINAL_S * 1000), situation.widest_ms)
+            since_ms = max(situation.latest_ms - back_ms, int(prospects.since_ms[0]))
+            return ReadStatus(Why.FAILURES, status, TimeRange(since_ms, situation.latest_ms))
+        return None
+
+    def _sample(self, situation: Situation, prospects: Prospects) -> Request | None:
+        """A random run to audit, where the budget left none for `POLLS_PER_AUDIT` polls."""
+        if self._polls_without_audit < POLLS_PER_AUDIT:
+            return None
+        places = prospects.free(np.flatnonzero(prospects.audit))
+        if len(places) == 0:
+            return None
+        return _read(Why.AUDIT, situation, prospects, int(self._rng.choice(places)))
+
+
+def _leaving(situation: Situation, prospects: Prospects, unread: TimeRanges) -> Request | None:
+    """Unread time and messages in flight that leave the log soon."""
+    if not situation.certain:
+        return None
+    interval_ms = round(situation.interval_s * 1000)
+    soon = situation.edge_ms + EDGE_MS + interval_ms
+    if unread and unread.ranges[0].since_ms < soon:
+        oldest = oldest_unread(situation, unread)
+        return ReadRange(Why.LEAVING, oldest) if oldest else None
+    window_ms = LAST_ASK_MS + interval_ms
+    waiting = prospects.waiting[
+        : int(np.searchsorted(prospects.waiting, np.searchsorted(prospects.since_ms, soon)))
+    ]
+    oldest_ms, looked_ms = (
+        prospects.table["oldest_in_flight_ms"][waiting],
+        prospects.table["looked_ms"][waiting],
+    )
+    leaving = (oldest_ms < situation.edge_ms + window_ms) & (looked_ms < oldest_ms + LOG_KEEPS_MS - window_ms)
+    places = prospects.free(waiting[leaving])
+    if len(places) == 0:
+        return None
+    listed = places[np.cumsum(prospects.in_flight[places]) <= situation.ids_per_list]
+    if situation.may_look_up and len(listed):
+        return LookUp(Why.LEAVING, tuple(prospects.since_ms[listed].tolist()))
+    return _read(Why.LEAVING, situation, prospects, int(places[0]))
+
+
+def _final(situation: Situation, prospects: Prospects) -> Request | None:
+    """The oldest run of cells due for their final read that fills a page or is overdue."""
+    late_ms = situation.now_ms - situation.final_age_ms - OVERDUE_MS
+    return _oldest(Why.FINAL, situation, prospects, prospects.due, late_ms)
+
+
+def _audit(situation: Situation, prospects: Prospects) -> Request | None:
+    """The oldest run of cells to be audited that fills a page or is an hour past the final age."""
+    late_ms = situation.now_ms - situation.final_age_ms - HOUR_MS
+    return _oldest(Why.AUDIT, situation, prospects, prospects.audit, late_ms)
+
+
+def _oldest(
+    why: Why, situation: Situation, prospects: Prospects, wanted: np.ndarray, late_ms: int
+) -> Request | None:
+    """The oldest run from a `wanted` cell on whose page is full: the next cell is wanted, too, and does not fit."""
+    places = prospects.free(np.flatnonzero(wanted))
+    ends = prospects.runs.ends[places]
+    full = (ends < len(wanted)) & wanted[np.minimum(ends, len(wanted) - 1)]
+    ready = places[full | (prospects.until_ms[places] <= late_ms)]
+    return _read(why, situation, prospects, int(ready[0])) if len(ready) else None
+
+
+def _recheck(situation: Situation, prospects: Prospects, quota: float) -> Request | None:
+    """The run that fits a page, or the list of ids, with the greatest worth."""
+    first, _, worth = prospects.best_run()
+    if situation.may_look_up:
+        listed, worth_of_list = prospects.best_list(situation.ids_per_list, quota)
+        if worth_of_list > worth:
+            return LookUp(Why.RECHECK, tuple(sorted(prospects.since_ms[listed].tolist())))
+    return _read(Why.RECHECK, situation, prospects, first) if worth > 0 else None
+
+
+def _read(why: Why, situation: Situation, prospects: Prospects, first: int) -> ReadRange:
+    """A read of the longest run from the cell at `first`."""
+    last = int(prospects.runs.ends[first])
+    return ReadRange(why, prospects.range_of(first, last, situation.widest_ms))
