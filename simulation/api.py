@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ class SimulatedApi:
     requests: int = 0
     answered: int = 0
     """How many answers were good."""
+    failed_s: float = -math.inf
+    """When (true time) the last request failed."""
     barred_until_s: float = 0.0
     """Until when (true time) the last refusal has asked for patience."""
     answered_well: Counter[Query] = field(default_factory=Counter)
@@ -151,6 +154,7 @@ class SimulatedApi:
         return Answer(page, date_ms, took_s, asked_s, clock.monotonic_s())
 
     def _failed(self, parameters: Mapping[str, str], failure: RequestFailed) -> RequestFailed:
+        self.failed_s = self.time.time.now_s
         if self.trace:
             self.trace("asked", _told(parameters), "->", failure)
         return failure

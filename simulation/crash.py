@@ -121,6 +121,10 @@ class MortalCursor:
         self._fate = fate
         self._process = process
 
+    @property
+    def lastrowid(self) -> int | None:
+        return self._cursor.lastrowid
+
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
         self._fate.point(self._process, "amid a transaction")
         return self._cursor.executemany(statement, rows)

@@ -29,6 +29,11 @@ class Dates:
     offset_s: float = 0.0
 
     @property
+    def error_ms(self) -> int:
+        """How far the time that answers tell may be from the clock that stamps sent times."""
+        return round((abs(self.offset_s) + self.apart_s + 1) * 1000)
+
+    @property
     def told(self) -> bool:
         """Whether any answer has a Date."""
         return self.missing_share < 1

@@ -21,6 +21,7 @@ from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.sandbox.message import Message, Step
 from infobip_exporter.sandbox.truth import duration_ms, error_of, normalised
 from simulation.api import Who, Witness
+from simulation.check import Proof
 
 Key = tuple[str, tuple[str, ...]]
 Way = dict[Key, int | Decimal]
@@ -53,7 +54,6 @@ class Poll:
     ended_ms: int
     well: bool
     eager: bool
-    final_age_ms: int
 
 
 @dataclass(slots=True)
@@ -64,6 +64,8 @@ class Evidence:
     watermark_ms: int
     lost: TimeRanges
     witness: Witness
+    finals: Sequence[Proof] = ()
+    audits: Sequence[Proof] = ()
     polls: list[Poll] = field(default_factory=list)
     interval_ms: int = 30_000
     label_cap: int = 1000
@@ -80,22 +82,22 @@ class Evidence:
     misjudged: TimeRanges = TimeRanges()
     """Times, by the API's clock, at which a wrong time was believed: what is due then may be done early or late."""
 
-    def final_age_ms(self, sent_ms: int, until_ms: int) -> int:
-        """The least final age in force between two moments."""
-        polls = self.polls
-        first = max(0, bisect_left(polls, sent_ms, key=lambda poll: poll.began_ms) - 1)
-        ages = []
-        for poll in polls[first:]:
-            ages.append(poll.final_age_ms)
-            if poll.began_ms > until_ms:
-                break
-        return min(ages, default=0)
-
     def may_be_final(self, sent_ms: int, at_ms: int) -> bool:
-        """Whether the time around `sent_ms` may have been final at `at_ms`."""
-        age_ms = self.final_age_ms(sent_ms, at_ms) - self.clock_error_ms - SLACK_MS
-        return at_ms - sent_ms >= age_ms or any(
-            each.since_ms <= at_ms and each.until_ms >= sent_ms for each in self.misjudged
+        """Whether the time around `sent_ms` may have been read for the last time before `at_ms`."""
+        return any(
+            each.range.since_ms - SLACK_MS <= sent_ms < each.range.until_ms + SLACK_MS
+            and each.asked_ms - self.clock_error_ms - SLACK_MS <= at_ms
+            for each in self.finals
+        )
+
+    def is_surely_final(self, sent_ms: int, at_ms: int) -> bool:
+        """Whether the time around `sent_ms` was final before `at_ms`."""
+        return any(each.range.holds(sent_ms) and each.at_ms < at_ms for each in self.finals)
+
+    def is_surely_audited(self, sent_ms: int, at_ms: int) -> bool:
+        """Whether the time around `sent_ms` was held against the log after `at_ms`."""
+        return any(
+            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms for each in self.audits
         )
 
 
@@ -145,16 +147,38 @@ def _by_message(messages: Iterable[Message], moved: AbstractSet[str]) -> Iterato
     yield from places.values()
 
 
-def audited(messages: Sequence[Message], evidence: Evidence, counters: Mapping[Series, int | Decimal]) -> list[str]:
-    """What the audit has reported that can't be, a line each. `messages` are all that are counted, by sent time."""
+def audited(
+    messages: Iterable[Message], evidence: Evidence, counters: Mapping[Series, int | Decimal]
+) -> list[str]:
+    """What the audit has reported that can't be, a line each. `messages` are those that are counted."""
     told = {s.label("result"): int(n) for s, n in counters.items() if s.family == catalog.AUDIT.name}
-    strays = sum(
-        message.message_id in evidence.moved
-        or (message.message_id, message.sent_ms) in evidence.withheld
-        or message.sent_ms in evidence.doubtful.__class__ and False
-        for message in messages
-    )
-    return [f"audit {told}"] if strays < 0 else []
+    least = most = odd = 0
+    for message in messages:
+        if message.defect or message.unshowable or message.visible_ms >= message.leaves_ms:
+            continue
+        if message.message_id in evidence.moved or _who(message) in evidence.withheld or _changes(message):
+            odd += 1
+        elif evidence.may_be_final(message.sent_ms, message.visible_ms):
+            most += 1
+            least += (
+                evidence.is_surely_final(message.sent_ms, message.visible_ms)
+                and evidence.is_surely_audited(message.sent_ms, message.visible_ms)
+                and not evidence.lost.holds(message.sent_ms)
+            )
+        elif evidence.lost.holds(message.sent_ms) or evidence.doubtful.holds(message.sent_ms):
+            odd += 1
+    missed, vanished = told.get("missed", 0), told.get("vanished", 0)
+    problems = []
+    if not (least - odd <= missed <= most + 2 * odd) and not evidence.short:
+        problems.append(f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones")
+    if vanished > 2 * odd and not evidence.short:
+        problems.append(f"the audit reports {vanished} vanished messages, there are {odd} odd ones")
+    return problems
+
+
+def _changes(message: Message) -> bool:
+    """Whether the final status of a message changes."""
+    return len({step.status.group_name for step in message.steps if step.final}) > 1
 
 
 def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -> list[str]:
@@ -208,7 +232,7 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     once = list(_outcomes(places, evidence, [] if excused else problems, excused=excused))
     yield from once
-    if len(places) > 1 and evidence.may_be_final(message.sent_ms, places[1].visible_ms):
+    if len(places) > 1 and any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places):
         yield from (_twice(way) for way in once)
 
 
