@@ -1,7 +1,7 @@
 """The invariants of the design, checked after every commit."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -59,8 +59,8 @@ class Guard:
     """The reads that made cells final."""
     audits: list[Proof] = field(default_factory=list)
     """The reads that held final cells against the log."""
-    final_ages_ms: tuple[int, int] = (0, 0)
-    """The final ages that the last two polls have shown."""
+    final_age_ms: Callable[[], int] = lambda: 0
+    """The final age in force."""
     went_back: bool = False
     """Whether the watermark has gone back: what was read is to be read again, then."""
     is_misled: bool = False
@@ -146,8 +146,9 @@ class Guard:
         self.went_back |= progress.watermark_ms < self.progress.watermark_ms
         if not self.went_back and read.total_ms + unread.total_ms != TimeRanges([*read, *unread]).total_ms:
             raise Violated(f"unread time was read: {unread} {read}")
-        assert progress.begin_ms is not None
-        left_out = TimeRanges([(progress.begin_ms, progress.watermark_ms)]).without(unread).without(read)
+        edge_ms = self.time.now_ms() - LOG_KEEPS_MS + self.clock_error_ms
+        begin_ms = max(progress.begin_ms, edge_ms)
+        left_out = TimeRanges([(begin_ms, progress.watermark_ms)]).without(unread).without(read)
         if left_out:
             raise Violated(f"neither read nor unread nor lost: {short(self.time.time.begins_ms, left_out)}")
 
@@ -182,13 +183,12 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         if unasked := TimeRanges([cell.range]).without(self.witness.asked):
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
-        age_ms = max(self.late_ms, min(self.final_ages_ms)) - self.clock_error_ms - SLACK_MS
+        age_ms = max(self.late_ms, self.final_age_ms()) - self.clock_error_ms - SLACK_MS
         if now_ms - cell.until_ms < age_ms and not self.is_misled:
             raise Violated(f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}")
 
-    def poll_ended(self, final_age_ms: int, began_ms: int, *, certain: bool) -> None:
+    def poll_ended(self, began_ms: int, *, certain: bool) -> None:
         """After a poll that went well nothing is left to be read that had left the log long before it began."""
-        self.final_ages_ms = (self.final_ages_ms[1], final_age_ms)
         unread = self.progress.unread
         oldest_ms = unread.ranges[0].since_ms if unread else began_ms
         if certain and oldest_ms < began_ms - LOG_KEEPS_MS - EDGE_SLACK_MS - self.clock_error_ms:

@@ -24,6 +24,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._world_time = time
         self._selector = self  # what _run_once waits with
+        self.set_exception_handler(lambda _loop, _context: None)  # of tasks that died with their process
 
     def time(self) -> float:
         return self._world_time.monotonic_s()

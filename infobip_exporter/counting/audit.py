@@ -58,9 +58,8 @@ def finalize(
 def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
     in_log = _keys(shown)
-    final = [record for record in shown if record.kind.final]
     ids = _xor(in_log)
-    outcome = _sum(_keys(final), [record.kind.general_status for record in final])
+    outcome = _sum_final(shown)
     missed = max(0, len(in_log) - cell.messages)
     vanished = max(0, cell.messages - len(in_log))
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
@@ -74,6 +73,13 @@ def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
     """The keys of the messages that these records are of, each once."""
     sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
     return np.unique(keys([record.message_id for record in records], sent_ms))
+
+
+def _sum_final(records: Sequence[Record]) -> int:
+    """The sum of the outcomes of the settled messages that these records are of, each once."""
+    statuses = {(r.message_id, r.sent_ms): r.kind.general_status for r in records if r.kind.final}
+    sent_ms = np.fromiter((at_ms for _, at_ms in statuses), np.int64, len(statuses))
+    return _sum(keys([message_id for message_id, _ in statuses], sent_ms), list(statuses.values()))
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:
