@@ -70,6 +70,7 @@ class Guard:
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     cells: Cells = field(default_factory=Cells)
+    _final_age_before_ms: int = 0
     under_way: Changes | None = None
     """The commit that was begun and of which the process has not learnt that it is done."""
 
@@ -107,6 +108,7 @@ class Guard:
             self._goes_on(changes.progress, ledger.cells, changes)
         self.counters, self.histograms = ledger.counters, ledger.histograms
         self.progress, self.cells = ledger.progress, ledger.cells
+        self._final_age_before_ms = self.final_age_ms()
 
     def _rises(self, ledger: Ledger) -> None:
         for series, value in self.counters.items():
@@ -137,7 +139,8 @@ class Guard:
         if len(table) and (
             (table["until_ms"] <= table["since_ms"]).any() or (table["until_ms"][:-1] > table["since_ms"][1:]).any()
         ):
-            raise Violated("cells overlap or are empty")
+            bad = np.flatnonzero(table["until_ms"][:-1] > table["since_ms"][1:])[:1].tolist()
+            raise Violated(f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}")
         if unread and (unread.ranges[-1].until_ms > progress.watermark_ms or unread.ranges[0].since_ms < (progress.begin_ms or 0)):
             raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
         proven = table[table["read_ms"] != NEVER_MS]
@@ -183,7 +186,7 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         if unasked := TimeRanges([cell.range]).without(self.witness.asked):
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
-        age_ms = max(self.late_ms, self.final_age_ms()) - self.clock_error_ms - SLACK_MS
+        age_ms = max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms())) - self.clock_error_ms - SLACK_MS
         if now_ms - cell.until_ms < age_ms and not self.is_misled:
             raise Violated(f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}")
 
