@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.count import Statuses
+from infobip_exporter.counting.count import Statuses, each_once
 from infobip_exporter.counting.known import Known, keys, outcomes
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.record import Record
@@ -40,7 +40,7 @@ def finalize(
     `known` are its messages after the read, `shown` the records of the read, `recovered` how many of them were new.
     """
     held = np.concatenate([known.settled["key"], known.keys_in_flight()])
-    in_log = _keys(shown)
+    in_log = _keys(each_once(shown))
     settled = known.settled[np.isin(known.settled["key"], in_log)]
     final = cell._replace(
         final=True,
@@ -57,6 +57,7 @@ def finalize(
 
 def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
+    shown = each_once(shown)
     in_log = _keys(shown)
     final = [record for record in shown if record.kind.final]
     ids = _xor(in_log)
@@ -71,9 +72,8 @@ def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
 
 
 def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
-    """The keys of the messages that these records are of, each once."""
     sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-    return np.unique(keys([record.message_id for record in records], sent_ms))
+    return keys([record.message_id for record in records], sent_ms)
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:

@@ -1,6 +1,7 @@
 """The poll loop: the newest time first, then whatever is worth asking for most, until the poll's share is spent."""
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics.snapshot import FeedSnapshot
-from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
@@ -48,6 +48,8 @@ BEHIND_POLLS = 10
 ID_LENGTH = 36
 """Of a messageId, until some were seen: a UUID."""
 DAY_MS = 24 * 3_600_000
+CAP_GROWTH = 1.25
+"""How much longer ranges may get with each poll where the server was found to cap its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class _Job:
     ids: frozenset[str] = frozenset()
     looked: tuple[int, ...] = ()
     """Cells of which all messages in flight are asked for."""
+    suspect_rows: int = 0
+    """How many rows the answer had that made the exporter ask for less: perhaps the server's cap."""
 
 
 class Feed:
@@ -111,7 +115,9 @@ class Feed:
         self._api_clock = ApiClock(ledger.progress.skew_s)
         self._recorder = Recorder(
             ledger,
-            Caps(settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]),
+            Caps(
+                settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]
+            ),
             self._incidents,
             clock,
             worker,
@@ -166,6 +172,9 @@ class Feed:
             self._recorder.prune(self._sender.bounds().latest_ms - LOG_KEEPS_MS)
         self._up = well
         self._last_poll_s = self._clock.wall_s()
+        if self._api_clock.known:
+            skew_s = self._api_clock.skew_s(self._clock.monotonic_s(), self._last_poll_s)
+            self._recorder.move(skew_s=round(skew_s or 0.0, 1))
         if well:
             self._recorder.move(last_success_s=self._last_poll_s)
         self._publish()
@@ -239,6 +248,7 @@ class Feed:
 
     async def _ask(self, ends_s: float) -> bool:
         """Send the poll's requests. True if all of the head was read."""
+        self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
         jobs = deque(self._range_job(each) for each in reversed(self._planner.head(situation)))
         quota = max(1.0, situation.requests_per_poll)
@@ -246,7 +256,11 @@ class Feed:
         unfinished_head = len(jobs)
         try:
             while True:
-                while len(running) < UNDER_WAY and self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0:
+                while (
+                    len(running) < UNDER_WAY
+                    and self._clock.monotonic_s() < ends_s
+                    and self._sender.wait_s() == 0
+                ):
                     job = jobs.popleft() if jobs else None
                     if job is None and not unfinished_head:
                         job = await self._next_job(quota, [each.request for each in running.values()])
@@ -268,6 +282,8 @@ class Feed:
                     jobs.extendleft(more)
                     if job.why is Why.HEAD:
                         unfinished_head += len(more) - 1
+                        if not unfinished_head:
+                            self._head_read(situation)
                     self._progressed_s = self._clock.monotonic_s()
                 if not jobs and not running and unfinished_head:
                     break
@@ -276,6 +292,11 @@ class Feed:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         return unfinished_head == 0
+
+    def _head_read(self, situation: Situation) -> None:
+        """All of the head was read: what it has found is the traffic."""
+        new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
+        self._traffic = self._traffic.observed(self._recorder.found.new, new_ms / 1000)
 
     def _advance(self) -> Situation:
         """The API's time has gone on since the last poll: there is more to read."""
@@ -344,7 +365,8 @@ class Feed:
         wanted = [cell for since_ms in cells for cell in table.between(TimeRange(since_ms, since_ms + 1))]
         known = await self._recorder.known_in(wanted)
         by_cell: dict[int, list[str]] = {
-            cell.since_ms: [who for who, at_ms in known.in_flight if cell.range.holds(at_ms)] for cell in wanted
+            cell.since_ms: [who for who, at_ms in known.in_flight if cell.range.holds(at_ms)]
+            for cell in wanted
         }
         ids: dict[str, None] = {}
         looked: list[int] = []
@@ -423,7 +445,17 @@ class Feed:
             await self._read_oversized(job, part.range, page, asked, ends_s)
             return []
         await self._record(job, page, asked, None)
-        return [self._part_job(job.why, each, ReadRange(job.why, each.range, each.open_ended)) for each in parts]
+        if not is_full(page, self._page_limit):
+            if page.rows == job.suspect_rows:
+                self._page_rows = page.rows
+            job = replace(job, suspect_rows=page.rows)
+        return [
+            replace(
+                self._part_job(job.why, each, ReadRange(job.why, each.range, each.open_ended)),
+                suspect_rows=job.suspect_rows,
+            )
+            for each in parts
+        ]
 
     async def _read_oversized(
         self, job: _Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float

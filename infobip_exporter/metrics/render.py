@@ -26,15 +26,21 @@ from infobip_exporter.metrics.lines import (
     numbers,
 )
 from infobip_exporter.metrics.process import Process
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
+from infobip_exporter.model.series import Histogram, Series
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 ALWAYS_THERE = (
-    *(Series(catalog.LOST.name, (reason,)) for reason in ("expired", "too_dense")),
-    *(Series(catalog.REJECTED.name, (reason,)) for reason in ("no_id", "no_sent_at", "no_status")),
+    *(Series.of(catalog.LOST.name, reason=reason) for reason in ("expired", "too_dense", "clock_set_back")),
+    *(Series.of(catalog.REJECTED.name, reason=reason) for reason in ("no_id", "no_sent_at", "no_status")),
+    *(
+        Series.of(catalog.AUDIT.name, result=result)
+        for result in ("verified", "recovered", "missed", "vanished")
+    ),
+    Series.of(catalog.DURATIONS_REJECTED.name),
 )
 """Counters whose labels are known beforehand: shown, at 0, before there is anything to count."""
 
@@ -115,7 +121,7 @@ class _FeedLines:
         begin = beginner(account, channel)
         labels = label_set((("account", account), ("channel", channel)))
         self._counters: Lines[Series, str] = Lines(_itself, begin)
-        self._in_flight: Lines[InFlight, str] = Lines(_in_flight_series, begin)
+        self._in_flight: Lines[Series, str] = Lines(_itself, begin)
         self._histograms: Lines[Series, tuple[str, ...]] = Lines(
             _itself, histogram_beginner(account, channel)
         )
@@ -179,10 +185,6 @@ def _values(histogram: Histogram) -> Iterable[str]:
 
 def _itself(series: Series) -> Series:
     return series
-
-
-def _in_flight_series(labels: InFlight) -> Series:
-    return Series(catalog.IN_FLIGHT.name, labels)
 
 
 def _build_labels(version: str) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from infobip_exporter.metrics.snapshot import Series
+from infobip_exporter.model.series import Series
 
 RELEASE_AHEAD_S = 2.0
 """How long before the end of the hold the mark `released` is offered for saving, in seconds."""
