@@ -52,7 +52,7 @@ class NetworkTransport(httpx.AsyncHTTPTransport):
 
 class _Network(httpcore.AnyIOBackend):
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        failure: BaseException = OSError("the name has no address")
+        failure = "the name has no address"
         addresses = await _addresses(host)
         for address in addresses:
             limit_s = None if address == addresses[-1] else _NEXT_ADDRESS_AFTER_S
@@ -60,8 +60,14 @@ class _Network(httpcore.AnyIOBackend):
                 async with asyncio.timeout(limit_s):
                     return _Stream(await anyio.connect_tcp(address, port))
             except OSError as error:
-                failure = error.__cause__ or error  # anyio's own text names no reason
-        raise httpcore.ConnectError(str(failure))
+                failure = f"can't connect to {address} port {port}: {_reason(error)}"
+        raise httpcore.ConnectError(failure)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says: the texts of anyio and asyncio do not name it."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return os.strerror(cause.errno) if cause.errno else "no answer"
 
 
 class _Stream(AnyIOStream):
