@@ -347,6 +347,29 @@ def half_answered(connection: socket.socket) -> None:
     silent(connection)
 
 
+def tunnel_into_nothing(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    silent(connection)
+
+
+@pytest.mark.parametrize("behaviour", [silent, tunnel_into_nothing])
+def test_a_proxy_that_hangs_is_a_timeout_and_its_connection_is_closed(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+) -> None:
+    server = serve(behaviour)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+
+    async def fetch() -> None:
+        asking = client(443, base_url="https://api.test")
+        with pytest.raises(RequestFailed, match="timeout"):
+            await asking.fetch(Query())
+        assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
+        await asking.close()
+
+    asyncio.run(fetch())
+
+
 @pytest.mark.parametrize(
     ("behaviour", "url", "over_tls"),
     [
