@@ -16,6 +16,7 @@ from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.record import Answer
 
 CLOCK_TOLERANCE_S = 60.0
+_PROXY_STEP = "look at HTTPS_PROXY, or name the host in NO_PROXY"
 
 
 class Feed(NamedTuple):
@@ -114,7 +115,7 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a t
                 "and this machine's address if the key is limited to some"
             )
         case "407":
-            return "look at HTTPS_PROXY, or name the host in NO_PROXY"
+            return _PROXY_STEP
         case "429":
             return "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute"
         case "timeout":
@@ -137,6 +138,8 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a t
 
 def _connection_step(account: Account, text: str) -> str:
     url = account.base_url
+    if text.startswith("the proxy answered"):
+        return _PROXY_STEP
     if "certificate" in text:
         return _certificate_step(url, text)
     if "ssl" in text or "tls" in text:

@@ -85,6 +85,11 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         ("invalid_body", "an HTML page", OWN_HOST),
         ("407", "proxy", "look at HTTPS_PROXY, or name the host in NO_PROXY"),
         (
+            "connection",
+            "the proxy answered 407 Proxy Authentication Required",
+            "look at HTTPS_PROXY, or name the host in NO_PROXY",
+        ),
+        (
             "429",
             "slow down",
             "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute",

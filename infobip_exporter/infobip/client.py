@@ -138,7 +138,7 @@ class Client:
         return self._credentials.renewed()
 
     async def close(self) -> None:
-        """Close the connections, any number of times. A request still under way fails."""
+        """Close the idle connections, any number of times. Requests still under way are for the caller to cancel."""
         await self._http.aclose()
 
     def _code_and_text(self, error: Exception) -> tuple[str, str]:
@@ -147,6 +147,8 @@ class Client:
                 return "timeout", f"no whole answer within {self._timeout_s:g} s"
             case InvalidBody():
                 return "invalid_body", str(error)
+            case httpx.ProxyError():
+                return "connection", f"the proxy answered {error}"
             case httpx.ProtocolError() if not _CUT.match(str(error)):
                 return (
                     "connection",

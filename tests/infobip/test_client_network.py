@@ -235,6 +235,27 @@ def test_four_requests_are_under_way_at_once_over_connections_that_are_used_agai
     assert len(connections) == 4
 
 
+def test_an_idle_connection_is_closed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_KEEPALIVE_S", 0.05)
+
+    async def fetch() -> None:
+        gone = asyncio.Event()
+
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(GOOD)
+            assert await reader.read() == b""
+            gone.set()
+
+        async with meeting(meet) as port:
+            asking = client(port, timeout_s=10)
+            assert (await asking.fetch(Query())).page.rows == 0
+            await gone.wait()
+            await asking.close()
+
+    asyncio.run(fetch())
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
