@@ -235,6 +235,20 @@ def test_four_requests_are_under_way_at_once_over_connections_that_are_used_agai
     assert len(connections) == 4
 
 
+def test_the_request_is_sent_after_the_connection_was_made(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+
+    def look_up() -> list[str]:
+        times.append(time.monotonic())
+        return ["127.0.0.1"]
+
+    look_up_as(monkeypatch, look_up)
+    (answer,) = ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
+    assert times[0] < answer.asked_s < answer.received_s
+
+
 def test_an_idle_connection_is_closed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_KEEPALIVE_S", 0.05)
 
@@ -645,7 +659,10 @@ class ForwardProxy:
         self.tunnels.append(target)
         inside, outside = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(self._pass(reader, outside), self._pass(inside, writer))
+        passing = self._pass(reader, outside), self._pass(inside, writer)
+        await asyncio.gather(*passing, return_exceptions=True)
+        with suppress(OSError):
+            await outside.wait_closed()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
