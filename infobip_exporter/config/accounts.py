@@ -8,7 +8,7 @@ from infobip_exporter.config import rules
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Account
 from infobip_exporter.config.tree import Value
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH
+from infobip_exporter.model.channels import MAX_LIST_LENGTH
 
 
 def read_accounts(accounts: Value | None, problems: Problems, folder: Path) -> tuple[Account, ...]:

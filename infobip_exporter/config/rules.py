@@ -9,8 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
-from infobip_exporter.infobip.channels import LOG_PATHS
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH
+from infobip_exporter.model.channels import LOG_PATHS, MAX_LIST_LENGTH
 from infobip_exporter.model.secret import Secret
 
 FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignReferenceId")

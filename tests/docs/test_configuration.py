@@ -15,7 +15,7 @@ from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import parse_config
 from infobip_exporter.config.rules import FILTERS
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, rows, section
 

@@ -15,7 +15,7 @@ from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import load_config, parse_config
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.web.web_config import WebConfig, load_web_config
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.sound import check_mistakes
