@@ -36,7 +36,7 @@ def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() ->
 
     assert demo(None, Log(level="warn"), run=run, watch=nobody) == 7
     [config] = seen
-    assert config.web.listen_address == "127.0.0.1:10470"
+    assert config.web.listen_address == ("127.0.0.1:10470",)
     assert config.log.level == "warn"
     assert config.poll.lookback_s > 0
     with pytest.raises(httpx.ConnectError):

@@ -12,8 +12,11 @@ from infobip_exporter.config.problems import Unshown, suggestion
 from infobip_exporter.model.channels import LOG_PATHS, MAX_LIST_LENGTH
 from infobip_exporter.model.secret import Secret
 
-FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignReferenceId")
+FILTERS = ("sender", "destination", "bulkId", "entityId", "applicationId", "campaignReferenceId")
 """The parameters of the log that an account may be narrowed to, in the API's spelling."""
+
+LIST_FILTERS = ("bulkId", "campaignReferenceId")
+"""Those that the API takes as several values, separated by commas."""
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("logfmt", "json", "console")
@@ -68,6 +71,8 @@ def api_key(text: str) -> Secret:
         raise Unshown("must not be empty")
     if text.lower().startswith("app "):
         raise Unshown('must be the key alone; leave out "App " at its beginning')
+    if in_quotes(text):
+        raise Unshown("must be the key alone, without the quotes around it")
     if not _is_visible_ascii(text):
         raise Unshown("must be printable ASCII without spaces")
     return Secret(text)
@@ -185,6 +190,14 @@ def duration(low_s: float, high_s: float) -> Callable[[str], float]:
     return rule
 
 
+def boolean(text: str) -> bool:
+    """YAML's words for true and false."""
+    word = text.lower()
+    if word not in {"true", "false", "yes", "no", "on", "off"}:
+        raise ValueError("must be true or false")
+    return word in {"true", "yes", "on"}
+
+
 def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
     """A rule: one of the words `allowed`."""
 
@@ -194,6 +207,11 @@ def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return rule
+
+
+def in_quotes(text: str) -> bool:
+    """Whether `text` has quotes around it, which belong to the syntax of some file rather than to the value."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, r
 
 CONFIGURE = DOCS / "configure.md"
 YAML = [(name_of(page), code) for page in PAGES for code in blocks(page, "yaml")]
-CONFIGS = [(name, code) for name, code in YAML if code.startswith("accounts:")]
+CONFIGS = [(name, code) for name, code in YAML if code.startswith(("accounts:", "x-"))]
 KEYS = {"INFOBIP_API_KEY": "k", "SHOP_KEY": "k", "CREDENTIALS_DIRECTORY": "/run/credentials"}
 
 
