@@ -2,7 +2,7 @@
 
 The lines are written here rather than by prometheus_client: 10,000 series take its `generate_latest` about 70 ms,
 and this about 6 (`python -m bench.exposition` shows both), because what comes before a number is made once for
-each series. prometheus_client still chooses the format and writes its own metrics of the process.
+each series. prometheus_client still writes its own metrics of the process.
 """
 
 import platform
@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, chain
 from typing import NamedTuple
-
-from prometheus_client.exposition import choose_encoder
 
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import FAMILIES
@@ -58,15 +56,6 @@ class Page(NamedTuple):
         """Say that a scraper got this page, rendered at `now`: the holds of what it showed first begin."""
         for zero_start, shown in self.zeros:
             zero_start.shown(shown, now)
-
-
-def wants_open_metrics(accept: str | None) -> bool:
-    """Whether an Accept header asks for OpenMetrics, as prometheus_client reads it; any other wish gets text."""
-    try:
-        _, content_type = choose_encoder(accept or "")
-    except (TypeError, ValueError):  # a version that is no number
-        return False
-    return bool(content_type.startswith("application/openmetrics-text"))
 
 
 class Renderer:

@@ -1,15 +1,17 @@
 """The HTTP server: uvicorn in a thread of its own, with connections that nobody waits for."""
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infobip_exporter.config.rules import unix_socket
 from infobip_exporter.errors import ListenError
@@ -38,7 +40,7 @@ class Server:
     ) -> None:
         self._listen_addresses = listen_addresses
         made_by = _secured(connection, tls, handshake_s) if tls else connection
-        self._server = _Announcing(_settings(app, made_by))
+        self._server = _Announcing(_settings(_by_path(app), made_by))
         self._thread: threading.Thread | None = None
         self._socket_ids: dict[Path, tuple[int, int] | None] = {}
         self.addresses = listen_addresses
@@ -117,6 +119,21 @@ class _Announcing(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.serving.set()
+
+
+_AUTHORITY = re.compile(rb"https?://[^/]*", re.IGNORECASE)
+
+
+def _by_path(app: ASGIApp) -> ASGIApp:
+    """`app` for requests in absolute form as well: `GET http://host/path` is for `/path` (RFC 9112, 3.2.2)."""
+
+    async def with_path(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (authority := _AUTHORITY.match(scope["raw_path"])):
+            raw_path = scope["raw_path"][authority.end() :] or b"/"
+            scope = {**scope, "raw_path": raw_path, "path": unquote(raw_path.decode("ascii"))}
+        await app(scope, receive, send)
+
+    return with_path
 
 
 def _secured(connection: type[Connection], tls: Callable[[], Tls], handshake_s: float) -> type[Connection]:

@@ -380,6 +380,24 @@ def test_pipelined_requests_are_answered_in_turn() -> None:
         assert received.endswith(b"infobip-exporter is ready.\n")
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://exporter:10470/-/healthy", b"200"),
+        (b"HTTPS://exporter/-/health%79?x=/y", b"200"),
+        (b"http://exporter/metrics", b"200"),
+        (b"http://exporter", b"200"),
+        (b"http://exporter?x", b"200"),
+        (b"http://exporter/nowhere", b"404"),
+        (b"*", b"404"),
+    ],
+)
+def test_a_request_in_absolute_form_is_for_its_path(target: bytes, status: bytes) -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert everything(client).startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_body_is_not_kept() -> None:
     with serving() as server, connected(server) as (client,):
         body = b"x" * 3_000_000
