@@ -11,7 +11,7 @@ import structlog
 
 import infobip_exporter
 from infobip_exporter import check as check_module
-from infobip_exporter import cli, demo, service, state_command
+from infobip_exporter import cli, demo, logs, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
@@ -146,6 +146,7 @@ def test_demo_logs_as_its_flags_say(
 ) -> None:
     cli.main(["demo", "--log.format=json"])
     structlog.get_logger().info("hello")
+    logs.flush()
     assert capsys.readouterr().err.endswith('"level": "info", "msg": "hello"}\n')
 
 
@@ -268,7 +269,21 @@ def test_what_is_hardly_meant_is_warned_of(
     cli.main(["check"])
     assert capsys.readouterr().out == f"warn  {told}\n"
     cli.main(["run"])
+    logs.flush()
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
+
+
+def test_where_the_state_is_is_told_and_that_it_is_new(
+    ran: list[tuple[object, ...]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "infobip-exporter.db"
+    cli.main([])
+    logs.flush()
+    assert f'level=warn msg="new ledger, counting begins at 0" path={path}\n' in capsys.readouterr().err
+    path.touch()
+    cli.main([])
+    logs.flush()
+    assert f"level=info msg=state path={path}\n" in capsys.readouterr().err
 
 
 def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(
@@ -296,6 +311,7 @@ def test_keys_are_kept_out_of_the_log_lines(
 
     monkeypatch.setattr(service, "run", run)
     assert cli.main([]) == 0
+    logs.flush()
     assert 'msg="the key is <secret>"' in capsys.readouterr().err
 
 

@@ -118,8 +118,12 @@ def existing_file_in(folder: Path) -> Callable[[str], Path]:
     return rule
 
 
+SQLITE = "sqlite:///"
+"""What the URL of a state in a file begins with."""
+
+
 def state_url(text: str) -> str:
-    file = text.removeprefix("sqlite:///")
+    file = text.removeprefix(SQLITE)
     if file == text or not file.isprintable() or not file.strip("/") or file.endswith("/"):
         raise ValueError(
             "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "

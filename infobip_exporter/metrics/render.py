@@ -77,6 +77,7 @@ class Renderer:
         *,
         open_metrics: bool = False,
         reloaded: Reloaded | None = None,
+        log_lines_dropped: int = 0,
     ) -> Page:
         """The page of `feeds` at `now`; `reloaded` is how the configuration was last read."""
         names = [(feed.snapshot.account, feed.snapshot.channel) for feed in feeds]
@@ -87,7 +88,14 @@ class Renderer:
             lines, held = self._feeds[name].write(feed, now)
             texts.append(lines)
             zeros.append((feed.zero_start, held))
-        texts.append({catalog.BUILD_INFO.name: self._build, **_reload_lines(reloaded)})
+        dropped = f"{catalog.LOG_LINES_DROPPED.name} {log_lines_dropped}\n"
+        texts.append(
+            {
+                catalog.LOG_LINES_DROPPED.name: dropped,
+                catalog.BUILD_INFO.name: self._build,
+                **_reload_lines(reloaded),
+            }
+        )
         parts: list[str] = []
         for family, heading_text in self._headings[open_metrics].items():
             written = [lines[family] for lines in texts if family in lines]

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from infobip_exporter import logs
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.metrics.process import REFRESH_S, Process
 from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer
@@ -73,7 +74,13 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
             for each in view.snapshots()
             if (each.account, each.channel) in zero_starts
         ]
-        page = renderer.render(feeds, now, open_metrics=open_metrics, reloaded=view.reloaded)
+        page = renderer.render(
+            feeds,
+            now,
+            open_metrics=open_metrics,
+            reloaded=view.reloaded,
+            log_lines_dropped=logs.lines_dropped(),
+        )
         headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
         body = page.body
         if accepts_gzip(request.headers.get("accept-encoding", "")):

@@ -267,10 +267,9 @@ class Run(RuleBasedStateMachine):
         values = {series: 0 if series in held else total for series, total in self.totals.items()}
         for series, value in values.items():
             assert value >= self.seen.get(series, 0), "a counter fell"
-            if series not in held:
-                if series not in self.unheld:
-                    assert series in self.seen or series in self.ledger, "not shown at 0 first"
-                    assert self.ledger[series].released, "a later run could show 0"
+            if series not in held and series not in self.unheld:
+                assert series in self.seen or series in self.ledger, "not shown at 0 first"
+                assert self.ledger[series].released, "a later run could show 0"
             late = self.now.monotonic_s >= self.real_from.get(series, float("inf"))
             if late and series in self.released_by_save:
                 assert series not in held, "held too long"
