@@ -49,7 +49,11 @@ _FLAGS = (
     ("state.url", "URL", "the state; state then needs no --config.file"),
     ("state.format", "STYLE", "of what state prints: text (default) or json"),
 )
+_REPEATABLE = {"web.listen-address"}
+
 STYLES = ("text", "json")
+Flags = Mapping[str, Any]
+"""The flags that are given: their texts, a list of texts for a repeatable one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +94,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"{_PROGRAM}: {message}; see {_PROGRAM} --help\n")
 
 
+class _Once(argparse.Action):
+    """Keeps the value of a flag that can't be given twice."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: Any = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is given twice")
+        setattr(namespace, self.dest, values)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_PROGRAM,
@@ -106,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         if metavar is None:
             flags.add_argument(f"--{flag}", dest=flag, action="store_const", const="yes", help=text)
         else:
-            flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, help=text)
+            action = "append" if flag in _REPEATABLE else _Once
+            flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, action=action, help=text)
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -116,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 # The commands import what they need themselves: `--help` and a wrong config answer at once.
 
 
-def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _run(flags: Flags, _words: Sequence[str]) -> int:
     from infobip_exporter.reload import Reloads, hung_up  # noqa: PLC0415
 
     reloads = Reloads(partial(_config, flags))
@@ -127,10 +147,11 @@ def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
+        _tell_of_state(config.state.url)
         return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 
-def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _check(flags: Flags, _words: Sequence[str]) -> int:
     config = _config(flags)
     from infobip_exporter import check  # noqa: PLC0415
 
@@ -144,21 +165,24 @@ def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     return check.check(config)
 
 
-def _demo(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _demo(flags: Flags, _words: Sequence[str]) -> int:
     unfit = [flag for flag in ("config.file", "web.config.file", "state.url") if flag in flags]
     others = {flag: value for flag, value in flags.items() if flag not in unfit}
     problems = [f"--{flag}: demo takes no configuration" for flag in unfit]
-    if flags.get("web.listen-address", "").startswith("unix:"):
+    addresses = flags.get("web.listen-address", [])
+    if any(address.startswith("unix:") for address in addresses):
         problems.append("--web.listen-address: demo needs host:port or :port, to be looked at")
+    if len(addresses) > 1:
+        problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
     from infobip_exporter import demo  # noqa: PLC0415
 
     logs.configure(log)
-    return demo.demo(given["web"].get("listen_address"), log)
+    return demo.demo(addresses[0] if addresses else None, log)
 
 
-def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
+def _state(flags: Flags, words: Sequence[str]) -> int:
     style = flags.get("state.format", STYLES[0])
     problems: list[str] = []
     if style not in STYLES:
@@ -173,7 +197,7 @@ def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
     return state_command.state(url, words, style)
 
 
-_Command = Callable[[Mapping[str, str], Sequence[str]], int]
+_Command = Callable[[Flags, Sequence[str]], int]
 _COMMANDS: dict[str, _Command] = {"run": _run, "check": _check, "demo": _demo, "state": _state}
 """Each gets the flags, and the words behind its name: only `state` takes any."""
 
@@ -187,7 +211,7 @@ _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
 """For each flag that overrides the configuration: section and field of the schema, and what it may be."""
 
 
-def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
+def _config(flags: Flags, problems: Sequence[str] = ()) -> Config:
     """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
     found = list(problems)
     try:
@@ -203,8 +227,8 @@ def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
     )
 
 
-def _config_file(flags: Mapping[str, str]) -> str:
-    file = flags.get("config.file", "config.yaml")
+def _config_file(flags: Flags) -> str:
+    file: str = flags.get("config.file", "config.yaml")
     if not file:  # as of --config.file=$UNSET; as a path it would be the working directory
         raise ConfigError(["--config.file: must name a file"])
     return file
@@ -214,15 +238,34 @@ def _configure_logs(config: Config) -> None:
     logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
 
 
-def _checked(flags: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, Any]]:
+def _tell_of_state(url: str) -> None:
+    """Log where the state is: with a relative path, a start in another folder would begin a new one in silence."""
+    if (file := url.removeprefix(rules.SQLITE)) == url:
+        return
+    path = Path(file).absolute()
+    if path.exists():
+        structlog.get_logger().info("state", path=str(path))
+    else:
+        structlog.get_logger().warning("new ledger, counting begins at 0", path=str(path))
+
+
+def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:
     """By section, the fields that the flags set. ConfigError with `problems` and the flags' own, if there are any."""
     given: dict[str, dict[str, Any]] = {"web": {}, "log": {}, "state": {}}
     for flag, (section, field, rule) in _RULES.items():
-        if flag in flags:
+        if flag not in flags:
+            continue
+        texts = flags[flag] if flag in _REPEATABLE else [flags[flag]]
+        values = []
+        for text in texts:
             try:
-                given[section][field] = rule(flags[flag])
+                values.append(rule(text))
             except ValueError as error:
-                problems.append(f"--{flag}: {error}, got {shown(flags[flag])}")
+                problems.append(f"--{flag}: {error}, got {shown(text)}")
+        problems += [
+            f"--{flag}: is given twice, got {shown(text)}" for text in set(texts) if texts.count(text) > 1
+        ]
+        given[section][field] = tuple(values) if flag in _REPEATABLE else next(iter(values), None)
     if problems:
         raise ConfigError(problems)
     return given

@@ -111,7 +111,7 @@ def _config(sandbox: Sandbox, folder: Path, address: str, log: Log) -> Config:
         poll=Poll(interval_s=5.0, lookback_s=_LOOKBACK_S),
         metrics=Metrics(zero_hold_s=15.0),
         state=State(f"sqlite:///{folder / 'demo.db'}"),
-        web=Web(address),
+        web=Web((address,)),
         log=log,
     )
 

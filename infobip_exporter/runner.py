@@ -12,7 +12,7 @@ from infobip_exporter.config.schema import Account, Config, Metrics, Poll
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed import Feed
 from infobip_exporter.feed.time import RealTime
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.credentials import credentials_of
 from infobip_exporter.ledger.ledger import Ledger

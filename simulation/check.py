@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress

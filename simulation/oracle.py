@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from infobip_exporter.counting.labels import OTHER
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.snapshot import Histogram, Series
 from infobip_exporter.reading.dialogue import COMMON_CAP

@@ -18,7 +18,7 @@ from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.recorder import Found, Reading, Recorder
 from infobip_exporter.feed.sender import REFUSED, THROTTLED, Api, Sender
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored

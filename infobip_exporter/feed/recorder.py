@@ -26,7 +26,7 @@ from infobip_exporter.counting.known import Known
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.infobip.rate_limit import Kept
 from infobip_exporter.ledger.changes import Changes

@@ -2,7 +2,7 @@
 
 The lines are written here rather than by prometheus_client: 10,000 series take its `generate_latest` about 70 ms,
 and this about 6 (`python -m bench.exposition` shows both), because what comes before a number is made once for
-each series. prometheus_client still chooses the format and writes its own metrics of the process.
+each series. prometheus_client still writes its own metrics of the process.
 """
 
 import platform
@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, chain
 from typing import NamedTuple
-
-from prometheus_client.exposition import choose_encoder
 
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import FAMILIES
@@ -66,15 +64,6 @@ class Page(NamedTuple):
             zero_start.shown(shown, now)
 
 
-def wants_open_metrics(accept: str | None) -> bool:
-    """Whether an Accept header asks for OpenMetrics, as prometheus_client reads it; any other wish gets text."""
-    try:
-        _, content_type = choose_encoder(accept or "")
-    except (TypeError, ValueError):  # a version that is no number
-        return False
-    return bool(content_type.startswith("application/openmetrics-text"))
-
-
 class Renderer:
     """Writes the page, and remembers the line beginnings of every feed that is still there. For one thread."""
 
@@ -94,6 +83,7 @@ class Renderer:
         *,
         open_metrics: bool = False,
         reloaded: Reloaded | None = None,
+        log_lines_dropped: int = 0,
     ) -> Page:
         """The page of `feeds` at `now`; `reloaded` is how the configuration was last read."""
         names = [(feed.snapshot.account, feed.snapshot.channel) for feed in feeds]
@@ -104,7 +94,14 @@ class Renderer:
             lines, held = self._feeds[name].write(feed, now)
             texts.append(lines)
             zeros.append((feed.zero_start, held))
-        texts.append({catalog.BUILD_INFO.name: self._build, **_reload_lines(reloaded)})
+        dropped = f"{catalog.LOG_LINES_DROPPED.name} {log_lines_dropped}\n"
+        texts.append(
+            {
+                catalog.LOG_LINES_DROPPED.name: dropped,
+                catalog.BUILD_INFO.name: self._build,
+                **_reload_lines(reloaded),
+            }
+        )
         parts: list[str] = []
         for family, heading_text in self._headings[open_metrics].items():
             written = [lines[family] for lines in texts if family in lines]

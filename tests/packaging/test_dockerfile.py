@@ -89,7 +89,7 @@ def test_it_is_not_healthy_when_nobody_listens() -> None:
 
 
 def test_it_asks_for_health_where_the_exporter_listens_by_default() -> None:
-    port = Web().listen_address.rpartition(":")[2]
+    port = Web().listen_address[0].rpartition(":")[2]
     assert f"\nENV HEALTH_URL=http://127.0.0.1:{port}/-/healthy\n" in STAGES[-1]
     assert instruction("EXPOSE") == port
 

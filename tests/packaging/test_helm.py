@@ -150,7 +150,8 @@ def test_the_configuration_is_sound_and_the_command_finds_it(values: Path, tmp_p
     config = load_config(file, {"BANK_KEY": "a-key"})
     mounts = {mount["name"]: mount["mountPath"] for mount in container(values)["volumeMounts"]}
     assert config.state.url == f"sqlite:///{mounts['state']}/state.db"
-    assert config.web.listen_address.endswith(f":{container(values)['ports'][0]['containerPort']}")
+    [address] = config.web.listen_address
+    assert address.endswith(f":{container(values)['ports'][0]['containerPort']}")
     keys = [account.api_key_file for account in config.accounts if account.api_key_file]
     assert keys
     assert {str(each.parent) for each in keys} == {mounts["key"]}

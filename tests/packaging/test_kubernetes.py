@@ -170,7 +170,7 @@ def test_the_configuration_is_sound_and_names_what_is_mounted() -> None:
 
 def test_the_port_is_the_one_that_is_listened_on_and_everybody_calls_it_the_same() -> None:
     [port] = container()["ports"]
-    address = load_config(BASE / "config.yaml", {}).web.listen_address
+    [address] = load_config(BASE / "config.yaml", {}).web.listen_address
     assert address.endswith(f":{port['containerPort']}")
     probes = [probe for name, probe in container().items() if name.endswith("Probe")]
     assert {probe["httpGet"]["port"] for probe in probes} == {port["name"]}
