@@ -18,6 +18,7 @@ from infobip_exporter.config.load import load_config, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
+from infobip_exporter.signals import SIGNALS, TERMINATED
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 """Exit codes: something did not work; flags, config, state or port can't be used; Ctrl-C before or after the work."""
@@ -82,6 +83,10 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    # The two that run until they are told to end do as they are told; the others did not finish.
+    SIGNALS.end_with(0 if command in ("run", "demo") else TERMINATED)
+    if command != "run":
+        SIGNALS.let_hang_up_end()
     return _COMMANDS[command](flags, words)
 
 
@@ -123,10 +128,12 @@ def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     with hung_up(reloads):
         config = _config(flags)
         from infobip_exporter import service  # noqa: PLC0415
+        from infobip_exporter.systemd import tell_ready  # noqa: PLC0415
 
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
+        tell_ready(os.environ)
         return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 

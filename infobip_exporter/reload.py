@@ -15,6 +15,7 @@ from infobip_exporter.config.load import warnings
 from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import ConfigError, ExporterError
 from infobip_exporter.metrics.snapshot import Reloaded
+from infobip_exporter.signals import SIGNALS
 
 ANSWER_WITHIN_S = 60.0
 
@@ -75,12 +76,13 @@ class Reloads:
 
 @contextmanager
 def hung_up(reloads: Reloads) -> Iterator[None]:
-    """SIGHUP wants a reload, from here on: one that comes before the feeds run is served when they do."""
+    """SIGHUP asks for a reload. One that has come since the process started is served once the feeds run."""
 
     def want(_number: int, _frame: FrameType | None) -> None:
         reloads.wanted = True
 
     before = signal.signal(signal.SIGHUP, want)
+    reloads.wanted = reloads.wanted or SIGNALS.reload_wanted
     try:
         yield
     finally:

@@ -76,7 +76,7 @@ def test_it_installs_the_command(wheels: tuple[Path, Path]) -> None:
         [name] = [each for each in wheel.namelist() if each.endswith("entry_points.txt")]
         scripts = configparser.ConfigParser()
         scripts.read_string(wheel.read(name).decode())
-    assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.cli:main"}
+    assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.__main__:main"}
 
 
 @pytest.fixture(scope="module")
