@@ -14,11 +14,11 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
-from infobip_exporter.config.load import load_config, warnings
+from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
-from infobip_exporter.signals import SIGNALS, TERMINATED
+from infobip_exporter.signals import SIGNALS
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 """Exit codes: something did not work; flags, config, state or port can't be used; Ctrl-C before or after the work."""
@@ -83,8 +83,8 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
-    # The two that run until they are told to end do as they are told; the others did not finish.
-    SIGNALS.end_with(0 if command in ("run", "demo") else TERMINATED)
+    if command not in _UNTIL_TOLD_TO_END:
+        SIGNALS.end_at_once()
     if command != "run":
         SIGNALS.let_hang_up_end()
     return _COMMANDS[command](flags, words)
@@ -133,6 +133,8 @@ def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
+        if SIGNALS.end_wanted:
+            return 0
         tell_ready(os.environ)
         return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
@@ -170,11 +172,14 @@ def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
     problems: list[str] = []
     if style not in STYLES:
         problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
-    if "state.url" in flags:
-        # A backup can be looked at without its configuration and the secrets that this wants.
-        url = _checked(flags, problems)["state"]["url"]
-    else:
-        url = _config(flags, problems).state.url
+    url = ""
+    if "state.url" not in flags:
+        # Not the whole configuration: the keys that it names may be there for the running service alone.
+        try:
+            url = load_state(_config_file(flags), os.environ).url
+        except ConfigError as error:
+            problems[:0] = error.problems
+    url = _checked(flags, problems)["state"].get("url", url)
     from infobip_exporter import state_command  # noqa: PLC0415
 
     return state_command.state(url, words, style)
@@ -183,6 +188,8 @@ def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
 _Command = Callable[[Mapping[str, str], Sequence[str]], int]
 _COMMANDS: dict[str, _Command] = {"run": _run, "check": _check, "demo": _demo, "state": _state}
 """Each gets the flags, and the words behind its name: only `state` takes any."""
+_UNTIL_TOLD_TO_END = ("run", "demo")
+"""Those for which SIGTERM is the normal end. The others have not done their work then."""
 
 _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "web.listen-address": ("web", "listen_address", rules.listen_address),
@@ -194,13 +201,13 @@ _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
 """For each flag that overrides the configuration: section and field of the schema, and what it may be."""
 
 
-def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
-    """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
-    found = list(problems)
+def _config(flags: Mapping[str, str]) -> Config:
+    """The configuration with the flags over it. ConfigError tells the mistakes of both."""
+    found: list[str] = []
     try:
         config = load_config(_config_file(flags), os.environ)
     except ConfigError as error:
-        found = [*error.problems, *found]
+        found += error.problems
     given = _checked(flags, found)
     return replace(
         config,

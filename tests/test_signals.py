@@ -111,6 +111,18 @@ def test_so_it_does_the_first_process_of_a_container(start: Start, delay_ms: int
     assert process.wait(10) == 0
 
 
+@pytest.mark.skipif(not can_unshare(), reason="no process may have a pid namespace of its own here")
+@pytest.mark.usefixtures("start")
+def test_a_blocked_signal_that_comes_before_python_has_begun_is_heeded(
+    tmp_path: Path,
+) -> None:
+    # As the image's entrypoint blocks it: the shell is the first process, signals itself, and becomes the exporter.
+    blocked = ("env", "--block-signal=TERM", "sh", "-c", 'kill -TERM $$; exec "$@"', "sh")
+    command = [*AS_PID_1, *blocked, sys.executable, *PROGRAMS["exporter.py"]]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("delay_ms", [0, 50, 150, 300])
 def test_sighup_in_a_process_that_is_still_starting_reloads_the_configuration(
     start: Start, tmp_path: Path, delay_ms: int
@@ -149,18 +161,35 @@ def test_a_check_whose_terminal_is_closed_ends(start: Start) -> None:
     assert process.wait(10) == -signal.SIGHUP
 
 
-def test_what_came_before_the_command_was_known_is_done_when_it_is() -> None:
-    signals = Signals()
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
-    try:
-        signals.catch()
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    """Set up in this process; afterwards its handlers are what they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    caught = Signals()
+    caught.catch()
+    yield caught
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_an_end_that_is_asked_for_early_reaches_the_handler_that_is_set_later(signals: Signals) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert signals.end_wanted
+    ending: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ending.append(number))
+    until(lambda: bool(ending), every_s=0.01)
+    assert ending == [signal.SIGTERM]
+
+
+def test_a_command_that_did_not_finish_ends_with_the_signal_s_exit_code(signals: Signals) -> None:
+    signals.end_at_once()
+    with pytest.raises(SystemExit) as ended:
         signal.raise_signal(signal.SIGTERM)
-        assert signals.end_wanted
-        with pytest.raises(SystemExit) as ended:
-            signals.end_with(TERMINATED)
-        assert ended.value.code == 143
-        with pytest.raises(SystemExit):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGHUP, before[1])
+    assert ended.value.code == TERMINATED == 143
+
+
+def test_so_it_does_when_the_signal_came_before_the_command_was_known(signals: Signals) -> None:
+    signals.end_wanted = True
+    with pytest.raises(SystemExit):
+        signals.end_at_once()

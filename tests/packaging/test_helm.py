@@ -168,6 +168,16 @@ def test_probes_ask_for_what_they_are_let_in_to() -> None:
         assert probe["tcpSocket"] == {"port": "metrics"}
 
 
+@pytest.mark.parametrize("user", [1000650000, None])
+def test_the_user_is_another_one_or_the_platform_s(user: int | None) -> None:
+    manifests = yaml.safe_load_all(template(LEAST, f"--set=userId={user or 'null'}").stdout)
+    [made] = [each for each in manifests if each and each["kind"] == "StatefulSet"]
+    check(made)
+    ids = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), user) if user else {}
+    others = {name: value for name, value in pod(LEAST)["securityContext"].items() if value != 10470}
+    assert made["spec"]["template"]["spec"]["securityContext"] == others | ids
+
+
 def test_another_configuration_is_another_pod() -> None:
     def annotations(*flags: str) -> Any:
         manifests = yaml.safe_load_all(template(LEAST, *flags).stdout)
