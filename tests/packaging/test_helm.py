@@ -29,9 +29,7 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def template(values: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return helm(
-        "template", "prod", CHART, "--namespace=infobip", "--kube-version=1.34", f"--values={values}", *flags
-    )
+    return helm("template", "prod", CHART, "--namespace=infobip", f"--values={values}", *flags)
 
 
 @cache
@@ -79,7 +77,7 @@ def without_names(text: str) -> Any:
 
 @pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING], ids=lambda path: path.stem)
 def test_helm_finds_nothing_wrong_with_it(values: Path) -> None:
-    result = helm("lint", "--strict", "--quiet", "--kube-version=1.34", f"--values={values}", CHART)
+    result = helm("lint", "--strict", "--quiet", f"--values={values}", CHART)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -242,7 +240,7 @@ def test_a_value_that_can_not_work_is_refused_by_its_name(flag: str, told: str) 
 
 
 def test_without_values_it_says_what_is_needed() -> None:
-    result = helm("template", "prod", CHART, "--kube-version=1.34")
+    result = helm("template", "prod", CHART)
     assert result.returncode != 0
     assert {"/image/repository", "/config/accounts"} <= set(re.findall(r"'(/[\w/]+)'", result.stderr))
 
@@ -259,7 +257,7 @@ def test_without_values_it_says_what_is_needed() -> None:
 def test_everything_bears_the_release_s_name_and_it_is_no_longer_than_it_may_be(
     release: str, flags: list[str], name: str
 ) -> None:
-    result = helm("template", release, CHART, f"--values={OPERATOR}", "--kube-version=1.34", *flags)
+    result = helm("template", release, CHART, f"--values={OPERATOR}", *flags)
     names = {each["metadata"]["name"] for each in yaml.safe_load_all(result.stdout) if each}
     assert names == {name}
 
