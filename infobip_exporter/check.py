@@ -8,10 +8,10 @@ from typing import NamedTuple
 from infobip_exporter.config.duration import format_duration
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import RequestFailed
-from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.credentials import credentials_of
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.record import Answer
 
 CLOCK_TOLERANCE_S = 60.0

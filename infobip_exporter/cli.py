@@ -14,10 +14,11 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
-from infobip_exporter.config.load import load_config, warnings
+from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
+from infobip_exporter.signals import SIGNALS
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 """Exit codes: something did not work; flags, config, state or port can't be used; Ctrl-C before or after the work."""
@@ -86,6 +87,10 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    if command not in _UNTIL_TOLD_TO_END:
+        SIGNALS.end_at_once()
+    if command != "run":
+        SIGNALS.let_hang_up_end()
     return _COMMANDS[command](flags, words)
 
 
@@ -142,13 +147,17 @@ def _run(flags: Flags, _words: Sequence[str]) -> int:
     reloads = Reloads(partial(_config, flags))
     with hung_up(reloads):
         config = _config(flags)
-        from infobip_exporter import service  # noqa: PLC0415
+        from infobip_exporter import app  # noqa: PLC0415
+        from infobip_exporter.systemd import tell_ready  # noqa: PLC0415
 
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
         _tell_of_state(config.state.url)
-        return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
+        if SIGNALS.end_wanted:
+            return 0
+        tell_ready(os.environ)
+        return app.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 
 def _check(flags: Flags, _words: Sequence[str]) -> int:
@@ -187,11 +196,14 @@ def _state(flags: Flags, words: Sequence[str]) -> int:
     problems: list[str] = []
     if style not in STYLES:
         problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
-    if "state.url" in flags:
-        # A backup can be looked at without its configuration and the secrets that this wants.
-        url = _checked(flags, problems)["state"]["url"]
-    else:
-        url = _config(flags, problems).state.url
+    url = ""
+    if "state.url" not in flags:
+        # Not the whole configuration: the keys that it names may be there for the running service alone.
+        try:
+            url = load_state(_config_file(flags), os.environ).url
+        except ConfigError as error:
+            problems[:0] = error.problems
+    url = _checked(flags, problems)["state"].get("url", url)
     from infobip_exporter import state_command  # noqa: PLC0415
 
     return state_command.state(url, words, style)
@@ -200,6 +212,8 @@ def _state(flags: Flags, words: Sequence[str]) -> int:
 _Command = Callable[[Flags, Sequence[str]], int]
 _COMMANDS: dict[str, _Command] = {"run": _run, "check": _check, "demo": _demo, "state": _state}
 """Each gets the flags, and the words behind its name: only `state` takes any."""
+_UNTIL_TOLD_TO_END = ("run", "demo")
+"""Those for which SIGTERM is the normal end. The others have not done their work then."""
 
 _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "web.listen-address": ("web", "listen_address", rules.listen_address),
@@ -211,13 +225,13 @@ _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
 """For each flag that overrides the configuration: section and field of the schema, and what it may be."""
 
 
-def _config(flags: Flags, problems: Sequence[str] = ()) -> Config:
-    """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
-    found = list(problems)
+def _config(flags: Flags) -> Config:
+    """The configuration with the flags over it. ConfigError tells the mistakes of both."""
+    found: list[str] = []
     try:
         config = load_config(_config_file(flags), os.environ)
     except ConfigError as error:
-        found = [*error.problems, *found]
+        found += error.problems
     given = _checked(flags, found)
     return replace(
         config,

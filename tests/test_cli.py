@@ -117,6 +117,30 @@ def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.Capture
     )
 
 
+def test_state_needs_no_keys_and_no_files_that_the_configuration_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = (
+        "{name: main, base_url: https://x.api.infobip.com, api_key_file: '${CREDENTIALS_DIRECTORY}/key'}"
+    )
+    (folder / "config.yaml").write_text(
+        f"accounts: [{account}]\nweb: {{config_file: gone.yml}}\nstate: {{url: 'sqlite:///kept.db'}}\n"
+    )
+    assert cli.main(["state"]) == 2
+    assert capsys.readouterr().err.startswith("state kept.db: there is no such file")
+
+
+def test_state_tells_what_is_wrong_with_its_own_section_and_with_the_flags(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").write_text("state: {url: '${GONE}'}\n")
+    assert cli.main(["state", "--state.format=xml"]) == 2
+    assert capsys.readouterr().err == (
+        "config.yaml:1: state.url: the environment variable GONE is not set\n"
+        '--state.format: must be one of text, json, got "xml"\n'
+    )
+
+
 def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     ran: list[tuple[object, ...]], folder: Path
 ) -> None:

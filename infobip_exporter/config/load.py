@@ -67,9 +67,23 @@ def _listen_addresses(value: Value) -> tuple[str, ...]:
 
 def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
     """The configuration in the file `path`, with `${VARIABLE}` from `env`. ConfigError tells every mistake."""
+    return parse_config(_read(path), env, str(path))
+
+
+def load_state(path: str | Path, env: Mapping[str, str]) -> State:
+    """The section `state` of the file `path`. Variables and files that other sections name need not be there."""
+    problems = Problems(str(path))
+    given = _sections(_read(path), env, problems)
+    state = State(**_fields(given.get("state"), _STATE))
+    problems.raise_if_any()
+    return state
+
+
+def _read(path: str | Path) -> str:
+    """The file's text. ConfigError where there is none."""
     try:
         with Path(path).open("rb") as file:
-            text = file.read(4 * MAX_CHARACTERS + 1).decode()
+            return file.read(4 * MAX_CHARACTERS + 1).decode()
     except FileNotFoundError:
         raise ConfigError(
             [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]
@@ -78,7 +92,6 @@ def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from None
-    return parse_config(text, env, str(path))
 
 
 def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
@@ -88,8 +101,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
     """
     problems = Problems(where)
     folder = Path(where).parent
-    top = parse_tree(text, env, problems)
-    given = top.members([field.name for field in fields(Config)], ignored=_IGNORED) if top else {}
+    given = _sections(text, env, problems)
     if not given:
         problems.raise_if_any()  # To miss the accounts as well would be noise.
     config = Config(
@@ -112,6 +124,12 @@ def warnings(config: Config) -> list[str]:
         for account in config.accounts
         if account.requests_per_minute > API_REQUESTS_PER_MINUTE
     ]
+
+
+def _sections(text: str, env: Mapping[str, str], problems: Problems) -> dict[str, Value]:
+    """The sections that the YAML `text` has, by name."""
+    top = parse_tree(text, env, problems)
+    return top.members([field.name for field in fields(Config)], ignored=_IGNORED) if top else {}
 
 
 def _fields(section: Value | None, keys: Keys) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.recorder import Found, Reading, Recorder
 from infobip_exporter.feed.sender import REFUSED, THROTTLED, Api, Sender
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics.snapshot import FeedSnapshot
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
@@ -143,7 +143,7 @@ class Feed:
         self._started = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
-        self._progressed_s = now
+        self.progressed_s = now
         self.snapshot: FeedSnapshot = self._show()
 
     @property
@@ -154,7 +154,7 @@ class Feed:
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
-            began_s = self._clock.monotonic_s()
+            began_s = self.progressed_s = self._clock.monotonic_s()
             await self.poll()
             await self._clock.sleep(began_s + self._poll.interval_s - self._clock.monotonic_s())
 
@@ -233,6 +233,7 @@ class Feed:
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
         while (wait_s := self._sender.wait_s()) > 0:
+            self.progressed_s = self._clock.monotonic_s()
             left_s = ends_s - self._clock.monotonic_s()
             if left_s <= 0:
                 return False
@@ -284,7 +285,7 @@ class Feed:
                         unfinished_head += len(more) - 1
                         if not unfinished_head:
                             self._head_read(situation)
-                    self._progressed_s = self._clock.monotonic_s()
+                    self.progressed_s = self._clock.monotonic_s()
                 if not jobs and not running and unfinished_head:
                     break
         finally:
@@ -616,7 +617,6 @@ class Feed:
             last_incident=self._incidents.last,
             final_age_s=self._situation().final_age_ms / 1000 if progress.begin_ms is not None else None,
             verified_up_to_ms=self._verified_up_to_ms(),
-            progressed_s=self._progressed_s,
             by_hour=dict(by_hour),
         )
 

@@ -26,13 +26,13 @@ from infobip_exporter.counting.known import Known
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.infobip.rate_limit import Kept
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
