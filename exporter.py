@@ -3,7 +3,7 @@
 
 import sys
 
-from infobip_exporter.cli import main
+from infobip_exporter.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

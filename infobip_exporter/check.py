@@ -8,14 +8,14 @@ from typing import NamedTuple
 from infobip_exporter.config.duration import format_duration
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import RequestFailed
-from infobip_exporter.infobip.channels import LOG_PATHS
 from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.clock import ApiClock
 from infobip_exporter.infobip.credentials import credentials_of
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.record import Answer
 
 CLOCK_TOLERANCE_S = 60.0
+_PROXY_STEP = "look at HTTPS_PROXY, or name the host in NO_PROXY"
 
 
 class Feed(NamedTuple):
@@ -87,9 +87,8 @@ def _answer_lines(feed: Feed, answer: Answer, now_s: float) -> list[str]:
 
 
 def _skew_s(answer: Answer, now_s: float) -> float | None:
-    clock = ApiClock(now_s, now_s)
-    clock.saw(answer.date_ms, now_s, answer.took_s)
-    return clock.skew_s(now_s, now_s)
+    """The API's clock less ours. Its date is cut to a second and was written while the request took its time."""
+    return None if answer.date_ms is None else answer.date_ms / 1000 + 0.5 + answer.took_s / 2 - now_s
 
 
 def _failure_line(feed: Feed, failure: RequestFailed) -> str:
@@ -114,7 +113,7 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a t
                 "and this machine's address if the key is limited to some"
             )
         case "407":
-            return "look at HTTPS_PROXY, or name the host in NO_PROXY"
+            return _PROXY_STEP
         case "429":
             return "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute"
         case "timeout":
@@ -137,6 +136,8 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a t
 
 def _connection_step(account: Account, text: str) -> str:
     url = account.base_url
+    if text.startswith("the proxy answered"):
+        return _PROXY_STEP
     if "certificate" in text:
         return _certificate_step(url, text)
     if "ssl" in text or "tls" in text:

@@ -14,10 +14,11 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
-from infobip_exporter.config.load import load_config, warnings
+from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
+from infobip_exporter.signals import SIGNALS
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 """Exit codes: something did not work; flags, config, state or port can't be used; Ctrl-C before or after the work."""
@@ -49,7 +50,11 @@ _FLAGS = (
     ("state.url", "URL", "the state; state then needs no --config.file"),
     ("state.format", "STYLE", "of what state prints: text (default) or json"),
 )
+_REPEATABLE = {"web.listen-address"}
+
 STYLES = ("text", "json")
+Flags = Mapping[str, Any]
+"""The flags that are given: their texts, a list of texts for a repeatable one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,12 +87,31 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    if command not in _UNTIL_TOLD_TO_END:
+        SIGNALS.end_at_once()
+    if command != "run":
+        SIGNALS.let_hang_up_end()
     return _COMMANDS[command](flags, words)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"{_PROGRAM}: {message}; see {_PROGRAM} --help\n")
+
+
+class _Once(argparse.Action):
+    """Keeps the value of a flag that can't be given twice."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: Any = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is given twice")
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         if metavar is None:
             flags.add_argument(f"--{flag}", dest=flag, action="store_const", const="yes", help=text)
         else:
-            flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, help=text)
+            action = "append" if flag in _REPEATABLE else _Once
+            flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, action=action, help=text)
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -116,21 +141,26 @@ def _parser() -> argparse.ArgumentParser:
 # The commands import what they need themselves: `--help` and a wrong config answer at once.
 
 
-def _run(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _run(flags: Flags, _words: Sequence[str]) -> int:
     from infobip_exporter.reload import Reloads, hung_up  # noqa: PLC0415
 
     reloads = Reloads(partial(_config, flags))
     with hung_up(reloads):
         config = _config(flags)
-        from infobip_exporter import service  # noqa: PLC0415
+        from infobip_exporter import app  # noqa: PLC0415
+        from infobip_exporter.systemd import tell_ready  # noqa: PLC0415
 
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
-        return service.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
+        _tell_of_state(config.state.url)
+        if SIGNALS.end_wanted:
+            return 0
+        tell_ready(os.environ)
+        return app.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 
-def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _check(flags: Flags, _words: Sequence[str]) -> int:
     config = _config(flags)
     from infobip_exporter import check  # noqa: PLC0415
 
@@ -144,38 +174,46 @@ def _check(flags: Mapping[str, str], _words: Sequence[str]) -> int:
     return check.check(config)
 
 
-def _demo(flags: Mapping[str, str], _words: Sequence[str]) -> int:
+def _demo(flags: Flags, _words: Sequence[str]) -> int:
     unfit = [flag for flag in ("config.file", "web.config.file", "state.url") if flag in flags]
     others = {flag: value for flag, value in flags.items() if flag not in unfit}
     problems = [f"--{flag}: demo takes no configuration" for flag in unfit]
-    if flags.get("web.listen-address", "").startswith("unix:"):
+    addresses = flags.get("web.listen-address", [])
+    if any(address.startswith("unix:") for address in addresses):
         problems.append("--web.listen-address: demo needs host:port or :port, to be looked at")
+    if len(addresses) > 1:
+        problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
     from infobip_exporter import demo  # noqa: PLC0415
 
     logs.configure(log)
-    return demo.demo(given["web"].get("listen_address"), log)
+    return demo.demo(addresses[0] if addresses else None, log)
 
 
-def _state(flags: Mapping[str, str], words: Sequence[str]) -> int:
+def _state(flags: Flags, words: Sequence[str]) -> int:
     style = flags.get("state.format", STYLES[0])
     problems: list[str] = []
     if style not in STYLES:
         problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
-    if "state.url" in flags:
-        # A backup can be looked at without its configuration and the secrets that this wants.
-        url = _checked(flags, problems)["state"]["url"]
-    else:
-        url = _config(flags, problems).state.url
+    url = ""
+    if "state.url" not in flags:
+        # Not the whole configuration: the keys that it names may be there for the running service alone.
+        try:
+            url = load_state(_config_file(flags), os.environ).url
+        except ConfigError as error:
+            problems[:0] = error.problems
+    url = _checked(flags, problems)["state"].get("url", url)
     from infobip_exporter import state_command  # noqa: PLC0415
 
     return state_command.state(url, words, style)
 
 
-_Command = Callable[[Mapping[str, str], Sequence[str]], int]
+_Command = Callable[[Flags, Sequence[str]], int]
 _COMMANDS: dict[str, _Command] = {"run": _run, "check": _check, "demo": _demo, "state": _state}
 """Each gets the flags, and the words behind its name: only `state` takes any."""
+_UNTIL_TOLD_TO_END = ("run", "demo")
+"""Those for which SIGTERM is the normal end. The others have not done their work then."""
 
 _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "web.listen-address": ("web", "listen_address", rules.listen_address),
@@ -187,13 +225,13 @@ _RULES: dict[str, tuple[str, str, Callable[[str], object]]] = {
 """For each flag that overrides the configuration: section and field of the schema, and what it may be."""
 
 
-def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
-    """The configuration with the flags over it. ConfigError tells the mistakes of both, and `problems`."""
-    found = list(problems)
+def _config(flags: Flags) -> Config:
+    """The configuration with the flags over it. ConfigError tells the mistakes of both."""
+    found: list[str] = []
     try:
         config = load_config(_config_file(flags), os.environ)
     except ConfigError as error:
-        found = [*error.problems, *found]
+        found += error.problems
     given = _checked(flags, found)
     return replace(
         config,
@@ -203,8 +241,8 @@ def _config(flags: Mapping[str, str], problems: Sequence[str] = ()) -> Config:
     )
 
 
-def _config_file(flags: Mapping[str, str]) -> str:
-    file = flags.get("config.file", "config.yaml")
+def _config_file(flags: Flags) -> str:
+    file: str = flags.get("config.file", "config.yaml")
     if not file:  # as of --config.file=$UNSET; as a path it would be the working directory
         raise ConfigError(["--config.file: must name a file"])
     return file
@@ -214,15 +252,34 @@ def _configure_logs(config: Config) -> None:
     logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
 
 
-def _checked(flags: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, Any]]:
+def _tell_of_state(url: str) -> None:
+    """Log where the state is: with a relative path, a start in another folder would begin a new one in silence."""
+    if (file := url.removeprefix(rules.SQLITE)) == url:
+        return
+    path = Path(file).absolute()
+    if path.exists():
+        structlog.get_logger().info("state", path=str(path))
+    else:
+        structlog.get_logger().warning("new ledger, counting begins at 0", path=str(path))
+
+
+def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:
     """By section, the fields that the flags set. ConfigError with `problems` and the flags' own, if there are any."""
     given: dict[str, dict[str, Any]] = {"web": {}, "log": {}, "state": {}}
     for flag, (section, field, rule) in _RULES.items():
-        if flag in flags:
+        if flag not in flags:
+            continue
+        texts = flags[flag] if flag in _REPEATABLE else [flags[flag]]
+        values = []
+        for text in texts:
             try:
-                given[section][field] = rule(flags[flag])
+                values.append(rule(text))
             except ValueError as error:
-                problems.append(f"--{flag}: {error}, got {shown(flags[flag])}")
+                problems.append(f"--{flag}: {error}, got {shown(text)}")
+        problems += [
+            f"--{flag}: is given twice, got {shown(text)}" for text in set(texts) if texts.count(text) > 1
+        ]
+        given[section][field] = tuple(values) if flag in _REPEATABLE else next(iter(values), None)
     if problems:
         raise ConfigError(problems)
     return given

@@ -43,7 +43,7 @@ def demo(
     Raises ListenError, with the way out, when `listen_address` (default 127.0.0.1:10470) is taken.
     """
     if run is None:
-        from infobip_exporter.service import run as run_exporter  # noqa: PLC0415 - takes a moment to load
+        from infobip_exporter.app import run as run_exporter  # noqa: PLC0415 - takes a moment to load
 
         run = run_exporter
     address = listen_address or LISTEN_ADDRESS
@@ -111,7 +111,7 @@ def _config(sandbox: Sandbox, folder: Path, address: str, log: Log) -> Config:
         poll=Poll(interval_s=5.0, lookback_s=_LOOKBACK_S),
         metrics=Metrics(zero_hold_s=15.0),
         state=State(f"sqlite:///{folder / 'demo.db'}"),
-        web=Web(address),
+        web=Web((address,)),
         log=log,
     )
 

@@ -3,11 +3,12 @@
 Log with `structlog.get_logger()`; an event is a short sentence, the rest goes into key=value.
 """
 
+import atexit
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from infobip_exporter.config.schema import Log
+from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.model.secret import Secret
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -24,35 +26,95 @@ _SHORTEST_SECRET = 6
 """Characters below which a made-up key is a word that lines may well contain."""
 
 
+_FLUSH_WITHIN_S = 1.0
+"""For the last lines to be written when the process ends: whoever stops it waits for that."""
+
+_writer: LogWriter | None = None
+"""The process's own: one thread writes, however often the logs are configured."""
+
+
 def configure(log: Log, stream: TextIO | None = None, secrets: Iterable[Secret] = ()) -> None:
     """Send every log line to `stream` (default stderr) in `log.format`, from `log.level` up.
 
-    What other libraries log goes the same way, from warnings up. One of `secrets` in a line is blanked.
+    What other libraries log goes the same way, from warnings up. One of `secrets` in a line is blanked. A thread
+    writes the lines: logging neither waits for the output nor fails with it.
     """
     out = sys.stderr if stream is None else stream
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
+    render = _Rendering(
+        [
             _head,
             structlog.processors.ExceptionRenderer(),
             *_renderers(log.format, out),
             _without(secrets),
-        ],
+        ]
+    )
+    writer = _writer_to(out, render)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
     logging.root.handlers = [_ToStructlog()]
     logging.root.setLevel(logging.WARNING)
 
 
-def _renderers(form: str, out: TextIO) -> list[Processor]:
+def lines_dropped() -> int:
+    """Log lines that could not be written since the start of the process."""
+    return _writer.dropped if _writer else 0
+
+
+def flush(within_s: float = _FLUSH_WITHIN_S) -> None:
+    """Wait until what was logged so far is written or dropped, for `within_s` at most."""
+    if _writer:
+        _writer.flush(within_s)
+
+
+def _writer_to(out: TextIO | None, render: "_Rendering") -> LogWriter:
+    global _writer
+
+    def tell(count: int) -> str:
+        return render.line("warning", {"event": "log lines could not be written, dropped", "lines": count})
+
+    if _writer is None:
+        atexit.register(flush)
+    if _writer is not None and _writer.stream is out:
+        _writer.tell = tell
+    else:
+        before, _writer = _writer, LogWriter(out, tell, _writer.dropped if _writer else 0)
+        if before:
+            before.end()
+    return _writer
+
+
+class _Rendering:
+    """Makes a line of an event. One that can't be rendered is dropped: an error in a log line is none of the work's."""
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        self._processors = processors
+
+    def __call__(self, _: Any, method: str, event: EventDict) -> str:
+        try:
+            return self.line(method, event)
+        except Exception:  # noqa: BLE001 - whatever a value's own __str__ raises
+            if _writer:
+                _writer.drop()
+            raise structlog.DropEvent from None
+
+    def line(self, method: str, event: EventDict) -> str:
+        result: Any = event
+        for processor in self._processors:
+            result = processor(None, method, result)
+        return str(result)
+
+
+def _renderers(form: str, out: TextIO | None) -> list[Processor]:
     if form == "json":
         return [structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
     if form == "logfmt":
         return [_logfmt]
     console = structlog.dev.ConsoleRenderer(
-        colors=out.isatty() and "NO_COLOR" not in os.environ,
+        colors=out is not None and out.isatty() and "NO_COLOR" not in os.environ,
         exception_formatter=structlog.dev.plain_traceback,
         sort_keys=False,
         event_key="msg",
@@ -124,4 +186,5 @@ class _ToStructlog(logging.Handler):
         try:
             log(record.getMessage(), logger=record.name, exc_info=record.exc_info)
         except Exception:  # noqa: BLE001 - a log line must never end the program
-            self.handleError(record)
+            if _writer:
+                _writer.drop()

@@ -3,7 +3,7 @@
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +15,7 @@ from infobip_exporter.config.load import warnings
 from infobip_exporter.config.schema import Config
 from infobip_exporter.errors import ConfigError, ExporterError
 from infobip_exporter.metrics.snapshot import Reloaded
+from infobip_exporter.signals import SIGNALS
 
 ANSWER_WITHIN_S = 60.0
 
@@ -36,7 +37,7 @@ class Reloads:
         self._asked.put(answer)
         answer.result(ANSWER_WITHIN_S)
 
-    def serve(self, last: Reloaded, change_to: Callable[[Config], None]) -> Reloaded:
+    async def serve(self, last: Reloaded, change_to: Callable[[Config], Awaitable[None]]) -> Reloaded:
         """Reload if somebody has asked for it: how that went, else `last`. All who have asked get one answer.
 
         `change_to` goes on with the configuration that was read, or raises to refuse it. No error gets out of here:
@@ -48,7 +49,7 @@ class Reloads:
         if not asked and not self.wanted:
             return last
         self.wanted = False
-        refusal = self._change(change_to)
+        refusal = await self._change(change_to)
         for each in asked:
             if refusal is None:
                 each.set_result(None)
@@ -56,17 +57,17 @@ class Reloads:
                 each.set_exception(refusal)
         return Reloaded(successful=True, success_s=time.time()) if refusal is None else _failed(last)
 
-    def _change(self, change_to: Callable[[Config], None]) -> ExporterError | None:
+    async def _change(self, change_to: Callable[[Config], Awaitable[None]]) -> ExporterError | None:
         """What it was refused with, if it was."""
         try:
             config = self._reread()
-            change_to(config)
+            await change_to(config)
         except ExporterError as error:
-            _log.error("the configuration was not reloaded, the last one holds", error=str(error))
+            _log.error("reloading the configuration failed, keeping the old one", error=str(error))
             return error
         except Exception as error:  # noqa: BLE001 - no configuration may end a process that counts
-            _log.exception("the configuration was not reloaded, the last one holds")
-            return ExporterError(f"an error of the exporter's own, {type(error).__name__}: see the log")
+            _log.exception("reloading the configuration failed, keeping the old one")
+            return ExporterError(f"internal error, {type(error).__name__}: see the log")
         _log.info("configuration reloaded")
         for warning in warnings(config):
             _log.warning(warning)
@@ -75,12 +76,13 @@ class Reloads:
 
 @contextmanager
 def hung_up(reloads: Reloads) -> Iterator[None]:
-    """SIGHUP wants a reload, from here on: one that comes before the feeds run is served when they do."""
+    """SIGHUP asks for a reload. One that has come since the process started is served once the feeds run."""
 
     def want(_number: int, _frame: FrameType | None) -> None:
         reloads.wanted = True
 
     before = signal.signal(signal.SIGHUP, want)
+    reloads.wanted = reloads.wanted or SIGNALS.reload_wanted
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from infobip_exporter.counting import known
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress

@@ -20,7 +20,7 @@ from infobip_exporter.config.schema import Config, Poll
 from infobip_exporter.counting.count import Counting
 from infobip_exporter.feed import Feed, recorder
 from infobip_exporter.feed import feed as feed_module
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store

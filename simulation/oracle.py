@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.labels import CAPPED, OTHER
 from infobip_exporter.model.series import Histogram, Series

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.feed import Feed, Settings
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore

@@ -1,4 +1,4 @@
-import threading
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,15 @@ OWN_HOST = "set base_url to the account's own host, which the Infobip portal sho
 
 
 def answer(date_s: int | None) -> Answer:
-    return Answer(Page([], 0), None if date_s is None else date_s * 1000, took_s=0.12)
+    return Answer(
+        Page([], 0), None if date_s is None else date_s * 1000, took_s=0.12, asked_s=0.0, received_s=0.12
+    )
 
 
 def lines_of(
     capsys: pytest.CaptureFixture[str], account: Account, given: Answer | RequestFailed
 ) -> tuple[int, list[str]]:
-    def ask(feed: Feed) -> Answer:
+    async def ask(feed: Feed) -> Answer:
         if isinstance(given, RequestFailed):
             raise given
         return given
@@ -83,6 +85,11 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         ("invalid_body", "an HTML page", OWN_HOST),
         ("407", "proxy", "look at HTTPS_PROXY, or name the host in NO_PROXY"),
         (
+            "connection",
+            "the proxy answered 407 Proxy Authentication Required",
+            "look at HTTPS_PROXY, or name the host in NO_PROXY",
+        ),
+        (
             "429",
             "slow down",
             "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute",
@@ -105,7 +112,7 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         ),
         (
             "connection",
-            "[Errno 111] Connection refused",
+            "can't connect to 192.0.2.1 port 443: Connection refused",
             "can this machine reach https://x.api.infobip.com? Look at the firewall, and at HTTPS_PROXY",
         ),
         (
@@ -196,13 +203,13 @@ def test_a_key_with_the_word_before_it_is_told(capsys: pytest.CaptureFixture[str
 def test_one_failure_fails_the_check_and_the_order_is_that_of_the_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sms_answered = threading.Event()
+    sms_answered = asyncio.Event()
 
-    def ask(feed: Feed) -> Answer:
+    async def ask(feed: Feed) -> Answer:
         if feed.channel == "sms":
             sms_answered.set()
             raise RequestFailed("503", "down")
-        assert sms_answered.wait(10), "the feeds are asked one after another"
+        await asyncio.wait_for(sms_answered.wait(), 10)  # ends if the feeds are asked one after another
         return answer(None)
 
     assert check(Config((MAIN,)), ask=ask) == 1
@@ -213,7 +220,7 @@ def test_one_failure_fails_the_check_and_the_order_is_that_of_the_file(
 
 
 def test_any_other_error_is_not_hidden() -> None:
-    def ask(feed: Feed) -> Answer:
+    async def ask(feed: Feed) -> Answer:
         raise ConfigError(["HTTPS_PROXY: can't be used"])
 
     with pytest.raises(ConfigError):

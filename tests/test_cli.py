@@ -11,7 +11,7 @@ import structlog
 
 import infobip_exporter
 from infobip_exporter import check as check_module
-from infobip_exporter import cli, demo, service, state_command
+from infobip_exporter import cli, demo, logs, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
@@ -72,10 +72,18 @@ def test_flags_override_the_file(ran: list[tuple[object, ...]], folder: Path) ->
     flags = ["--config.file", "other.yaml", "--web.listen-address=[::1]:9", "--web.config.file=web.yml"]
     cli.main([*flags, "--log.level", "debug"])
     config = config_of(ran[0])
-    assert config.web.listen_address == "[::1]:9"
+    assert config.web.listen_address == ("[::1]:9",)
     assert config.web.config_file is not None
     assert config.web.config_file.samefile(folder / "web.yml")
     assert config.log == Log("debug", "json")
+
+
+def test_the_address_to_listen_on_may_be_given_several_times(
+    ran: list[tuple[object, ...]], folder: Path
+) -> None:
+    (folder / "config.yaml").write_text(SOUND + "web: {listen_address: ':3'}")
+    cli.main(["--web.listen-address=:1", "--web.listen-address", "unix:/run/x.sock"])
+    assert config_of(ran[0]).web.listen_address == (":1", "unix:/run/x.sock")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +117,30 @@ def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.Capture
     )
 
 
+def test_state_needs_no_keys_and_no_files_that_the_configuration_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = (
+        "{name: main, base_url: https://x.api.infobip.com, api_key_file: '${CREDENTIALS_DIRECTORY}/key'}"
+    )
+    (folder / "config.yaml").write_text(
+        f"accounts: [{account}]\nweb: {{config_file: gone.yml}}\nstate: {{url: 'sqlite:///kept.db'}}\n"
+    )
+    assert cli.main(["state"]) == 2
+    assert capsys.readouterr().err.startswith("state kept.db: there is no such file")
+
+
+def test_state_tells_what_is_wrong_with_its_own_section_and_with_the_flags(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").write_text("state: {url: '${GONE}'}\n")
+    assert cli.main(["state", "--state.format=xml"]) == 2
+    assert capsys.readouterr().err == (
+        "config.yaml:1: state.url: the environment variable GONE is not set\n"
+        '--state.format: must be one of text, json, got "xml"\n'
+    )
+
+
 def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     ran: list[tuple[object, ...]], folder: Path
 ) -> None:
@@ -121,7 +153,7 @@ def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     read: list[Config] = []
     reloads.serve(Reloaded(successful=True, success_s=0.0), read.append)
     [config] = read
-    assert (config.accounts[0].name, config.web.listen_address) == ("other", ":1")
+    assert (config.accounts[0].name, config.web.listen_address) == ("other", (":1",))
     cli.main([])
     assert ran[1][3] == ("lifecycle", False)
 
@@ -138,6 +170,7 @@ def test_demo_logs_as_its_flags_say(
 ) -> None:
     cli.main(["demo", "--log.format=json"])
     structlog.get_logger().info("hello")
+    logs.flush()
     assert capsys.readouterr().err.endswith('"level": "info", "msg": "hello"}\n')
 
 
@@ -169,6 +202,20 @@ def test_demo_logs_as_its_flags_say(
             ["--config.file=", "--log.level=loud"],
             "--config.file: must name a file\n"
             '--log.level: must be one of debug, info, warn, error, got "loud"\n',
+        ),
+        (
+            ["--web.listen-address=:1", "--web.listen-address=x", "--web.listen-address=:1"],
+            "--web.listen-address: must be host:port, :port or [IPv6]:port with a port from 0 to 65535, "
+            'such as 0.0.0.0:10470, or unix: and the path of a socket, got "x"\n'
+            '--web.listen-address: is given twice, got ":1"\n',
+        ),
+        (
+            ["demo", "--web.listen-address=:1", "--web.listen-address=:2"],
+            "--web.listen-address: demo listens on one address\n",
+        ),
+        (
+            ["--log.level=info", "--log.level=warn"],
+            "infobip-exporter: argument --log.level: is given twice; {help}\n",
         ),
         (["--config.file"], "infobip-exporter: argument --config.file: expected one argument; {help}\n"),
         (["--log.lev=info"], "infobip-exporter: unrecognized arguments: --log.lev=info; {help}\n"),
@@ -246,7 +293,21 @@ def test_what_is_hardly_meant_is_warned_of(
     cli.main(["check"])
     assert capsys.readouterr().out == f"warn  {told}\n"
     cli.main(["run"])
+    logs.flush()
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
+
+
+def test_where_the_state_is_is_told_and_that_it_is_new(
+    ran: list[tuple[object, ...]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "infobip-exporter.db"
+    cli.main([])
+    logs.flush()
+    assert f'level=warn msg="new ledger, counting begins at 0" path={path}\n' in capsys.readouterr().err
+    path.touch()
+    cli.main([])
+    logs.flush()
+    assert f"level=info msg=state path={path}\n" in capsys.readouterr().err
 
 
 def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(
@@ -274,6 +335,7 @@ def test_keys_are_kept_out_of_the_log_lines(
 
     monkeypatch.setattr(service, "run", run)
     assert cli.main([]) == 0
+    logs.flush()
     assert 'msg="the key is <secret>"' in capsys.readouterr().err
 
 

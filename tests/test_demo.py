@@ -11,7 +11,7 @@ import pytest
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.demo import CHANNELS, demo, site_options
 from infobip_exporter.errors import ListenError
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.sandbox.site import Site
 from infobip_exporter.sandbox.traffic import HOUR_MS
 
@@ -36,7 +36,7 @@ def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() ->
 
     assert demo(None, Log(level="warn"), run=run, watch=nobody) == 7
     [config] = seen
-    assert config.web.listen_address == "127.0.0.1:10470"
+    assert config.web.listen_address == ("127.0.0.1:10470",)
     assert config.log.level == "warn"
     assert config.poll.lookback_s > 0
     with pytest.raises(httpx.ConnectError):

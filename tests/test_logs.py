@@ -20,12 +20,17 @@ def configured(form: str = "logfmt", level: str = "info") -> io.StringIO:
     return stream
 
 
+def text_of(stream: io.StringIO) -> str:
+    logs.flush()
+    return stream.getvalue()
+
+
 @AT_TEN
 def test_logfmt_has_time_level_and_message_first_as_prometheus_does() -> None:
     stream = configured()
     structlog.get_logger(account="main").info("polled", found=3, cost=1.5, more=True, error=None, empty="")
     line = 'ts=2026-11-24T22:00:00.123Z level=info msg=polled account=main found=3 cost=1.5 more=true error=null empty=""\n'
-    assert stream.getvalue() == line
+    assert text_of(stream) == line
 
 
 @pytest.mark.parametrize(
@@ -44,15 +49,15 @@ def test_logfmt_has_time_level_and_message_first_as_prometheus_does() -> None:
 def test_no_value_breaks_out_of_its_logfmt_pair(value: object, written: str) -> None:
     stream = configured()
     structlog.get_logger().info("x", value=value)
-    assert stream.getvalue().split("msg=x value=")[1] == written + "\n"
+    assert text_of(stream).split("msg=x value=")[1] == written + "\n"
 
 
 @AT_TEN
 def test_json_has_the_same_keys() -> None:
     stream = configured("json")
     structlog.get_logger().warning("the log\nis refused", status=401, error=ValueError("é"))
-    assert stream.getvalue().count("\n") == 1
-    assert json.loads(stream.getvalue()) == {
+    assert text_of(stream).count("\n") == 1
+    assert json.loads(text_of(stream)) == {
         "ts": "2026-11-24T22:00:00.123Z",
         "level": "warn",
         "msg": "the log\nis refused",
@@ -65,7 +70,7 @@ def test_json_has_the_same_keys() -> None:
 def test_the_console_is_for_eyes_and_coloured_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = configured("console")
     structlog.get_logger().error("no\x1b[2J", why="a\nb")
-    line = stream.getvalue()
+    line = text_of(stream)
     assert line.startswith("2026-11-24T22:00:00.123Z [error")
     assert "\x1b" not in line
     assert line.count("\n") == 1
@@ -85,7 +90,7 @@ def written_to_a_terminal() -> str:
     stream = Terminal()
     logs.configure(Log(format="console"), stream)
     structlog.get_logger().error("no")
-    return stream.getvalue()
+    return text_of(stream)
 
 
 LEVELS = ["debug", "info", "warn", "error"]
@@ -99,14 +104,14 @@ def test_lines_below_the_level_are_left_out(level: str, seen: list[str]) -> None
     log.info("x")
     log.warning("x")
     log.error("x")
-    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == seen
+    assert [json.loads(line)["level"] for line in text_of(stream).splitlines()] == seen
 
 
 @AT_TEN
 def test_a_value_can_not_pose_as_time_level_or_message() -> None:
     stream = configured()
     structlog.get_logger().info("x", level="error", ts=0, msg="y")
-    assert stream.getvalue() == "ts=2026-11-24T22:00:00.123Z level=info msg=x\n"
+    assert text_of(stream) == "ts=2026-11-24T22:00:00.123Z level=info msg=x\n"
 
 
 @pytest.mark.parametrize("form", ["logfmt", "json", "console"])
@@ -117,7 +122,7 @@ def test_an_exception_is_logged_without_its_variables(form: str) -> None:
         raise RuntimeError("boom")
     except RuntimeError:
         structlog.get_logger().exception("it broke")
-    text = stream.getvalue()
+    text = text_of(stream)
     assert "RuntimeError: boom" in text
     assert "a loc\n" not in text
     assert f"= {local!r}" not in text
@@ -134,8 +139,8 @@ def test_a_secret_is_blanked_wherever_it_stands(form: str) -> None:
         raise RuntimeError(SECRET)
     except RuntimeError:
         structlog.get_logger().exception("it broke")
-    assert "12345" not in stream.getvalue()
-    assert "<secret>" in stream.getvalue()
+    assert "12345" not in text_of(stream)
+    assert "<secret>" in text_of(stream)
 
 
 @AT_TEN
@@ -147,7 +152,7 @@ def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
         raise RuntimeError("boom")
     except RuntimeError:
         logging.getLogger("asyncio").exception("lost")
-    lines = stream.getvalue().splitlines()
+    lines = text_of(stream).splitlines()
     assert lines[0] == (
         'ts=2026-11-24T22:00:00.123Z level=warn msg="bad request from a\\nb" logger=uvicorn.error'
     )
@@ -160,4 +165,5 @@ def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
 def test_stderr_is_where_lines_go_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Log())
     structlog.get_logger().info("hello")
+    logs.flush()
     assert capsys.readouterr() == ("", "ts=2026-11-24T22:00:00.123Z level=info msg=hello\n")

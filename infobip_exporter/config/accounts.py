@@ -8,7 +8,7 @@ from infobip_exporter.config import rules
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Account
 from infobip_exporter.config.tree import Value
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH
+from infobip_exporter.model.channels import MAX_LIST_LENGTH
 
 
 def read_accounts(accounts: Value | None, problems: Problems, folder: Path) -> tuple[Account, ...]:
@@ -78,8 +78,8 @@ def _filters(filters: Value) -> Mapping[str, str]:
 
 
 def _filter(name: str, value: Value) -> str | None:
-    """A filter's text; campaign references may be several, which the API takes separated by commas."""
-    if not (name == "campaignReferenceId" and value.is_list):
+    """A filter's text; some may be several values, which the API takes separated by commas."""
+    if not (name in rules.LIST_FILTERS and value.is_list):
         return value.checked(rules.filter_value)
     # Each takes a character at least: a list that is too long by that is not read.
     items = value.items() if value.length <= MAX_LIST_LENGTH else None

@@ -1,7 +1,7 @@
 """Loading the configuration: YAML to `Config`, or every mistake in it at once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ API_REQUESTS_PER_MINUTE = 120
 """Requests a minute that the API allows an account (reference page)."""
 
 _MINUTE_S, _HOUR_S = 60, 3600
+
+_IGNORED = "x-"
+"""How top-level keys begin that hold anchors for the rest of the file, as in Compose files."""
 
 # For each section: the key in the file, the schema's field, what it may be.
 Keys = Mapping[str, tuple[str, Callable[[str], object]]]
@@ -33,21 +36,54 @@ _STATE: Keys = {"url": ("url", rules.state_url)}
 _LOG: Keys = {
     "level": ("level", rules.one_of(rules.LOG_LEVELS)),
     "format": ("format", rules.one_of(rules.LOG_FORMATS)),
+    "failures": ("failures", rules.boolean),
 }
 
 
-def _web(folder: Path) -> Keys:
-    return {
-        "listen_address": ("listen_address", rules.listen_address),
-        "config_file": ("config_file", rules.existing_file_in(folder)),
-    }
+def _web(section: Value | None, folder: Path) -> Web:
+    given = section.members(["listen_address", "config_file"]) if section else {}
+    web = Web()
+    if "listen_address" in given:
+        web = replace(web, listen_address=_listen_addresses(given["listen_address"]))
+    if "config_file" in given:
+        web = replace(web, config_file=given["config_file"].checked(rules.existing_file_in(folder)))
+    return web
+
+
+def _listen_addresses(value: Value) -> tuple[str, ...]:
+    """One address, or a list of them."""
+    values = value.items() if value.is_list else [value]
+    if not values:
+        value.wrong("must list at least one address")
+    read: list[str] = []
+    for each in values or ():
+        address = each.checked(rules.listen_address)
+        if address in read:
+            each.wrong("is listed twice")
+        elif address:
+            read.append(address)
+    return tuple(read)
 
 
 def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
     """The configuration in the file `path`, with `${VARIABLE}` from `env`. ConfigError tells every mistake."""
+    return parse_config(_read(path), env, str(path))
+
+
+def load_state(path: str | Path, env: Mapping[str, str]) -> State:
+    """The section `state` of the file `path`. Variables and files that other sections name need not be there."""
+    problems = Problems(str(path))
+    given = _sections(_read(path), env, problems)
+    state = State(**_fields(given.get("state"), _STATE))
+    problems.raise_if_any()
+    return state
+
+
+def _read(path: str | Path) -> str:
+    """The file's text. ConfigError where there is none."""
     try:
         with Path(path).open("rb") as file:
-            text = file.read(4 * MAX_CHARACTERS + 1).decode()
+            return file.read(4 * MAX_CHARACTERS + 1).decode()
     except FileNotFoundError:
         raise ConfigError(
             [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]
@@ -56,7 +92,6 @@ def load_config(path: str | Path, env: Mapping[str, str]) -> Config:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from None
-    return parse_config(text, env, str(path))
 
 
 def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
@@ -66,8 +101,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
     """
     problems = Problems(where)
     folder = Path(where).parent
-    top = parse_tree(text, env, problems)
-    given = top.members([field.name for field in fields(Config)]) if top else {}
+    given = _sections(text, env, problems)
     if not given:
         problems.raise_if_any()  # To miss the accounts as well would be noise.
     config = Config(
@@ -75,7 +109,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
         poll=Poll(**_fields(given.get("poll"), _POLL)),
         metrics=Metrics(**_fields(given.get("metrics"), _METRICS)),
         state=State(**_fields(given.get("state"), _STATE)),
-        web=Web(**_fields(given.get("web"), _web(folder))),
+        web=_web(given.get("web"), folder),
         log=Log(**_fields(given.get("log"), _LOG)),
     )
     problems.raise_if_any()
@@ -90,6 +124,12 @@ def warnings(config: Config) -> list[str]:
         for account in config.accounts
         if account.requests_per_minute > API_REQUESTS_PER_MINUTE
     ]
+
+
+def _sections(text: str, env: Mapping[str, str], problems: Problems) -> dict[str, Value]:
+    """The sections that the YAML `text` has, by name."""
+    top = parse_tree(text, env, problems)
+    return top.members([field.name for field in fields(Config)], ignored=_IGNORED) if top else {}
 
 
 def _fields(section: Value | None, keys: Keys) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
-from infobip_exporter.infobip.channels import LOG_PATHS
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH
+from infobip_exporter.model.channels import LOG_PATHS, MAX_LIST_LENGTH
 from infobip_exporter.model.secret import Secret
 
-FILTERS = ("sender", "destination", "entityId", "applicationId", "campaignReferenceId")
+FILTERS = ("sender", "destination", "bulkId", "entityId", "applicationId", "campaignReferenceId")
 """The parameters of the log that an account may be narrowed to, in the API's spelling."""
+
+LIST_FILTERS = ("bulkId", "campaignReferenceId")
+"""Those that the API takes as several values, separated by commas."""
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LOG_FORMATS = ("logfmt", "json", "console")
@@ -69,6 +71,8 @@ def api_key(text: str) -> Secret:
         raise Unshown("must not be empty")
     if text.lower().startswith("app "):
         raise Unshown('must be the key alone; leave out "App " at its beginning')
+    if in_quotes(text):
+        raise Unshown("must be the key alone, without the quotes around it")
     if not _is_visible_ascii(text):
         raise Unshown("must be printable ASCII without spaces")
     return Secret(text)
@@ -114,8 +118,12 @@ def existing_file_in(folder: Path) -> Callable[[str], Path]:
     return rule
 
 
+SQLITE = "sqlite:///"
+"""What the URL of a state in a file begins with."""
+
+
 def state_url(text: str) -> str:
-    file = text.removeprefix("sqlite:///")
+    file = text.removeprefix(SQLITE)
     if file == text or not file.isprintable() or not file.strip("/") or file.endswith("/"):
         raise ValueError(
             "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
@@ -186,6 +194,14 @@ def duration(low_s: float, high_s: float) -> Callable[[str], float]:
     return rule
 
 
+def boolean(text: str) -> bool:
+    """YAML's words for true and false."""
+    word = text.lower()
+    if word not in {"true", "false", "yes", "no", "on", "off"}:
+        raise ValueError("must be true or false")
+    return word in {"true", "yes", "on"}
+
+
 def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
     """A rule: one of the words `allowed`."""
 
@@ -195,6 +211,11 @@ def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return rule
+
+
+def in_quotes(text: str) -> bool:
+    """Whether `text` has quotes around it, which belong to the syntax of some file rather than to the value."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def is_loopback(host: str) -> bool:

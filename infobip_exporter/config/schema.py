@@ -41,7 +41,8 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    listen_address: str = "0.0.0.0:10470"
+    listen_address: tuple[str, ...] = ("0.0.0.0:10470",)
+    """All of them; the file may name one or a list."""
     config_file: Path | None = None
 
 
@@ -49,6 +50,7 @@ class Web:
 class Log:
     level: str = "info"
     format: str = "logfmt"
+    failures: bool = False
 
 
 @dataclass(frozen=True, slots=True)

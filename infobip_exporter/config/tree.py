@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import yaml
 
+from infobip_exporter.config.merge import MergeError, merge
 from infobip_exporter.config.problems import Problems, Unshown, shown, suggestion
+from infobip_exporter.config.rules import in_quotes
 
 MAX_CHARACTERS = 256 * 1024
 """The longest text that is read: enough for a thousand accounts."""
@@ -18,7 +20,7 @@ _NULL = "tag:yaml.org,2002:null"
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{tag}" for tag in ("str", "int", "float", "bool", "timestamp", "value", "merge")
 }
-_REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
+_REFERENCE = re.compile(r"\$\$|\$\{([^}]*)(\}?)|\$(?=[A-Za-z_])")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -83,7 +85,10 @@ class Value:
         return None
 
     def _filled_in(self, text: str, env: Mapping[str, str]) -> str | None:
-        """`text` with each `${VARIABLE}` replaced and `$$` as `$`."""
+        """`text` with each `${VARIABLE}` replaced and `$$` as `$`.
+
+        Line ends behind a variable's value are dropped, as a shell's `$(...)` does: `echo` and editors add one.
+        """
         sound = True
 
         def replacement(reference: re.Match[str]) -> str:
@@ -91,9 +96,17 @@ class Value:
             if reference[0] == "$$":
                 return "$"
             name, closed = reference[1], reference[2]
-            if closed and name in env:
-                return env[name]
+            content = env.get(name, "").rstrip("\r\n")
+            if closed and name in env and not in_quotes(content):
+                return content
             sound = False
+            if closed and name in env:
+                self.wrong(
+                    f"the environment variable {name} holds a value in quotes; remove the quotes: "
+                    "docker --env-file keeps them",
+                    show=False,
+                )
+                return ""
             if closed and _VARIABLE.fullmatch(name):
                 self.wrong(f"the environment variable {name} is not set", show=False)
             else:
@@ -112,8 +125,11 @@ class Value:
             Value(f"{self.key}[{i}]", node, self.env, self.problems) for i, node in enumerate(self.node.value)
         ]
 
-    def members(self, known: list[str]) -> dict[str, "Value"]:
-        """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping."""
+    def members(self, known: list[str], ignored: str | None = None) -> dict[str, "Value"]:
+        """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping.
+
+        Names that begin with `ignored` are passed over.
+        """
         if self.empty:
             return {}
         if not isinstance(self.node, yaml.MappingNode):
@@ -126,6 +142,8 @@ class Value:
             line = name_node.start_mark.line + 1
             if name is None:
                 self.problems.add(self.key, "a key must be plain text", line)
+            elif ignored and name.startswith(ignored):
+                continue
             elif not _NAME.fullmatch(name):
                 # It may be `{api_key:...}`, key and secret in one word.
                 self.problems.add(self.key, "a key that is no word; is a space missing after a colon?", line)
@@ -177,6 +195,8 @@ def parse_tree(
         return None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            merge(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         problems.add("", f"is not valid YAML: {_explained(error)}", None if mark is None else mark.line + 1)
@@ -185,6 +205,8 @@ def parse_tree(
         problems.add(
             "", f"is not text: the character U+{ord(text[error.position]):04X} can't be in YAML", line
         )
+    except MergeError as error:
+        problems.add("<<", str(error), error.line)
     except RecursionError:
         problems.add("", "is nested too deeply")
     except (ValueError, OverflowError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.count import Statuses
+from infobip_exporter.counting.count import Statuses, each_once
 from infobip_exporter.counting.known import Known, keys, outcomes
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.record import Record
@@ -40,7 +40,7 @@ def finalize(
     `known` are its messages after the read, `shown` the records of the read, `recovered` how many of them were new.
     """
     held = np.concatenate([known.settled["key"], known.keys_in_flight()])
-    in_log = _keys(shown)
+    in_log = _keys(each_once(shown))
     settled = known.settled[np.isin(known.settled["key"], in_log)]
     final = cell._replace(
         final=True,
@@ -57,9 +57,11 @@ def finalize(
 
 def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
+    shown = each_once(shown)
     in_log = _keys(shown)
+    final = [record for record in shown if record.kind.final]
     ids = _xor(in_log)
-    outcome = _sum_final(shown)
+    outcome = _sum(_keys(final), [record.kind.general_status for record in final])
     missed = max(0, len(in_log) - cell.messages)
     vanished = max(0, cell.messages - len(in_log))
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
@@ -70,16 +72,8 @@ def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
 
 
 def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
-    """The keys of the messages that these records are of, each once."""
     sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-    return np.unique(keys([record.message_id for record in records], sent_ms))
-
-
-def _sum_final(records: Sequence[Record]) -> int:
-    """The sum of the outcomes of the settled messages that these records are of, each once."""
-    statuses = {(r.message_id, r.sent_ms): r.kind.general_status for r in records if r.kind.final}
-    sent_ms = np.fromiter((at_ms for _, at_ms in statuses), np.int64, len(statuses))
-    return _sum(keys([message_id for message_id, _ in statuses], sent_ms), list(statuses.values()))
+    return keys([record.message_id for record in records], sent_ms)
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:

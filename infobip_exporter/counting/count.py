@@ -94,13 +94,13 @@ def count(
     may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
     """
     counting = _Counting(known, changes, caps, statuses, proven)
-    records = _each_once(records)
+    records = each_once(records)
     if records:
         counting.page(records, is_open)
     return counting.finish()
 
 
-def _each_once(records: Sequence[Record]) -> list[Record]:
+def each_once(records: Sequence[Record]) -> list[Record]:
     """The records, of several for one message the one with a final status."""
     best: dict[Identity, Record] = {}
     for record in records:
@@ -159,7 +159,9 @@ class _Counting:
             old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
             if old_key in page_keys:
                 continue  # both are there: the sender has used the id twice
-            if self._proven is None or not (self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)):
+            if self._proven is None or not (
+                self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)
+            ):
                 both = TimeRange(min(old_ms, record.sent_ms), max(old_ms, record.sent_ms) + 1)
                 if self._proven is not None:
                     self._counted.postponed.append(both)
@@ -248,7 +250,10 @@ class _Counting:
             return
         before, after = self._statuses.name(flags), self._statuses.name(now)
         if before != after:
-            pair = {"from": self._caps.admit("general_status", before), "to": self._caps.admit("general_status", after)}
+            pair = {
+                "from": self._caps.admit("general_status", before),
+                "to": self._caps.admit("general_status", after),
+            }
             self._changes.add(Series.of(catalog.CHANGED_AFTER_FINAL.name, **pair), 1)
         if flags & WITHOUT_PRICE and not now & WITHOUT_PRICE:
             self._tally(record.kind).add_cost(self._changes, 1)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def _pieces(whole: TimeRange, sent_ms: NDArray[np.int64], page_rows: int) -> lis
     parts = max(1, math.ceil((last - first) / page_rows))
     cuts = {int(sent_ms[first + (last - first) * number // parts]) for number in range(1, parts)}
     edges = [whole.since_ms, *sorted(cuts - {whole.since_ms}), whole.until_ms]
-    return [TimeRange(since, until) for since, until in zip(edges, edges[1:], strict=False)]
+    return [TimeRange(since, until) for since, until in pairwise(edges)]
 
 
 def _at_edges(cell: Cell, proven: TimeRange) -> list[Cell]:
@@ -75,16 +76,16 @@ def _at_edges(cell: Cell, proven: TimeRange) -> list[Cell]:
     if cell.final or not proven.meet(cell.range).length_ms:
         return [cell]
     edges = [cell.since_ms, *(e for e in proven if cell.since_ms < e < cell.until_ms), cell.until_ms]
-    return [
-        cell._replace(since_ms=since, until_ms=until) for since, until in zip(edges, edges[1:], strict=False)
-    ]
+    return [cell._replace(since_ms=since, until_ms=until) for since, until in pairwise(edges)]
 
 
 def _read_again(cell: Cell, proven: TimeRange, asked_ms: int) -> Cell:
     if not proven.covers(cell.range):
         return cell
     return cell._replace(
-        read_ms=max(cell.read_ms, asked_ms), looked_ms=max(cell.looked_ms, asked_ms), reads=min(cell.reads + 1, 1000)
+        read_ms=max(cell.read_ms, asked_ms),
+        looked_ms=max(cell.looked_ms, asked_ms),
+        reads=min(cell.reads + 1, 1000),
     )
 
 

@@ -45,7 +45,7 @@ def id_hashes(message_ids: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def scattered(sent_ms: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """What a sent time adds to the hash of an id: `key = id_hash ^ scattered(sent_ms)`."""
+    """What a sent time adds to the hash of an id; a message's key is the XOR of both."""
     return sent_ms.astype(np.uint64) * _SCATTER
 
 
@@ -121,6 +121,9 @@ def decode_settled(data: bytes, since_ms: int) -> NDArray[np.void]:
 
 
 def encode_in_flight(in_flight: Mapping[Identity, InFlight], since_ms: int) -> bytes:
+    """Nothing at all for no messages."""
+    if not in_flight:
+        return b""
     places: dict[Labels, int] = {}
     messages = [
         (message_id, sent_ms - since_ms, status, places.setdefault(labels, len(places)))
@@ -130,6 +133,8 @@ def encode_in_flight(in_flight: Mapping[Identity, InFlight], since_ms: int) -> b
 
 
 def decode_in_flight(data: bytes, since_ms: int) -> dict[Identity, InFlight]:
+    if not data:
+        return {}
     stored = _decode_in_flight(data)
     labels = [tuple(each.items()) for each in stored.labels]
     return {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 
 NARROWEST_MS = 1000

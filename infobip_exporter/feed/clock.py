@@ -1,9 +1,11 @@
 """The time a feed lives in, and where it lets blocking work be done: the machine's, or simulated ones."""
 
 import asyncio
+import queue
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -25,30 +27,51 @@ class Worker(Protocol):
 
 
 class RealClock:
-    """The machine's clocks; the monotonic one is the running loop's."""
+    """The machine's clocks; the monotonic one is asyncio's."""
 
     def wall_s(self) -> float:
         return time.time()
 
     def monotonic_s(self) -> float:
-        return asyncio.get_running_loop().time()
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
 
 
 class ThreadWorker:
-    """Work done by the threads of `executor`."""
+    """One thread that does the work in the order in which it came. It never holds up the end of the process."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, name: str) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def run(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def do() -> None:
+            try:
+                finish, outcome = done.set_result, work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the outcome gets it
+                finish, outcome = done.set_exception, error  # type: ignore[assignment]
+            with suppress(RuntimeError):  # the loop has ended: nobody waits
+                loop.call_soon_threadsafe(_finish, done, finish, outcome)
+
+        self._work.put(do)
         # Shielded: a commit that was begun is finished, and its outcome known, before a cancelled feed ends.
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if not future.done():
-                await asyncio.wait([future])
+            if not done.done():
+                await asyncio.wait([done])
             raise
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
+
+
+def _finish(done: "asyncio.Future[T]", finish: Callable[[T], None], outcome: T) -> None:
+    if not done.done():
+        finish(outcome)

@@ -1,6 +1,7 @@
 """The poll loop: the newest time first, then whatever is worth asking for most, until the poll's share is spent."""
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,12 @@ from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.recorder import Found, Reading, Recorder
 from infobip_exporter.feed.sender import REFUSED, THROTTLED, Api, Sender
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics.snapshot import FeedSnapshot
-from infobip_exporter.model.cells import NEVER_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
@@ -48,6 +48,8 @@ BEHIND_POLLS = 10
 ID_LENGTH = 36
 """Of a messageId, until some were seen: a UUID."""
 DAY_MS = 24 * 3_600_000
+CAP_GROWTH = 1.25
+"""How much longer ranges may get with each poll where the server was found to cap its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class _Job:
     ids: frozenset[str] = frozenset()
     looked: tuple[int, ...] = ()
     """Cells of which all messages in flight are asked for."""
+    suspect_rows: int = 0
+    """How many rows the answer had that made the exporter ask for less: perhaps the server's cap."""
 
 
 class Feed:
@@ -111,7 +115,9 @@ class Feed:
         self._api_clock = ApiClock(ledger.progress.skew_s)
         self._recorder = Recorder(
             ledger,
-            Caps(settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]),
+            Caps(
+                settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]
+            ),
             self._incidents,
             clock,
             worker,
@@ -137,7 +143,7 @@ class Feed:
         self._started = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
-        self._progressed_s = now
+        self.progressed_s = now
         self.snapshot: FeedSnapshot = self._show()
 
     @property
@@ -148,7 +154,7 @@ class Feed:
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
-            began_s = self._clock.monotonic_s()
+            began_s = self.progressed_s = self._clock.monotonic_s()
             await self.poll()
             await self._clock.sleep(began_s + self._poll.interval_s - self._clock.monotonic_s())
 
@@ -166,6 +172,9 @@ class Feed:
             self._recorder.prune(self._sender.bounds().latest_ms - LOG_KEEPS_MS)
         self._up = well
         self._last_poll_s = self._clock.wall_s()
+        if self._api_clock.known:
+            skew_s = self._api_clock.skew_s(self._clock.monotonic_s(), self._last_poll_s)
+            self._recorder.move(skew_s=round(skew_s or 0.0, 1))
         if well:
             self._recorder.move(last_success_s=self._last_poll_s)
         self._publish()
@@ -227,6 +236,7 @@ class Feed:
             wait_s = self._sender.wait_s()
             if wait_s <= 0:
                 return True
+            self.progressed_s = self._clock.monotonic_s()
             await self._clock.sleep(min(wait_s, left_s))
         return False
 
@@ -239,6 +249,7 @@ class Feed:
 
     async def _ask(self, ends_s: float) -> bool:
         """Send the poll's requests. True if all of the head was read."""
+        self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
         jobs = deque(self._range_job(each) for each in reversed(self._planner.head(situation)))
         quota = max(1.0, situation.requests_per_poll)
@@ -246,7 +257,11 @@ class Feed:
         unfinished_head = len(jobs)
         try:
             while True:
-                while len(running) < UNDER_WAY and self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0:
+                while (
+                    len(running) < UNDER_WAY
+                    and self._clock.monotonic_s() < ends_s
+                    and self._sender.wait_s() == 0
+                ):
                     job = jobs.popleft() if jobs else None
                     if job is None and not unfinished_head:
                         job = await self._next_job(quota, [each.request for each in running.values()])
@@ -268,7 +283,9 @@ class Feed:
                     jobs.extendleft(more)
                     if job.why is Why.HEAD:
                         unfinished_head += len(more) - 1
-                    self._progressed_s = self._clock.monotonic_s()
+                        if not unfinished_head:
+                            self._head_read(situation)
+                    self.progressed_s = self._clock.monotonic_s()
                 if not jobs and not running and unfinished_head:
                     break
         finally:
@@ -276,6 +293,11 @@ class Feed:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         return unfinished_head == 0
+
+    def _head_read(self, situation: Situation) -> None:
+        """All of the head was read: what it has found is the traffic."""
+        new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
+        self._traffic = self._traffic.observed(self._recorder.found.new, new_ms / 1000)
 
     def _advance(self) -> Situation:
         """The API's time has gone on since the last poll: there is more to read."""
@@ -341,7 +363,8 @@ class Feed:
         wanted = [cell for since_ms in cells for cell in table.between(TimeRange(since_ms, since_ms + 1))]
         known = await self._recorder.known_in(wanted)
         by_cell: dict[int, list[str]] = {
-            cell.since_ms: [who for who, at_ms in known.in_flight if cell.range.holds(at_ms)] for cell in wanted
+            cell.since_ms: [who for who, at_ms in known.in_flight if cell.range.holds(at_ms)]
+            for cell in wanted
         }
         ids: dict[str, None] = {}
         looked: list[int] = []
@@ -420,7 +443,17 @@ class Feed:
             await self._read_oversized(job, part.range, page, asked, ends_s)
             return []
         await self._record(job, page, asked, None)
-        return [self._part_job(job.why, each, ReadRange(job.why, each.range, each.open_ended)) for each in parts]
+        if not is_full(page, self._page_limit):
+            if page.rows == job.suspect_rows:
+                self._page_rows = page.rows
+            job = replace(job, suspect_rows=page.rows)
+        return [
+            replace(
+                self._part_job(job.why, each, ReadRange(job.why, each.range, each.open_ended)),
+                suspect_rows=job.suspect_rows,
+            )
+            for each in parts
+        ]
 
     async def _read_oversized(
         self, job: _Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float
@@ -581,7 +614,6 @@ class Feed:
             last_incident=self._incidents.last,
             final_age_s=self._situation().final_age_ms / 1000 if progress.begin_ms is not None else None,
             verified_up_to_ms=self._verified_up_to_ms(),
-            progressed_s=self._progressed_s,
             by_hour=dict(by_hour),
         )
 

@@ -1,7 +1,7 @@
 """From an answer to the ledger: one commit for each page, whole or not at all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
@@ -13,7 +13,14 @@ from structlog.typing import FilteringBoundLogger
 from infobip_exporter.counting import known as known_
 from infobip_exporter.counting.audit import Finding, audit, finalize, settle
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.counting.count import Counted, Statuses, count, histogram, in_flight_series, unresolved_series
+from infobip_exporter.counting.count import (
+    Counted,
+    Statuses,
+    count,
+    histogram,
+    in_flight_series,
+    unresolved_series,
+)
 from infobip_exporter.counting.cut import cut
 from infobip_exporter.counting.known import Known
 from infobip_exporter.errors import LedgerError
@@ -25,7 +32,7 @@ from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
@@ -181,7 +188,7 @@ class Recorder:
         return known_.join(
             Known(
                 known_.decode_settled(messages.settled, since_ms),
-                known_.decode_in_flight(messages.in_flight, since_ms) if messages.in_flight else {},
+                known_.decode_in_flight(messages.in_flight, since_ms),
             )
             for since_ms, messages in found.items()
         )
@@ -197,7 +204,9 @@ class Recorder:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
         sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
         at = np.searchsorted(table["since_ms"], sent_ms, side="right") - 1
-        inside = (at >= 0) & (sent_ms < table["until_ms"][np.maximum(at, 0)]) if len(table) else at > len(table)
+        inside = (
+            (at >= 0) & (sent_ms < table["until_ms"][np.maximum(at, 0)]) if len(table) else at > len(table)
+        )
         places.update(at[inside].tolist())
         if len(sent_ms):  # cells of unread time grow together: all of them around are needed
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
@@ -278,29 +287,30 @@ class Recorder:
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
         touched = np.unique(np.array(counted.touched_ms, np.int64))
         findings: list[Finding] = []
-        for cell in after.cells:
-            was = before.get(cell.since_ms)
-            same = was is not None and was.range == cell.range
-            first, last = np.searchsorted(touched, cell.range)
-            proven = reading.proven is not None and reading.proven.covers(cell.range)
-            if cell.since_ms in reading.looked:
-                cell = cell._replace(looked_ms=max(cell.looked_ms, asked_ms))
-            if not (proven or last > first or not same or cell.since_ms in reading.looked):
+        for each in after.cells:
+            was = before.get(each.since_ms)
+            same = was is not None and was.range == each.range
+            first, last = np.searchsorted(touched, each.range)
+            changed = last > first or not same
+            proven = reading.proven is not None and reading.proven.covers(each.range)
+            looked = each.since_ms in reading.looked
+            if not (changed or proven or looked):
                 continue
-            inside = known.within(cell.range)
-            if reading.oversized and proven:
-                cell = cell._replace(auditable=False)
-            if proven or cell.final:
-                cell, finding = self._audited(cell, was, inside, reading, records, counted, final_until_ms)
-                findings += [finding] if finding else []
+            inside = known.within(each.range)
+            cell, finding = self._audited(each, inside, reading, records, counted, final_until_ms)
+            findings += [finding] if finding else []
             cell = _with_in_flight(cell, inside)
+            if looked:
+                cell = cell._replace(looked_ms=max(cell.looked_ms, asked_ms))
             if not cell.final:
                 cell = cell._replace(messages=len(inside.settled) + len(inside.in_flight))
-            if last > first or not same or (cell.final and not (was and was.final)):
-                settled = b"" if cell.final else known_.encode_settled(inside.settled, cell.since_ms)
-                in_flight = known_.encode_in_flight(inside.in_flight, cell.since_ms) if inside.in_flight else b""
-                changes.settled[cell.since_ms] = settled
-                changes.in_flight_messages[cell.since_ms] = in_flight
+            if changed or cell.final is not each.final:
+                changes.settled[cell.since_ms] = (
+                    b"" if cell.final else known_.encode_settled(inside.settled, cell.since_ms)
+                )
+                changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(
+                    inside.in_flight, cell.since_ms
+                )
             changes.cells.append(cell)
         self._note_findings(changes, findings, asked_ms)
         self._note_lateness(cells, counted, asked_ms)
@@ -309,7 +319,6 @@ class Recorder:
     def _audited(
         self,
         cell: Cell,
-        was: Cell | None,
         inside: Known,
         reading: Reading,
         records: Sequence[Record],
@@ -317,15 +326,17 @@ class Recorder:
         final_until_ms: int,
     ) -> tuple[Cell, Finding | None]:
         """The cell with its audit numbers brought up to date, and what a read of all of it has found."""
+        proven = reading.proven is not None and reading.proven.covers(cell.range)
+        if proven and reading.oversized:
+            cell = cell._replace(auditable=False)
         if cell.final:
             cell = settle(cell, inside.settled, self._statuses)
-        proven = reading.proven is not None and reading.proven.covers(cell.range)
         if not proven:
             return cell, None
         shown = [record for record in records if cell.range.holds(record.sent_ms)]
         if cell.final:
-            in_log = reading.proven is not None and cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-            return audit(cell, shown) if cell.auditable and in_log else (cell, None)
+            in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+            return audit(cell, shown) if cell.auditable and in_log and reading.asked.certain else (cell, None)
         if cell.until_ms > final_until_ms:
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
@@ -347,7 +358,9 @@ class Recorder:
             for cell in read:
                 if cell.range.holds(at_ms):
                     worst_ms = max(worst_ms, cell.read_ms - at_ms)
-        recent = [each for each in self.progress.lateness_ms if each[0] > now_ms - DAY_MS and each[1] > worst_ms]
+        recent = [
+            each for each in self.progress.lateness_ms if each[0] > now_ms - DAY_MS and each[1] > worst_ms
+        ]
         if worst_ms > 0:
             recent.append((now_ms, worst_ms))
         if tuple(recent) != self.progress.lateness_ms:
@@ -356,11 +369,13 @@ class Recorder:
     def _observe_freshness(self, changes: Changes, reading: Reading, counted: Counted) -> None:
         if reading.late:
             return
-        now_ms, unread = reading.now.latest_ms, self.ledger.progress.unread
+        now_ms = reading.now.latest_ms
         for of, moments in (("sent", counted.new_ms), ("settled", counted.done_ms)):
-            ages_ms = [max(0, now_ms - at_ms) for at_ms in moments if not unread.holds(at_ms)]
+            ages_ms = [max(0, now_ms - at_ms) for at_ms in moments]
             if ages_ms:
-                changes.observe(Series.of(catalog.FRESHNESS.name, of=of), histogram(catalog.FRESHNESS, ages_ms))
+                changes.observe(
+                    Series.of(catalog.FRESHNESS.name, of=of), histogram(catalog.FRESHNESS, ages_ms)
+                )
 
     async def _reject(self, changes: Changes, page: Page, read_ms: int) -> None:
         if not page.rejected:
@@ -426,7 +441,9 @@ class Recorder:
             self._lose(changes, lost.total_ms, "expired")
             self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
         first_ms = int(cells.table["since_ms"][0]) if len(cells) else gone_ms
-        self.move(unread=progress.unread.above(gone_ms), begin_ms=max(progress.begin_ms, min(gone_ms, first_ms)))
+        self.move(
+            unread=progress.unread.above(gone_ms), begin_ms=max(progress.begin_ms, min(gone_ms, first_ms))
+        )
         if lost:
             await self.commit(changes)
 

@@ -45,6 +45,8 @@ _FAILURES = (
     anyio.EndOfStream,
     InvalidBody,
 )
+_ABOUT_TO_SEND = "http11.send_request_headers.started"
+"""By httpcore's trace extension: the connection stands. Through a proxy, the last of several is the request's own."""
 _CUT = re.compile("peer closed connection|Server disconnected|incomplete", re.IGNORECASE)
 
 
@@ -99,27 +101,34 @@ class Client:
         except CredentialsError as error:
             raise RequestFailed("", str(error)) from None
         clock = asyncio.get_running_loop().time
-        asked_s = clock()
+        started = asked_s = clock()
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal asked_s
+            if event == _ABOUT_TO_SEND:
+                asked_s = clock()
+
         response: httpx.Response | None = None
         body = bytearray()
         try:
             async with (
-                asyncio.timeout_at(asked_s + self._timeout_s),
+                asyncio.timeout_at(started + self._timeout_s),
                 self._http.stream(
                     "GET",
                     self._url,
                     params=query.parameters(self._filters),
                     headers={"Authorization": f"App {key}"},
+                    extensions={"trace": trace},
                 ) as response,
             ):
                 received_s = clock()
                 await _read(response, body)
-            took_s = clock() - asked_s
+            took_s = clock() - started
             if response.status_code == HTTPStatus.OK:
                 page = await _decode(bytes(body))
                 return Answer(page, date_ms(response.headers), took_s, asked_s, received_s)
         except _FAILURES as error:
-            took_s = clock() - asked_s
+            took_s = clock() - started
             if response is None or response.status_code == HTTPStatus.OK:
                 code, text = self._code_and_text(error)
                 raise RequestFailed(code, self._cleaned(text, key), took_s=took_s) from None
@@ -138,7 +147,7 @@ class Client:
         return self._credentials.renewed()
 
     async def close(self) -> None:
-        """Close the connections, any number of times. A request still under way fails."""
+        """Close the idle connections, any number of times. Requests still under way are for the caller to cancel."""
         await self._http.aclose()
 
     def _code_and_text(self, error: Exception) -> tuple[str, str]:
@@ -147,6 +156,8 @@ class Client:
                 return "timeout", f"no whole answer within {self._timeout_s:g} s"
             case InvalidBody():
                 return "invalid_body", str(error)
+            case httpx.ProxyError():
+                return "connection", f"the proxy answered {error}"
             case httpx.ProtocolError() if not _CUT.match(str(error)):
                 return (
                     "connection",

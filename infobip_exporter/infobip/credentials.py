@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from infobip_exporter.config.rules import in_quotes
 from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.model.secret import Secret
@@ -106,7 +107,7 @@ class KeyFile:
             raise CredentialsError(f"api_key_file {self._path}: {error.strerror or 'not readable'}") from None
         if len(content) > _LARGEST_FILE:
             raise CredentialsError(f"api_key_file {self._path}: too large to be a key")
-        self._key = _checked(content.decode("ascii", "replace"), f"api_key_file {self._path}")
+        self._key = _checked(content.decode("utf-8-sig", "replace"), f"api_key_file {self._path}")
         self._stamp = stamp
 
     def _warn_once(self, error: CredentialsError) -> None:
@@ -126,6 +127,8 @@ def _checked(text: str, place: str) -> Secret:
         raise CredentialsError(f"{place}: is empty")
     if key.lower().startswith("app "):
         raise CredentialsError(f'{place}: must be the key alone; leave out "App " at its beginning')
+    if in_quotes(key):
+        raise CredentialsError(f"{place}: must be the key alone, without the quotes around it")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise CredentialsError(
             f"{place}: holds more than a key (spaces, lines or characters that no key has)"

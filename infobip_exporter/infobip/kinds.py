@@ -40,7 +40,9 @@ def kind_of(raw: RawKind) -> Kind | None:
     A message count that is missing, negative or absurd counts one part; 0 stays 0. A price that is negative, not finite
     or absurd costs nothing; a row without a price has no cost.
     """
-    status_group, status, error_group, error, permanent, entity_id, application_id, currency, price, count = raw
+    status_group, status, error_group, error, permanent, entity_id, application_id, currency, price, count = (
+        raw
+    )
     general_status = normalised(status_group or "")
     if not general_status:
         return None

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,6 @@ from httpcore._backends.anyio import AnyIOStream
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.infobip.proxy import proxy_for
 
-CONNECTIONS = 4
-"""Idle connections kept: a feed makes as many requests at once."""
 _KEEPALIVE_S = 5.0
 """Idle connections are closed before common servers close them, so that no request meets a closing one."""
 _NEXT_ADDRESS_AFTER_S = 2.0
@@ -29,30 +28,93 @@ _LOOK_UP_AGAIN_AFTER_S = 30.0
 """A look-up that takes longer is given up: glibc asks two servers twice in 20 s (resolv.conf(5), `timeout`)."""
 
 
-class NetworkTransport(httpx.AsyncHTTPTransport):
+class NetworkTransport(httpx.AsyncBaseTransport):
     """Connections to `base_url`, kept alive, through the proxy that the environment names.
 
     No step has a time limit of its own. Raises ConfigError for a proxy or certificate authorities that can't be used.
+
+    Each connection belongs to one request until its body has been read, and is closed after anything else. In httpcore's
+    own pool a cancelled request may keep its place and its socket for ever (httpcore issue 1093).
     """
 
     def __init__(self, base_url: str) -> None:
         url = httpx.URL(base_url)
         proxy = proxy_for(url)
+        self._proxy = None if proxy is None else _pool_proxy(proxy)
+        self._ssl_context = _ssl_context() if url.scheme == "https" else None
+        self._idle: dict[_Connection, asyncio.TimerHandle] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
+        else:
+            connection = _Connection(self._ssl_context, self._proxy)
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            await connection.aclose()
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - so says AsyncHTTPTransport
+        response.stream = _Body(response.stream, connection, self._keep)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the idle connections. Those in use are closed when their requests end."""
+        while self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
+            await connection.aclose()
+
+    def _keep(self, connection: "_Connection") -> None:
+        self._idle[connection] = asyncio.get_running_loop().call_later(_KEEPALIVE_S, self._expire, connection)
+
+    def _expire(self, connection: "_Connection") -> None:
+        del self._idle[connection]
+        task = asyncio.create_task(connection.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+class _Connection(httpx.AsyncHTTPTransport):
+    def __init__(self, ssl_context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_ssl_context() if url.scheme == "https" else None,
-            proxy=None if proxy is None else _pool_proxy(proxy),
-            # The pool has no limit: a request cancelled while it waits for a connection would keep its place for ever
-            # (httpcore issue 1093).
-            max_connections=None,
-            max_keepalive_connections=CONNECTIONS,
-            keepalive_expiry=_KEEPALIVE_S,
-            network_backend=_Network(),
+            ssl_context=ssl_context, proxy=proxy, max_connections=1, network_backend=_Network()
         )
+
+
+class _Body(httpx.AsyncByteStream):
+    """`stream`, after which `connection` is handed to `keep` if it was read to its end, else closed."""
+
+    def __init__(
+        self, stream: httpx.AsyncByteStream, connection: _Connection, keep: Callable[[_Connection], None]
+    ) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._keep = keep
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            yield data
+        self._whole = True
+
+    async def aclose(self) -> None:
+        reusable = False
+        try:
+            await self._stream.aclose()
+            reusable = self._whole
+        finally:
+            if reusable:
+                self._keep(self._connection)
+            else:
+                await self._connection.aclose()
 
 
 class _Network(httpcore.AnyIOBackend):
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        failure: BaseException = OSError("the name has no address")
+        failure = "the name has no address"
         addresses = await _addresses(host)
         for address in addresses:
             limit_s = None if address == addresses[-1] else _NEXT_ADDRESS_AFTER_S
@@ -60,8 +122,14 @@ class _Network(httpcore.AnyIOBackend):
                 async with asyncio.timeout(limit_s):
                     return _Stream(await anyio.connect_tcp(address, port))
             except OSError as error:
-                failure = error.__cause__ or error  # anyio's own text names no reason
-        raise httpcore.ConnectError(str(failure))
+                failure = f"can't connect to {address} port {port}: {_reason(error)}"
+        raise httpcore.ConnectError(failure)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says: the texts of anyio and asyncio do not name it."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return os.strerror(cause.errno) if cause.errno else "no answer"
 
 
 class _Stream(AnyIOStream):

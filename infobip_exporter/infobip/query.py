@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from infobip_exporter.model.channels import MAX_LIST_LENGTH as MAX_LIST_LENGTH  # noqa: PLC0414 - many take it from here
+
 PAGE_LIMIT = 1000
 """The most rows the API gives in a call (reference page, `limit`)."""
-
-MAX_LIST_LENGTH = 2048
-"""The longest value of a comma-separated parameter, in characters (reference page, `messageId`)."""
 
 STATUS_GROUPS = ("ACCEPTED", "PENDING", "UNDELIVERABLE", "DELIVERED", "EXPIRED", "REJECTED")
 """The values that `generalStatus` takes (reference page)."""

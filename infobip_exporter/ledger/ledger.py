@@ -38,7 +38,9 @@ class Ledger:
                 f"state {store.where}: the progress of {account}/{channel} can't be read ({error}): restore a backup"
             ) from error
         numbers = {s: v for s, v in saved.series.items() if not isinstance(v, Histogram)}
-        self.counters: Mapping[Series, int | Decimal] = {s: v for s, v in numbers.items() if s.family != catalog.IN_FLIGHT.name}
+        self.counters: Mapping[Series, int | Decimal] = {
+            s: v for s, v in numbers.items() if s.family != catalog.IN_FLIGHT.name
+        }
         self.in_flight: Mapping[Series, int] = {
             s: int(v) for s, v in numbers.items() if s.family == catalog.IN_FLIGHT.name
         }
@@ -66,7 +68,9 @@ class Ledger:
 
     def commit(self, changes: Changes) -> None:
         """Do all of `changes` or, on a LedgerError, nothing."""
-        counters = {series: added(self.counters.get(series, 0), by) for series, by in changes.counters.items()}
+        counters = {
+            series: added(self.counters.get(series, 0), by) for series, by in changes.counters.items()
+        }
         histograms = {
             series: merged(self.histograms[series], by) if series in self.histograms else by
             for series, by in changes.histograms.items()

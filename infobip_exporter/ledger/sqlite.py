@@ -157,7 +157,8 @@ class SqliteStore:
                 hour = writes.prune_before_ms // 3_600_000
                 cursor.execute("DELETE FROM settled_by_hour WHERE feed_id = ? AND hour < ?", (feed_id, hour))
                 cursor.execute(
-                    "DELETE FROM rejected WHERE feed_id = ? AND read_ms < ?", (feed_id, writes.prune_before_ms)
+                    "DELETE FROM rejected WHERE feed_id = ? AND read_ms < ?",
+                    (feed_id, writes.prune_before_ms),
                 )
 
     def messages(self, feed_id: int, cells: Sequence[int]) -> dict[int, Messages]:
@@ -187,7 +188,9 @@ class SqliteStore:
 
     def marks(self, feed_id: int) -> dict[Series, Mark]:
         with self._reading() as cursor:
-            rows = cursor.execute("SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (feed_id,))
+            rows = cursor.execute(
+                "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (feed_id,)
+            )
             return {
                 Series(family, _labels(labels)): Mark(shown_ms, bool(released))
                 for family, labels, shown_ms, released in rows
@@ -253,9 +256,10 @@ class SqliteStore:
 
 
 def _has_our_tables(cursor: sqlite3.Cursor, version: int) -> bool:
-    return version == VERSION and cursor.execute(
-        "SELECT 1 FROM sqlite_master WHERE name = 'cell'"
-    ).fetchone() is not None
+    return (
+        version == VERSION
+        and cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'cell'").fetchone() is not None
+    )
 
 
 def _other_schema(where: str, version: int) -> str:

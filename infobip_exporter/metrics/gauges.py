@@ -26,6 +26,9 @@ def gauges(feed: FeedSnapshot, now_s: float) -> dict[Family, float | None]:
         catalog.BACKLOG: feed.backlog_ms / 1000,
         catalog.REQUEST_LIMIT: feed.requests_per_minute,
         catalog.CLOCK_SKEW: feed.clock_skew_s,
+        catalog.FINAL_AGE: feed.final_age_s,
+        catalog.AUDIT_VERIFIED: _seconds(feed.verified_up_to_ms),
+        catalog.FEED_INFO: 1,
     }
 
 

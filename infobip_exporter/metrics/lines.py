@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from prometheus_client.utils import floatToGoString
 
 from infobip_exporter.metrics.catalog import FAMILIES, Family
-from infobip_exporter.metrics.snapshot import Series
+from infobip_exporter.model.series import Series
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -37,7 +37,7 @@ class Lines(Generic[Key, Beginning]):
         self._series_of = series_of
         self._begin = begin
         self._keys: list[Key] = []
-        self._known: dict[Key, tuple[int, tuple[str, ...], Beginning]] = {}
+        self._known: dict[Key, tuple[int, tuple[tuple[str, str], ...], Beginning]] = {}
         self.blocks: dict[str, Block[Beginning]] = {}
         """The blocks by family name, as of the last `follow`."""
 
@@ -53,7 +53,7 @@ class Lines(Generic[Key, Beginning]):
         self._arrange()
         return new
 
-    def _begun(self, key: Key) -> tuple[int, tuple[str, ...], Beginning]:
+    def _begun(self, key: Key) -> tuple[int, tuple[tuple[str, str], ...], Beginning]:
         series = self._series_of(key)
         return _RANK[series.family], series.labels, self._begin(series)
 
@@ -82,8 +82,7 @@ def beginner(account: str, channel: str) -> Callable[[Series], str]:
     common = (("account", account), ("channel", channel))
 
     def begin(series: Series) -> str:
-        labels = zip(_FAMILY[series.family].labels, series.labels, strict=True)
-        return f"{series.family}{label_set((*common, *labels))} "
+        return f"{series.family}{label_set((*common, *series.labels))} "
 
     return begin
 
@@ -94,7 +93,7 @@ def histogram_beginner(account: str, channel: str) -> Callable[[Series], tuple[s
 
     def begin(series: Series) -> tuple[str, ...]:
         family = _FAMILY[series.family]
-        labels = (*common, *zip(family.labels, series.labels, strict=True))
+        labels = (*common, *series.labels)
         buckets = (
             f"{family.name}_bucket{label_set((*labels, ('le', _go_float(bound))))} "
             for bound in (*family.buckets, float("inf"))

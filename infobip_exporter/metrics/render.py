@@ -2,7 +2,7 @@
 
 The lines are written here rather than by prometheus_client: 10,000 series take its `generate_latest` about 70 ms,
 and this about 6 (`python -m bench.exposition` shows both), because what comes before a number is made once for
-each series. prometheus_client still chooses the format and writes its own metrics of the process.
+each series. prometheus_client still writes its own metrics of the process.
 """
 
 import platform
@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate, chain
 from typing import NamedTuple
-
-from prometheus_client.exposition import choose_encoder
 
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import FAMILIES
@@ -26,15 +24,21 @@ from infobip_exporter.metrics.lines import (
     numbers,
 )
 from infobip_exporter.metrics.process import Process
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
+from infobip_exporter.model.series import Histogram, Series
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 ALWAYS_THERE = (
-    *(Series(catalog.LOST.name, (reason,)) for reason in ("expired", "too_dense")),
-    *(Series(catalog.REJECTED.name, (reason,)) for reason in ("no_id", "no_sent_at", "no_status")),
+    *(Series.of(catalog.LOST.name, reason=reason) for reason in ("expired", "too_dense", "clock_set_back")),
+    *(Series.of(catalog.REJECTED.name, reason=reason) for reason in ("no_id", "no_sent_at", "no_status")),
+    *(
+        Series.of(catalog.AUDIT.name, result=result)
+        for result in ("verified", "recovered", "missed", "vanished")
+    ),
+    Series.of(catalog.DURATIONS_REJECTED.name),
 )
 """Counters whose labels are known beforehand: shown, at 0, before there is anything to count."""
 
@@ -60,15 +64,6 @@ class Page(NamedTuple):
             zero_start.shown(shown, now)
 
 
-def wants_open_metrics(accept: str | None) -> bool:
-    """Whether an Accept header asks for OpenMetrics, as prometheus_client reads it; any other wish gets text."""
-    try:
-        _, content_type = choose_encoder(accept or "")
-    except (TypeError, ValueError):  # a version that is no number
-        return False
-    return bool(content_type.startswith("application/openmetrics-text"))
-
-
 class Renderer:
     """Writes the page, and remembers the line beginnings of every feed that is still there. For one thread."""
 
@@ -88,6 +83,7 @@ class Renderer:
         *,
         open_metrics: bool = False,
         reloaded: Reloaded | None = None,
+        log_lines_dropped: int = 0,
     ) -> Page:
         """The page of `feeds` at `now`; `reloaded` is how the configuration was last read."""
         names = [(feed.snapshot.account, feed.snapshot.channel) for feed in feeds]
@@ -98,7 +94,14 @@ class Renderer:
             lines, held = self._feeds[name].write(feed, now)
             texts.append(lines)
             zeros.append((feed.zero_start, held))
-        texts.append({catalog.BUILD_INFO.name: self._build, **_reload_lines(reloaded)})
+        dropped = f"{catalog.LOG_LINES_DROPPED.name} {log_lines_dropped}\n"
+        texts.append(
+            {
+                catalog.LOG_LINES_DROPPED.name: dropped,
+                catalog.BUILD_INFO.name: self._build,
+                **_reload_lines(reloaded),
+            }
+        )
         parts: list[str] = []
         for family, heading_text in self._headings[open_metrics].items():
             written = [lines[family] for lines in texts if family in lines]
@@ -115,7 +118,7 @@ class _FeedLines:
         begin = beginner(account, channel)
         labels = label_set((("account", account), ("channel", channel)))
         self._counters: Lines[Series, str] = Lines(_itself, begin)
-        self._in_flight: Lines[InFlight, str] = Lines(_in_flight_series, begin)
+        self._in_flight: Lines[Series, str] = Lines(_itself, begin)
         self._histograms: Lines[Series, tuple[str, ...]] = Lines(
             _itself, histogram_beginner(account, channel)
         )
@@ -179,10 +182,6 @@ def _values(histogram: Histogram) -> Iterable[str]:
 
 def _itself(series: Series) -> Series:
     return series
-
-
-def _in_flight_series(labels: InFlight) -> Series:
-    return Series(catalog.IN_FLIGHT.name, labels)
 
 
 def _build_labels(version: str) -> tuple[tuple[str, str], ...]:

@@ -64,7 +64,5 @@ class FeedSnapshot:
     final_age_s: float | None = None
     verified_up_to_ms: int | None = None
     """Sent time up to which everything was read whole at least twice; None where the budget does not allow that."""
-    progressed_s: float = 0.0
-    """When the feed last made progress or had none to make, in monotonic seconds."""
     by_hour: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """For the last day: hour of sending (hours since the epoch) -> general status -> messages settled."""

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.head import head_ranges

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from infobip_exporter.model.record import Page
 from infobip_exporter.model.time_range import TimeRange
@@ -40,12 +41,18 @@ def split(part: Part, page: Page, limit: int, now_ms: int) -> list[Part]:
     `now_ms` ends an open-ended part; what comes after it is read with the newest of the parts. Empty for a single
     millisecond, which can't be split.
     """
-    whole = TimeRange(part.range.since_ms, max(now_ms, part.range.since_ms + 1) if part.open_ended else part.range.until_ms)
+    whole = TimeRange(
+        part.range.since_ms, max(now_ms, part.range.since_ms + 1) if part.open_ended else part.range.until_ms
+    )
     if whole.length_ms <= 1:
-        return [Part(whole), Part(TimeRange(*whole[1:], whole.until_ms + 1), open_ended=True)] if part.open_ended else []
+        return (
+            [Part(whole), Part(TimeRange(*whole[1:], whole.until_ms + 1), open_ended=True)]
+            if part.open_ended
+            else []
+        )
     cuts = _halves(whole) if not is_full(page, limit) else _cuts(whole, page, limit)
     edges = [whole.since_ms, *cuts, whole.until_ms]
-    parts = [Part(TimeRange(since, until)) for since, until in zip(edges, edges[1:], strict=False)]
+    parts = [Part(TimeRange(since, until)) for since, until in pairwise(edges)]
     if part.open_ended:
         parts[-1] = Part(parts[-1].range, open_ended=True)
     return parts

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.query import PAGE_LIMIT
 from infobip_exporter.model.cells import Cells
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.settling import SettlingTimes
 

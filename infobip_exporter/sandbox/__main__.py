@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.sandbox.faults import FAULT_KINDS, Faults
 from infobip_exporter.sandbox.quirks import Quirks
 from infobip_exporter.sandbox.server import SandboxServer

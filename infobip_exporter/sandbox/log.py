@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.sandbox.asked import Asked, BadRequest, read_parameters
 from infobip_exporter.sandbox.cursor import Place, read_token
 from infobip_exporter.sandbox.message import Message

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import NOT_FINAL
 from infobip_exporter.sandbox import statuses
 from infobip_exporter.sandbox.statuses import Error, Status

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from urllib.parse import parse_qsl
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS, LOG_PATHS
+from infobip_exporter.model.channels import LOG_KEEPS_MS, LOG_PATHS
 from infobip_exporter.sandbox.faults import NO_FAULTS, Faults, FaultyLog
 from infobip_exporter.sandbox.log import SimulatedLog
 from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from prometheus_client.exposition import gzip_accepted
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,12 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from infobip_exporter import logs
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.metrics.process import REFRESH_S, Process
-from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer, wants_open_metrics
+from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
+from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
 
 GZIP_LEVEL = 1
 """The quickest: the page shrinks to a twentieth as it is."""
@@ -64,7 +65,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
     renderer = Renderer(view.version, process)
 
     async def metrics(request: Request) -> Response:
-        open_metrics = wants_open_metrics(request.headers.get("accept"))
+        open_metrics = wants_open_metrics(request.headers.get("accept", ""))
         now = view.now()
         zero_starts = view.zero_starts()
         # A reload in between may have brought a feed: the next page has it.
@@ -73,10 +74,16 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
             for each in view.snapshots()
             if (each.account, each.channel) in zero_starts
         ]
-        page = renderer.render(feeds, now, open_metrics=open_metrics, reloaded=view.reloaded)
+        page = renderer.render(
+            feeds,
+            now,
+            open_metrics=open_metrics,
+            reloaded=view.reloaded,
+            log_lines_dropped=logs.lines_dropped(),
+        )
         headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
         body = page.body
-        if gzip_accepted(request.headers.get("accept-encoding", "")):
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers["content-encoding"] = "gzip"
         return _Scraped(body, headers, page if request.method == "GET" else None, now)

@@ -22,7 +22,7 @@ SOCKET_MODE = 0o660
 def bound_sockets(address: str) -> list[socket.socket]:
     """Sockets bound to `address`: `host:port`, `[v6]:port`, `:port` for every address of this machine, or `unix:/path`.
 
-    A name that stands for several addresses (`localhost`) is bound on each of them. Port 0 takes any free one.
+    `[::]:port` takes IPv4 as well, as in Go's programs. A name that stands for several addresses (`localhost`) is bound on each of them. Port 0 takes any free one.
     Raises ListenError.
     """
     try:
@@ -31,7 +31,7 @@ def bound_sockets(address: str) -> list[socket.socket]:
         host, port = split_listen_address(address)
     except ValueError as error:
         raise ListenError(f"can't listen on {address!r}: {error}") from None
-    if not host:
+    if host in ("", "::"):
         return [_bound_everywhere(address, port)]
     sockets: list[socket.socket] = []
     try:

@@ -121,7 +121,7 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
                 alarm=bool(lost_s),
             ),
             _figure(
-                "RateLimiter used",
+                "Budget used",
                 used,
                 f"{whole(feed.requests_last_minute)} of {allowed:,g} requests a minute",
             ),

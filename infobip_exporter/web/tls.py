@@ -72,7 +72,7 @@ def read_tls(section: Value, folder: Path) -> Tls | None:
         "min_version": lambda value: value.checked(_version),
         "max_version": lambda value: value.checked(_version),
         "cipher_suites": lambda value: _each(value, _suite),
-        "prefer_server_cipher_suites": lambda value: value.checked(boolean),
+        "prefer_server_cipher_suites": lambda value: value.checked(rules.boolean),
         "curve_preferences": lambda value: _each(value, _curve),
         "cert": lambda value: value.wrong("is not read from here; name its file with cert_file", show=False),
         "key": lambda value: value.wrong("is not read from here; name its file with key_file", show=False),
@@ -106,14 +106,6 @@ def readable_file_in(folder: Path) -> Callable[[str], Path]:
             raise ValueError(f"can't be read: {error.strerror}") from None
 
     return rule
-
-
-def boolean(text: str) -> bool:
-    """YAML's words for true and false."""
-    word = text.lower()
-    if word not in {"true", "false", "yes", "no", "on", "off"}:
-        raise ValueError("must be true or false")
-    return word in {"true", "yes", "on"}
 
 
 def _each(values: Value, rule: Callable[[str], str]) -> tuple[str, ...] | None:

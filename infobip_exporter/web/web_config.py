@@ -10,7 +10,7 @@ from infobip_exporter.config.problems import Problems, Unshown
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.web.tls import Tls, boolean, read_tls
+from infobip_exporter.web.tls import Tls, read_tls
 
 COSTLIEST = 15
 """The highest cost of a bcrypt hash: one check takes some seconds."""
@@ -83,7 +83,7 @@ def _bcrypt_hash(text: str) -> Secret:
 
 def _http(section: Value | None, notes: list[str]) -> Mapping[str, str]:
     given = section.members(["http2", "headers"]) if section else {}
-    if "http2" in given and given["http2"].checked(boolean):
+    if "http2" in given and given["http2"].checked(rules.boolean):
         notes.append("http_server_config.http2: HTTP/1.1 is spoken here; clients agree on it by themselves")
     return _headers(given["headers"]) if "headers" in given else {}
 

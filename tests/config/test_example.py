@@ -9,7 +9,7 @@ import yaml
 from infobip_exporter.config.load import load_config, warnings
 from infobip_exporter.config.rules import FILTERS
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"

@@ -10,6 +10,7 @@ from infobip_exporter.errors import ConfigError
 
 SECRET = "0123456789abcdef-SECRET"
 ENV = {"KEY": SECRET, "EMPTY": "", "SPACED": f"{SECRET} x", "PREFIXED": f"App {SECRET}"}
+ENV |= {"QUOTED": f'"{SECRET}"', "SINGLE": f"'{SECRET}'\n", "QUOTED_URL": '"https://x.api.infobip.com"'}
 SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
 DURATION = (
     "whole numbers with a unit, larger units first, such as 500ms, 30s, 2m, 1h30m (units: w, d, h, m, s, ms)"
@@ -34,7 +35,11 @@ ALONE = "must be scheme and host alone, without a path, ? or #"
 EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
 FILTER = "must be 1 to 2048 printable characters"
-FILTERS = "sender, destination, entityId, applicationId, campaignReferenceId"
+FILTERS = "sender, destination, bulkId, entityId, applicationId, campaignReferenceId"
+BRACES = "a variable is written ${NAME}, a dollar sign $$"
+IN_QUOTES = (
+    "the environment variable {name} holds a value in quotes; remove the quotes: docker --env-file keeps them"
+)
 ACCOUNT_KEYS = "name, base_url, api_key, api_key_file, channels, requests_per_minute, filters"
 
 
@@ -99,6 +104,11 @@ def test_a_wrong_base_url(value: str, told: str) -> None:
         (f"!secret {SECRET}", "tags such as !this are not understood; put quotes around the value"),
         (f"{SECRET}${{", "a variable is written ${NAME}, a dollar sign $$"),
         (f"{SECRET}${{a-b}}", "a variable is written ${NAME}, a dollar sign $$"),
+        ("$KEY", BRACES),
+        (f"{SECRET}$KEY", BRACES),
+        ("${QUOTED}", IN_QUOTES.format(name="QUOTED")),
+        ("${SINGLE}", IN_QUOTES.format(name="SINGLE")),
+        (f"'\"{SECRET}\"'", "must be the key alone, without the quotes around it"),
         ("${NOT_SET}", "the environment variable NOT_SET is not set"),
         ("", "has no value"),
     ],
@@ -122,6 +132,22 @@ def test_a_wrong_key_is_told_without_showing_it(value: str, told: str) -> None:
 )
 def test_a_key_in_the_wrong_place_is_not_shown_either(text: str) -> None:
     mistakes(text)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("state: {url: sqlite:///$HOME/x.db}", f"state.url: {BRACES}"),
+        ("log: {level: '${QUOTED_URL}'}", f"log.level: {IN_QUOTES.format(name='QUOTED_URL')}"),
+    ],
+)
+def test_variables_are_read_the_same_way_everywhere(section: str, told: str) -> None:
+    assert mistakes(SOUND + section) == [f"config.yaml:2: {told}"]
+
+
+def test_a_url_in_quotes() -> None:
+    told = f"config.yaml:3: accounts[0].base_url: {IN_QUOTES.format(name='QUOTED_URL')}"
+    assert mistakes(account(base_url="${QUOTED_URL}")) == [told]
 
 
 def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
@@ -189,6 +215,10 @@ def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
             "5: accounts[0].filters.campaignReferenceId: must list at least one, in 2048 characters with the commas",
         ),
         (
+            {"filters": "{bulkId: []}"},
+            "5: accounts[0].filters.bulkId: must list at least one, in 2048 characters with the commas",
+        ),
+        (
             {"filters": "sender"},
             f"5: accounts[0].filters: must be a mapping with the keys {FILTERS}",
         ),
@@ -242,6 +272,21 @@ def test_a_wrong_account(changed: dict[str, str | None], told: str) -> None:
         ("web: {listen_address: 'a b:80'}", f'web.listen_address: {LISTEN}, got "a b:80"'),
         ("log: {level: warning}", 'log.level: must be one of debug, info, warn, error, got "warning"'),
         ("log: {format: xml}", 'log.format: must be one of logfmt, json, console, got "xml"'),
+        ("log: {failures: 1}", 'log.failures: must be true or false, got "1"'),
+        ("web: {listen_address: []}", "web.listen_address: must list at least one address"),
+        ("web: {listen_address: [':1', x]}", f'web.listen_address[1]: {LISTEN}, got "x"'),
+        ("web: {listen_address: [':1', ':1']}", 'web.listen_address[1]: is listed twice, got ":1"'),
+        (
+            "web: {listen_address: {a: b}}",
+            "web.listen_address: must be a single value, not a list or a mapping",
+        ),
+        ("x-a: [*b]", "is not valid YAML: a value that begins with * must be in quotes"),
+        ("log: {x-a: b}", "log.x-a: unknown key; allowed: level, format, failures"),
+        ("log: {<<: json}", "<<: must be a mapping or a list of mappings, such as <<: *defaults"),
+        ("log: {<<: [json]}", "<<: must be a mapping or a list of mappings, such as <<: *defaults"),
+        ("log: &a {<<: *a}", "<<: must not bring a mapping into itself"),
+        ("log: {<<: {levle: info}}", 'log.levle: unknown key; did you mean "level"?'),
+        ("log: {<<: {level: x}}", 'log.level: must be one of debug, info, warn, error, got "x"'),
         ("log: {format: [json]}", "log.format: must be a single value, not a list or a mapping"),
         ("pol: {}", 'pol: unknown key; did you mean "poll"?'),
         ("zzz: {}", "zzz: unknown key; allowed: accounts, poll, metrics, state, web, log"),
@@ -322,6 +367,21 @@ def test_a_small_file_that_aliases_blow_up_is_refused_at_once(list_of: str) -> N
     """Some 10^9 values, were each alias walked to its end."""
     one = "&a {name: a, base_url: https://x, api_key: k, " + list_of % ("sms," * 32_000) + "}"
     assert len(mistakes(f"accounts:\n- {one}\n" + "- *a\n" * 25_000)) == MOST_TOLD + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Each mapping brings in all members of the one before, and has one more.
+        "x-0: &m0 {k0: v}\n" + "".join(f"x-{n}: &m{n} {{<<: *m{n - 1}, k{n}: v}}\n" for n in range(1, 5000)),
+        # A long list of mappings, and a long list of those who bring it in.
+        f"x-m: &m [{', '.join(f'{{k{n}: v}}' for n in range(8000))}]\n"
+        f"x-n: [{', '.join(['{<<: *m}'] * 8000)}]\n",
+    ],
+)
+def test_merges_that_blow_a_small_file_up_are_refused_at_once(text: str) -> None:
+    told = "config.yaml: <<: brings in more than 100000 values in all"
+    assert mistakes(text + SOUND) == [told]
 
 
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:

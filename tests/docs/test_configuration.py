@@ -15,13 +15,13 @@ from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import parse_config
 from infobip_exporter.config.rules import FILTERS
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, rows, section
 
 CONFIGURE = DOCS / "configure.md"
 YAML = [(name_of(page), code) for page in PAGES for code in blocks(page, "yaml")]
-CONFIGS = [(name, code) for name, code in YAML if code.startswith("accounts:")]
+CONFIGS = [(name, code) for name, code in YAML if code.startswith(("accounts:", "x-"))]
 KEYS = {"INFOBIP_API_KEY": "k", "SHOP_KEY": "k", "CREDENTIALS_DIRECTORY": "/run/credentials"}
 
 

@@ -66,7 +66,7 @@ def test_every_warning_and_error_in_the_log_is_told() -> None:
 def test_every_way_an_answer_can_be_unusable_is_told() -> None:
     said = [
         text
-        for path in modules("api", "reading")
+        for path in modules("infobip", "reading")
         for text in said_by(path, {"InvalidBody", "BoundsIgnored"}, 0)
     ]
     assert len(said) >= 3

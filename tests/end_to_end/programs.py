@@ -113,10 +113,17 @@ class Exporter:
     def log(self) -> str:
         return (self.folder / "exporter.log").read_text()
 
-    def start(self, *, wait_until_ready: bool = False, prefix: Sequence[str] = ()) -> None:
-        """Start and wait until it answers scrapes."""
+    def start(
+        self, *, wait_until_ready: bool = False, prefix: Sequence[str] = (), stderr: int | None = None
+    ) -> None:
+        """Start and wait until it answers scrapes. `stderr` is a descriptor to log to, by default the file `log`."""
         with (self.folder / "exporter.log").open("ab") as log:
-            self._process = subprocess.Popen([*prefix, *self.command], stdout=log, stderr=log, cwd=REPOSITORY)
+            self._process = subprocess.Popen(
+                [*prefix, *self.command],
+                stdout=log,
+                stderr=log if stderr is None else stderr,
+                cwd=REPOSITORY,
+            )
         path = "/-/ready" if wait_until_ready else "/-/healthy"
         until(lambda: ready(self.url + path) or self._has_ended(), START_S)
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from infobip_exporter.feed.volume import Volume
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.snapshot import Histogram, Series

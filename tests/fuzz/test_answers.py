@@ -33,6 +33,7 @@ ERRORS = {
     "the answer is HTML or XML, not JSON",
     "the answer is not whole JSON",
     "the answer is JSON without a list of results",
+    "the answer has more than 5000 rows, 1000 were asked for",
 }
 
 

@@ -15,7 +15,7 @@ from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import load_config, parse_config
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.web.web_config import WebConfig, load_web_config
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.sound import check_mistakes
@@ -51,9 +51,9 @@ def check_config(config: Config) -> None:
     assert 0 <= config.metrics.zero_hold_s <= 3600
     assert 1 <= config.metrics.max_label_values <= 1_000_000
     assert config.state.url.startswith("sqlite:///")
-    assert rules.unix_socket(config.web.listen_address) or rules.split_listen_address(
-        config.web.listen_address
-    )
+    assert config.web.listen_address
+    for address in config.web.listen_address:
+        assert rules.unix_socket(address) or rules.split_listen_address(address)
     assert (config.log.level in rules.LOG_LEVELS, config.log.format in rules.LOG_FORMATS) == (True, True)
 
 

@@ -23,6 +23,9 @@ plain = st.sampled_from(
         "!<tag:x> y",
         "&a [*a]",
         "&a {a: *a}",
+        "&a {<<: *a}",
+        "{<<: &a {a: b}, <<: [*a, *a]}",
+        "{<<: [x]}",
         "a b",
         "a: b",
         "é",
@@ -166,6 +169,7 @@ ACCOUNT: Tree = {
     "filters": {
         "sender": words("447"),
         "destination": words("'+447'"),
+        "bulkId": [words("b", "'${E}'")],
         "entityId": words("e"),
         "campaignReferenceId": [words("c", "007")],
     },
@@ -184,7 +188,7 @@ CONFIG: Mapping[str, Tree] = {
         | hosts.map(lambda host: json.dumps(host + ":1")),
         "config_file": words("web.yml"),
     },
-    "log": {"level": words("debug", "x"), "format": words("json")},
+    "log": {"level": words("debug", "x"), "format": words("json"), "failures": words("true", "no", "1")},
 }
 WEB_CONFIG: Mapping[str, Tree] = {
     "tls_server_config": {

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from contextlib import suppress
 from copy import deepcopy
 from decimal import Decimal
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.answer import MOST_ROWS, InvalidBody, decode_page
 from infobip_exporter.infobip.lenient import parse_json, read_row
 from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
@@ -318,6 +319,29 @@ def test_text_that_no_label_can_carry_is_replaced() -> None:
 def test_bytes_garbled_on_the_way_make_up_no_message(where: bytes, garbage: bytes) -> None:
     with pytest.raises(InvalidBody):
         decode_page(body_with(where, garbage))
+
+
+GOOD_ROW = json.dumps(REFERENCE_ROW).encode()
+
+
+@pytest.mark.parametrize("last", [GOOD_ROW, b"{}", b'{"x": NaN}'], ids=["typed", "a bad row", "almost JSON"])
+def test_no_more_rows_than_several_pages_are_read(last: bytes) -> None:
+    rows = [b"{}"] * (MOST_ROWS - 1) if last != GOOD_ROW else [GOOD_ROW] * (MOST_ROWS - 1)
+    assert decode_page(b'{"results": [%s]}' % b",".join([*rows, last])).rows == MOST_ROWS
+    with pytest.raises(InvalidBody, match="the answer has more than 5000 rows, 1000 were asked for"):
+        decode_page(b'{"results": [%s]}' % b",".join([*rows, last, last]))
+
+
+@pytest.mark.parametrize("value", [b"{}", b"1", b"[]", b'""'])
+@pytest.mark.parametrize("where", [b'{"results": [%s]}', b'{"results": [], "cursor": [%s]}'])
+def test_millions_of_values_are_not_made_into_objects(where: bytes, value: bytes) -> None:
+    body = where % b",".join([value] * (16 * 2**20 // (len(value) + 1)))
+    tracemalloc.start()
+    with pytest.raises(InvalidBody, match="more than 5000 rows"):
+        decode_page(body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_an_answer_that_dribbles_past_the_deadline_is_a_timeout() -> None:
             "[Errno 111] Connection refused",
         ),
         (httpx.ReadError(""), "connection", "ReadError"),
-        (httpx.ProxyError("407 Proxy Authentication Required"), "connection", "407 Proxy"),
+        (httpx.ProxyError("407 Proxy Authentication Required"), "connection", "the proxy answered 407 Proxy"),
         (OSError(113, "No route to host"), "connection", "No route to host"),
         (
             httpx.RemoteProtocolError("peer closed connection without sending all"),

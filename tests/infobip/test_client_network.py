@@ -1,26 +1,31 @@
 """The client against real sockets that do what servers must not do."""
 
+import asyncio
 import gzip
 import json
 import random
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpcore
+import anyio
 import pytest
 import trustme
 
 from infobip_exporter.errors import ConfigError, RequestFailed
+from infobip_exporter.infobip import network
 from infobip_exporter.infobip.client import LARGEST_BODY, Client
 from infobip_exporter.infobip.credentials import GivenKey
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.record import Answer
 from infobip_exporter.model.secret import Secret
 
 BODY = json.dumps({"results": []}).encode()
@@ -75,6 +80,11 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_look_up_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_look_ups", {})
 
 
 @pytest.fixture
@@ -139,11 +149,20 @@ def client(port: int, *, base_url: str = "http://127.0.0.1:{port}", timeout_s: f
     return Client(base_url.format(port=port), "/instagram/1/logs", credentials, {}, timeout_s)
 
 
+def ask(port: int, times: int = 1, **changes: Any) -> list[Answer]:
+    async def fetch() -> list[Answer]:
+        asking = client(port, **changes)
+        try:
+            return [await asking.fetch(Query()) for _ in range(times)]
+        finally:
+            await asking.close()
+
+    return asyncio.run(fetch())
+
+
 def failure(port: int, **changes: Any) -> RequestFailed:
-    asking = client(port, **changes)
     with pytest.raises(RequestFailed) as failed:
-        asking.ask(Query())
-    asking.close()
+        ask(port, **changes)
     return failed.value
 
 
@@ -154,21 +173,101 @@ def test_a_good_server_is_read_over_one_connection(serve: Callable[..., Server])
             connection.sendall(GOOD)
 
     server = serve(behaviour)
-    asking = client(server.port, timeout_s=10)
-    for _ in range(3):
-        assert asking.ask(Query()).page.rows == 0
-    asking.close()
+    assert [answer.page.rows for answer in ask(server.port, 3, timeout_s=10)] == [0, 0, 0]
     assert server.connections == 1
 
 
 def test_a_connection_that_the_server_gave_up_is_replaced(serve: Callable[..., Server]) -> None:
     server = serve(answering(GOOD))
-    asking = client(server.port, timeout_s=10)
-    for _ in range(3):
-        assert asking.ask(Query()).page.rows == 0
-        assert server.ended.acquire(timeout=10)
-    asking.close()
+
+    async def fetch() -> None:
+        asking = client(server.port, timeout_s=10)
+        for _ in range(3):
+            assert (await asking.fetch(Query())).page.rows == 0
+            assert server.ended.acquire(timeout=10)
+        await asking.close()
+
+    asyncio.run(fetch())
     assert server.connections == 3
+
+
+Meet = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def meeting(meet: Meet, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server in the loop of the test, by its port; at the end it waits until every client has gone."""
+    meetings: list[asyncio.Task[Any] | None] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meetings.append(asyncio.current_task())
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await meet(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async with asyncio.timeout(60), await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*(each for each in meetings if each))
+
+
+def test_four_requests_are_under_way_at_once_over_connections_that_are_used_again() -> None:
+    connections: list[asyncio.StreamWriter] = []
+
+    async def fetch() -> None:
+        asked = asyncio.Barrier(4)
+
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.append(writer)
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asked.wait()
+                writer.write(GOOD)
+
+        async with meeting(meet) as port:
+            asking = client(port, timeout_s=10)
+            for _ in range(3):
+                answers = await asyncio.gather(*(asking.fetch(Query()) for _ in range(4)))
+                assert [answer.page.rows for answer in answers] == [0] * 4
+            await asking.close()
+
+    asyncio.run(fetch())
+    assert len(connections) == 4
+
+
+def test_the_request_is_sent_after_the_connection_was_made(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+
+    def look_up() -> list[str]:
+        times.append(time.monotonic())
+        return ["127.0.0.1"]
+
+    look_up_as(monkeypatch, look_up)
+    (answer,) = ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
+    assert times[0] < answer.asked_s < answer.received_s
+
+
+def test_an_idle_connection_is_closed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_KEEPALIVE_S", 0.05)
+
+    async def fetch() -> None:
+        gone = asyncio.Event()
+
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(GOOD)
+            assert await reader.read() == b""
+            gone.set()
+
+        async with meeting(meet) as port:
+            asking = client(port, timeout_s=10)
+            assert (await asking.fetch(Query())).page.rows == 0
+            await gone.wait()
+            await asking.close()
+
+    asyncio.run(fetch())
 
 
 @pytest.mark.parametrize(
@@ -256,9 +355,7 @@ def test_tls_where_there_is_none_is_a_connection_failure(serve: Callable[..., Se
 
 
 def test_an_answer_over_tls_is_read(serve: Callable[..., Server], tls: ssl.SSLContext) -> None:
-    asking = client(serve(answering(GOOD), tls).port, base_url="https://localhost:{port}", timeout_s=10)
-    assert asking.ask(Query()).page.rows == 0
-    asking.close()
+    assert ask(serve(answering(GOOD), tls).port, base_url="https://localhost:{port}", timeout_s=10)
 
 
 def test_a_body_that_unpacks_to_more_than_may_be_is_invalid(serve: Callable[..., Server]) -> None:
@@ -266,7 +363,7 @@ def test_a_body_that_unpacks_to_more_than_may_be_is_invalid(serve: Callable[...,
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     failed = failure(serve(answering(head + packed)).port, timeout_s=30)
     assert failed.code == "invalid_body"
-    assert "64 MiB" in failed.text
+    assert "16 MiB" in failed.text
 
 
 def test_a_body_without_a_length_is_cut_where_the_connection_ends(serve: Callable[..., Server]) -> None:
@@ -274,35 +371,99 @@ def test_a_body_without_a_length_is_cut_where_the_connection_ends(serve: Callabl
     assert failed.code == "invalid_body"
 
 
-@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
-def test_closing_ends_the_question_under_way(
-    serve: Callable[..., Server], tls: ssl.SSLContext, over_tls: bool
+def handshake_only(connection: socket.socket) -> None:
+    connection.recv(65536)
+    silent(connection)
+
+
+def half_answered(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(GOOD[:-1])
+    silent(connection)
+
+
+def tunnel_into_nothing(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    silent(connection)
+
+
+@pytest.mark.parametrize("behaviour", [silent, tunnel_into_nothing])
+def test_a_proxy_that_hangs_is_a_timeout_and_its_connection_is_closed(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
-    asked = threading.Event()
+    server = serve(behaviour)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
 
-    def behaviour(connection: socket.socket) -> None:
-        read_request(connection)
-        asked.set()
-        silent(connection)
+    async def fetch() -> None:
+        asking = client(443, base_url="https://api.test")
+        with pytest.raises(RequestFailed, match="timeout"):
+            await asking.fetch(Query())
+        assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
+        await asking.close()
 
-    server = serve(behaviour, tls if over_tls else None)
-    url = "https://localhost:{port}" if over_tls else "http://127.0.0.1:{port}"
-    asking = client(server.port, base_url=url, timeout_s=60)
-    failures: list[RequestFailed] = []
+    asyncio.run(fetch())
 
-    def ask() -> None:
-        try:
-            asking.ask(Query())
-        except RequestFailed as failed:
-            failures.append(failed)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    assert asked.wait(10)
-    asking.close()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert [failed.code for failed in failures] == ["connection"]
+@pytest.mark.parametrize(
+    ("behaviour", "url", "over_tls"),
+    [
+        (silent, "http://127.0.0.1:{port}", False),
+        (silent, "https://localhost:{port}", True),
+        (half_answered, "http://127.0.0.1:{port}", False),
+        (half_answered, "https://localhost:{port}", True),
+        (handshake_only, "https://localhost:{port}", False),
+    ],
+    ids=["no answer", "no answer over TLS", "half an answer", "half an answer over TLS", "no handshake"],
+)
+def test_a_cancelled_request_ends_at_once_and_leaves_no_connection(
+    serve: Callable[..., Server], tls: ssl.SSLContext, behaviour: Behaviour, url: str, *, over_tls: bool
+) -> None:
+    met = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        met.set()
+        behaviour(connection)
+
+    server = serve(behave, tls if over_tls else None)
+
+    async def cancel() -> None:
+        asking = client(server.port, base_url=url, timeout_s=60)
+        task = asyncio.create_task(asking.fetch(Query()))
+        assert await asyncio.to_thread(met.wait, 10)
+        await asyncio.sleep(0.05)  # until what the server sends has come: it is not ours to be told
+        task.cancel()
+        assert await asyncio.wait([task], timeout=1) == ({task}, set())
+        assert task.cancelled()
+        assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asking.close()
+
+    asyncio.run(cancel())
+
+
+def test_requests_cancelled_at_any_moment_leave_room_for_the_next() -> None:
+    draw = random.Random(3)
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(draw.uniform(0, 0.002))
+            writer.write(GOOD)
+
+    async def cancel() -> None:
+        async with meeting(meet) as port:
+            asking = client(port, timeout_s=10)
+            for _ in range(60):
+                tasks = [asyncio.create_task(asking.fetch(Query())) for _ in range(4)]
+                await asyncio.sleep(draw.uniform(0, 0.02))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                assert all(task.cancelled() or task.result() for task in tasks)
+            assert (await asking.fetch(Query())).page.rows == 0
+            await asking.close()
+
+    asyncio.run(cancel())
 
 
 def look_up_as(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], list[str]]) -> None:
@@ -326,18 +487,90 @@ def test_a_name_that_nobody_knows_is_a_connection_failure(monkeypatch: pytest.Mo
     assert "Name or service not known" in failed.text
 
 
-def test_a_name_server_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+def hanging(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A name server that answers once the event is set."""
     released = threading.Event()
 
     def hang() -> list[str]:
         released.wait(30)
-        return []
+        return ["127.0.0.1"]
 
     look_up_as(monkeypatch, hang)
+    return released
+
+
+def test_a_name_server_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = hanging(monkeypatch)
     failed = failure(1, base_url="http://api.test:{port}")
     released.set()
     assert failed.code == "timeout"
     assert failed.took_s < TIMEOUT_S + 0.5
+
+
+def test_all_who_ask_wait_for_one_look_up_which_none_of_them_ends(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = hanging(monkeypatch)
+    server = serve(answering(GOOD))
+
+    async def fetch() -> None:
+        clients = [client(server.port, base_url="http://api.test:{port}", timeout_s=10) for _ in range(20)]
+        tasks = [asyncio.create_task(each.fetch(Query())) for each in clients]
+        await asyncio.sleep(0.05)
+        for task in tasks[:10]:
+            task.cancel()
+        assert sum(thread.name == "look-up" for thread in threading.enumerate()) == 1
+        released.set()
+        answers = await asyncio.gather(*tasks[10:])
+        assert [answer.page.rows for answer in answers] == [0] * 10
+        for each in clients:
+            await each.close()
+
+    asyncio.run(fetch())
+
+
+def test_a_look_up_that_hangs_for_long_is_replaced(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = hanging(monkeypatch)
+    assert failure(1, base_url="http://api.test:{port}").code == "timeout"
+    look_up_as(monkeypatch, lambda: ["127.0.0.1"])
+    assert failure(1, base_url="http://api.test:{port}").code == "timeout"
+    monkeypatch.setattr(network, "_LOOK_UP_AGAIN_AFTER_S", TIMEOUT_S)
+    assert ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
+    released.set()
+
+
+HANGING_PROCESS = """
+import asyncio, socket, sys, time
+from infobip_exporter.errors import RequestFailed
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.credentials import GivenKey
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.secret import Secret
+
+def hang(*arguments, **named):
+    time.sleep(600)
+
+async def main(timeout_s):
+    task = asyncio.create_task(
+        Client("https://api.test", "/x", GivenKey(Secret("key")), {}, timeout_s).fetch(Query())
+    )
+    await asyncio.wait([task], timeout=0.5)
+    task.cancel()
+    await asyncio.wait([task])
+    print("cancelled" if task.cancelled() else task.exception().code)
+
+socket.getaddrinfo = hang
+asyncio.run(main(float(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize(("timeout_s", "end"), [(0.2, "timeout"), (60, "cancelled")])
+def test_a_process_ends_while_its_name_server_hangs(timeout_s: float, end: str) -> None:
+    command = [sys.executable, "-c", HANGING_PROCESS, str(timeout_s)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{end}\n", "")
 
 
 def test_a_name_that_can_be_none_is_a_connection_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,31 +586,25 @@ def test_a_name_without_an_address_is_a_connection_failure(monkeypatch: pytest.M
     assert failure(1, base_url="http://api.test:{port}").code == "connection"
 
 
-def test_each_address_gets_a_share_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares: list[float] = []
-
-    class Dead(httpcore.SyncBackend):
-        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *rest: Any) -> Any:
-            assert timeout is not None
-            shares.append(timeout)
-            raise httpcore.ConnectTimeout
-
-    monkeypatch.setattr(httpcore, "SyncBackend", Dead)
-    look_up_as(monkeypatch, lambda: ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
-    credentials = GivenKey(Secret("key"))
-    asking = Client("http://api.test", "/x", credentials, {}, 30.0, clock=lambda: 0.0)
-    with pytest.raises(RequestFailed, match="timeout"):
-        asking.ask(Query())
-    assert shares == [10.0, 15.0, 30.0]
-
-
-def test_an_address_that_is_dead_leaves_time_for_the_next(
+def test_an_address_that_refuses_leaves_it_to_the_next(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_up_as(monkeypatch, lambda: ["127.0.0.2", "127.0.0.1"])
-    asking = client(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
-    assert asking.ask(Query()).page.rows == 0
-    asking.close()
+    assert ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = anyio.connect_tcp
+
+    async def connect_tcp(address: str, port: int) -> Any:
+        return await connect(address, port) if address == "127.0.0.1" else await asyncio.sleep(3600)
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+    monkeypatch.setattr(network, "_NEXT_ADDRESS_AFTER_S", 0.05)
+    look_up_as(monkeypatch, lambda: ["192.0.2.1", "192.0.2.2", "127.0.0.1"])
+    assert ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
@@ -392,9 +619,7 @@ def test_the_proxy_of_the_environment_is_used(
         connection.sendall(GOOD)
 
     monkeypatch.setenv(variable, form.format(port=serve(behaviour).port))
-    asking = client(80, base_url="http://api.test", timeout_s=10)
-    asking.ask(Query())
-    asking.close()
+    ask(80, base_url="http://api.test", timeout_s=10)
     assert requests[0].startswith(b"GET http://api.test/instagram/1/logs?limit=1000 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in requests[0]
 
@@ -414,42 +639,82 @@ def test_https_goes_through_the_proxy_as_a_tunnel(
             tunnel.sendall(GOOD)
 
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{serve(behaviour).port}")
-    asking = client(443, base_url="https://api.test", timeout_s=10)
-    asking.ask(Query())
-    asking.close()
+    ask(443, base_url="https://api.test", timeout_s=10)
     assert requests[0].startswith(b"CONNECT api.test:443 ")
     assert b"App key" not in requests[0]
     assert b"Authorization: App key\r\n" in requests[1]
 
 
-def test_no_proxy_stands_between_this_machine_and_itself(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+class ForwardProxy:
+    """A forward proxy in the loop of a test: it tunnels, whatever the host, to `port` of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.tunnels: list[str] = []
+        self._port = port
+
+    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode().split(" ", 2)
+        assert method == "CONNECT"
+        self.tunnels.append(target)
+        inside, outside = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        passing = self._pass(reader, outside), self._pass(inside, writer)
+        await asyncio.gather(*passing, return_exceptions=True)
+        with suppress(OSError):
+            await outside.wait_closed()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize("proxy_over_tls", [False, True], ids=["plain", "TLS"])
+def test_an_answer_through_a_forward_proxy_is_read(
+    serve: Callable[..., Server],
+    tls: ssl.SSLContext,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    *,
+    proxy_over_tls: bool,
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    server = serve(answering(GOOD))
-    for host in ("127.0.0.1", "localhost"):
-        asking = client(server.port, base_url=f"http://{host}:{{port}}", timeout_s=10)
-        assert asking.ask(Query()).page.rows == 0
-        asking.close()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("api.test").configure_cert(context)
+    proxy = ForwardProxy(serve(answering(GOOD), context).port)
+
+    async def fetch() -> Answer:
+        async with meeting(proxy.meet, tls if proxy_over_tls else None) as port:
+            monkeypatch.setenv(variable, f"{'https' if proxy_over_tls else 'http'}://localhost:{port}")
+            asking = client(443, base_url="https://api.test", timeout_s=10)
+            answer = await asking.fetch(Query())
+            await asking.close()
+            return answer
+
+    assert asyncio.run(fetch()).page.rows == 0
+    assert proxy.tunnels == ["api.test:443"]
 
 
 def test_a_host_that_is_excepted_from_the_proxy_is_asked_directly(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("NO_PROXY", ".test")
+    monkeypatch.setenv("NO_PROXY", "*.test")
     look_up_as(monkeypatch, lambda: ["127.0.0.1"])
-    asking = client(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
-    assert asking.ask(Query()).page.rows == 0
-    asking.close()
+    assert ask(serve(answering(GOOD)).port, base_url="http://api.test:{port}", timeout_s=10)
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "ftp://x", "http://"])
-def test_a_proxy_that_cannot_be_used_is_a_wrong_configuration(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
+def test_clients_share_the_certificate_authorities_until_their_file_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConfigError, match="HTTPS_PROXY"):
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    first = network._ssl_context()
+    assert network._ssl_context() is first
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
         client(443, base_url="https://api.test")
 
 
@@ -469,8 +734,4 @@ def test_no_garbage_raises_anything_but_a_failure(serve: Callable[..., Server]) 
 
     server = serve(behaviour)
     for _ in range(300):
-        asking = client(server.port, timeout_s=10)
-        with pytest.raises(RequestFailed) as failed:
-            asking.ask(Query())
-        asking.close()
-        assert failed.value.code in {"connection", "invalid_body", "302"}
+        assert failure(server.port, timeout_s=10).code in {"connection", "invalid_body", "302"}

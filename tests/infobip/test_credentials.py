@@ -30,6 +30,18 @@ def test_a_key_file_is_read_without_the_space_around_it(path: Path) -> None:
     assert KeyFile(path).key() == Secret("first-key")
 
 
+def test_a_byte_order_mark_at_the_beginning_of_a_key_file_is_no_part_of_the_key(path: Path) -> None:
+    path.write_text("first-key\r\n", "utf-8-sig")
+    assert KeyFile(path).key() == Secret("first-key")
+
+
+@pytest.mark.parametrize("text", ['"first-key"', "'first-key'\n"])
+def test_a_key_file_with_quotes_says_so(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(CredentialsError, match=r"key: must be the key alone, without the quotes around it"):
+        KeyFile(path).key()
+
+
 def test_a_changed_file_is_read_again(path: Path) -> None:
     credentials = KeyFile(path)
     credentials.key()

@@ -1,11 +1,12 @@
 from bisect import bisect_right
-from itertools import pairwise
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.rate_limit import RateLimiter
+from infobip_exporter.infobip.rate_limit import WINDOW_S, Kept, RateLimiter, boot_id, restored
 
 limits = st.integers(min_value=1, max_value=300)
 starts = st.sampled_from([0.0, 5_000_000.123, 1_700_000_000.7])
@@ -47,35 +48,50 @@ actions = st.lists(
 )
 
 
-@given(limits.filter(lambda limit: limit < 40), starts, actions, st.lists(st.floats(-70, 70), max_size=30))
+@given(limits.filter(lambda limit: limit < 40), starts, actions, st.lists(st.floats(0, 70), max_size=30))
 def test_no_sequence_of_calls_makes_more_than_the_limit_in_any_minute(
-    limit: int, start: float, calls: list[tuple[str, float]], earlier: list[float]
+    limit: int, start: float, calls: list[tuple[str, float]], ages: list[float]
 ) -> None:
-    spent = [start + moment for moment in earlier[:limit]]
-    budget, now, made = RateLimiter(limit, spent), start, [min(moment, start) for moment in spent]
+    made = [start - age for age in ages[:limit]]
+    budget, now = RateLimiter(limit, made), start
     for action, seconds in calls:
         if action == "spend":
             now += budget.wait_s(now)
-            budget.spend(now)
-            made.append(now)
+            for _ in range(min(budget.free(now), 2)):
+                budget.spend(now)
+                made.append(now)
         elif action == "wait":
             now += seconds
         else:
             getattr(budget, action)(now)
         assert 1 <= budget.effective <= limit
+        assert (budget.free(now) == 0) == (budget.wait_s(now) > 0)
     if made:
         assert most_in_a_minute(made) <= limit
 
 
-def test_a_burst_is_a_tenth_of_the_limit_and_then_requests_are_spread() -> None:
-    made = spend_for(RateLimiter(100), 0.0, 50)
-    assert made[:10] == [0.0] * 10
-    assert {round(later - earlier, 6) for earlier, later in pairwise(made[9:])} == {0.6}
+def test_the_whole_budget_may_be_spent_at_once() -> None:
+    budget = RateLimiter(100)
+    for _ in range(100):
+        assert budget.wait_s(0.0) == 0
+        budget.spend(0.0)
+    assert budget.wait_s(0.0) == WINDOW_S
 
 
-@pytest.mark.parametrize(("limit", "burst"), [(1, 1), (2, 2), (5, 2), (20, 2), (120, 12)])
-def test_a_small_limit_still_has_a_burst(limit: int, burst: int) -> None:
-    assert spend_for(RateLimiter(limit), 0.0, 0.01) == [0.0] * burst
+def test_half_of_the_budget_serves_one_poll_and_the_other_half_the_next() -> None:
+    budget = RateLimiter(100)
+    for poll in range(100):
+        for request in range(50):
+            now = poll * 30.05 + request / 25
+            assert budget.wait_s(now) == 0
+            budget.spend(now)
+
+
+def test_what_is_free_is_what_the_last_minute_left() -> None:
+    budget = RateLimiter(3)
+    budget.spend(0.0)
+    budget.spend(10.0)
+    assert [budget.free(now) for now in (10.0, 60.0, 60.05, 70.05)] == [1, 1, 2, 3]
 
 
 def test_a_quiet_feed_never_waits() -> None:
@@ -90,16 +106,6 @@ def test_requests_made_before_a_restart_count() -> None:
     budget = RateLimiter(10, spent=reversed(before))
     assert budget.wait_s(59.0) == pytest.approx(60.05 - 59.0)
     assert budget.times(59.0) == tuple(before)
-
-
-def test_a_burst_made_before_a_restart_is_not_made_again() -> None:
-    assert RateLimiter(100, spent=[0.0] * 10).wait_s(0.1) == pytest.approx(0.5)
-
-
-def test_requests_dated_after_now_count_as_made_now() -> None:
-    budget = RateLimiter(2, spent=[5000.0, 6000.0])
-    assert budget.wait_s(100.0) == pytest.approx(60.05)
-    assert budget.times(100.0) == (100.0, 100.0)
 
 
 def test_what_is_older_than_a_minute_is_forgotten() -> None:
@@ -117,10 +123,13 @@ def test_a_429_halves_the_limit_once_for_a_burst_of_them() -> None:
     assert budget.effective == 25
 
 
-def test_a_429_ends_the_burst_and_widens_the_spacing() -> None:
+def test_after_a_429_what_was_made_counts_against_the_lowered_limit() -> None:
     budget = RateLimiter(60)
-    budget.throttled(0.0)
-    assert budget.wait_s(0.0) == pytest.approx(2.0)
+    for second in range(40):
+        budget.spend(float(second))
+    budget.throttled(40.0)
+    assert budget.free(40.0) == 0
+    assert budget.wait_s(40.0) == pytest.approx(10.0 + WINDOW_S - 40.0)
 
 
 def test_the_limit_never_falls_below_one() -> None:
@@ -163,13 +172,54 @@ def test_a_later_429_restarts_the_recovery() -> None:
     assert budget.effective == 50
 
 
-def test_a_clock_that_steps_back_gives_nothing_away() -> None:
-    budget = RateLimiter(2)
-    budget.spend(100.0)
-    budget.spend(100.0)
-    assert budget.wait_s(50.0) == pytest.approx(60.05)
-
-
 def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         RateLimiter(0)
+
+
+KEPT = Kept((930.0, 970.0, 990.0), wall_s=5_000_000.0, monotonic_s=1000.0, boot_id="one")
+
+
+@pytest.mark.parametrize("later_s", [0.0, 5.0, 3600.0])
+@pytest.mark.parametrize("drift_s", [-0.9, 0.0, 0.9])
+def test_the_same_clock_dates_the_kept_requests(later_s: float, drift_s: float) -> None:
+    assert restored(KEPT, 5_000_000.0 + later_s + drift_s, 1000.0 + later_s, "one") == list(KEPT.times)
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "monotonic_s", "boot"),
+    [
+        (5_000_065.0, 1005.0, "one"),
+        (4_999_945.0, 1005.0, "one"),
+        (5_000_060.0, 20.0, "two"),
+        (5_000_005.0, 1005.0, "two"),
+        (5_000_005.0, 1005.0, ""),
+    ],
+    ids=["set ahead, or suspended", "set back", "started anew", "another machine", "unknown"],
+)
+def test_requests_that_no_clock_dates_count_as_just_made(
+    wall_s: float, monotonic_s: float, boot: str
+) -> None:
+    assert restored(KEPT, wall_s, monotonic_s, boot) == [monotonic_s] * 3
+
+
+def test_systems_without_a_boot_id_are_not_taken_for_the_same() -> None:
+    kept = msgspec.structs.replace(KEPT, boot_id="")
+    assert restored(kept, 5_000_005.0, 1005.0, "") == [1005.0] * 3
+
+
+def test_a_step_of_the_wall_clock_over_a_restart_makes_no_room_for_more_requests() -> None:
+    made = [1000.0 + second / 100 for second in range(100)]
+    kept = Kept(RateLimiter(100, made).times(1001.0), wall_s=5_000_000.0, monotonic_s=1001.0, boot_id="one")
+    after = RateLimiter(100, restored(kept, 5_000_060.0, 1002.0, "one"))
+    assert most_in_a_minute(made + spend_for(after, 1002.0, 200)) <= 100
+
+
+def test_what_is_kept_survives_being_stored() -> None:
+    assert msgspec.json.decode(msgspec.json.encode(KEPT), type=Kept) == KEPT
+
+
+def test_the_boot_id_is_read_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("0d8b2d9c-3f9e\n")
+    assert boot_id(tmp_path / "id") == "0d8b2d9c-3f9e"
+    assert boot_id(tmp_path / "none") == ""

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tests.docs.pages import REPOSITORY
+
 
 def _program(name: str) -> str | None:
     """The one that `make kubernetes` has built, or the machine's own."""
-    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+    return shutil.which(name, path=REPOSITORY / ".kubernetes" / "bin") or shutil.which(name)
 
 
 def needs(name: str) -> pytest.MarkDecorator:

@@ -7,17 +7,22 @@ import ssl
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import trustme
 import yaml
 
+from infobip_exporter import cli
 from infobip_exporter.config.schema import Web
+from infobip_exporter.health import URL
 from tests.docs.pages import REPOSITORY
 
+CONFIG = "/etc/infobip-exporter/config.yaml"
 # As Docker reads it: a line ends where no backslash does, and comments are not there.
 LINES = [
     re.sub(r"\\\n", "", line)
@@ -64,8 +69,14 @@ def is_healthy(url: str) -> bool:
     # A proxy on the way to the API is none on the way to oneself.
     environment = os.environ | {"HEALTH_URL": url, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     ran = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, timeout=30, check=False
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        timeout=30,
+        check=False,
     )
+    assert ran.stderr == b""
     return ran.returncode == 0
 
 
@@ -88,9 +99,21 @@ def test_it_is_not_healthy_when_nobody_listens() -> None:
     assert not is_healthy(url)
 
 
+def test_asking_for_health_imports_next_to_nothing() -> None:
+    # It is done twice a minute for as long as the container runs.
+    code = "import sys, infobip_exporter.health; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert not {"ssl", "http.client", "urllib.request", "email", "structlog", "argparse"} & set(
+        ran.stdout.split()
+    )
+
+
 def test_it_asks_for_health_where_the_exporter_listens_by_default() -> None:
-    port = Web().listen_address.rpartition(":")[2]
-    assert f"\nENV HEALTH_URL=http://127.0.0.1:{port}/-/healthy\n" in STAGES[-1]
+    port = Web().listen_address[0].rpartition(":")[2]
+    assert f"\nENV HEALTH_URL={URL}\n" in STAGES[-1]
+    assert f"http://127.0.0.1:{port}/-/healthy" == URL
     assert instruction("EXPOSE") == port
 
 
@@ -102,7 +125,33 @@ def test_both_stages_stand_on_the_base_that_an_argument_names() -> None:
 def test_the_image_gets_what_was_built_and_a_user_and_nothing_is_installed_into_it() -> None:
     assert instruction("COPY") == "--from=build /opt/infobip-exporter /opt/infobip-exporter"
     commands = [part.split()[0] for part in instruction("RUN").split("&&")]
-    assert commands == ["groupadd", "useradd", "install"]
+    assert commands == ["groupadd", "useradd", "install", "install", "python"]
+
+
+def test_the_standard_library_and_the_packages_are_compiled_whatever_the_times_of_the_files() -> None:
+    compiled = "python -m compileall -q --invalidation-mode unchecked-hash "
+    assert f"bin/{compiled}/opt/infobip-exporter/lib" in STAGES[0]
+    assert all(
+        "--no-compile" in line for line in re.findall(r"infobip-exporter/bin/pip install (.*)", STAGES[0])
+    )
+    _, _, library = instruction("RUN").partition(f"&& {compiled}-x /site-packages/ ")
+    [code] = re.findall(r"python -c '(.*)'", library)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert Path(told.strip()).samefile(Path(os.__file__).parent)
+
+
+def test_a_signal_waits_until_the_first_process_can_catch_it() -> None:
+    *blocking, command = json.loads(instruction("ENTRYPOINT"))
+    assert blocking == ["env", "--block-signal=TERM"]  # tests/test_signals.py tries them
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        assert command in tomllib.load(file)["project"]["scripts"]
+
+
+def test_the_configuration_is_looked_for_outside_of_the_volume() -> None:
+    arguments = vars(cli._parser().parse_args(json.loads(instruction("CMD"))))
+    assert (arguments["command"], arguments["config.file"]) == ("run", CONFIG)
+    assert not CONFIG.startswith(instruction("VOLUME"))
+    assert f"install -d {Path(CONFIG).parent}" in instruction("RUN")
 
 
 def test_what_is_built_is_locked_by_hash_and_compiles_nothing() -> None:
@@ -116,7 +165,8 @@ def test_what_is_built_is_locked_by_hash_and_compiles_nothing() -> None:
 def test_it_does_not_run_as_root_and_writes_its_state_alone() -> None:
     user, group = map(int, instruction("USER").split(":"))
     assert user != 0 != group
-    assert f"install -d -o {user} -g {group}" in instruction("RUN")
+    # The group 0 is for any other user: OpenShift chooses one, with that group.
+    assert f"install -d -o {user} -g 0 -m 0770 {instruction('VOLUME')}" in instruction("RUN")
     assert instruction("WORKDIR") == instruction("VOLUME") == "/var/lib/infobip-exporter"
 
 
@@ -136,4 +186,12 @@ def test_compose_runs_it_with_nothing_but_its_volume_to_write() -> None:
     exporter = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]["exporter"]
     assert exporter["read_only"] is True
     assert exporter["cap_drop"] == ["ALL"]
-    assert f"state:{instruction('VOLUME')}" in exporter["volumes"]
+    assert exporter["volumes"] == [f"./config.yaml:{CONFIG}:ro", f"state:{instruction('VOLUME')}"]
+
+
+def test_compose_runs_what_the_image_does_unless_it_is_told_of_another_command() -> None:
+    text = (REPOSITORY / "compose.yaml").read_text()
+    command = yaml.safe_load(text)["services"]["exporter"]["command"]
+    assert command == f"${{EXPORTER_COMMAND:-{' '.join(json.loads(instruction('CMD')))}}}"
+    [demo] = re.findall(r'EXPORTER_COMMAND="(.*)" docker compose up', text)
+    assert vars(cli._parser().parse_args(demo.split()))["command"] == "demo"

@@ -29,9 +29,7 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def template(values: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return helm(
-        "template", "prod", CHART, "--namespace=infobip", "--kube-version=1.34", f"--values={values}", *flags
-    )
+    return helm("template", "prod", CHART, "--namespace=infobip", f"--values={values}", *flags)
 
 
 @cache
@@ -79,7 +77,7 @@ def without_names(text: str) -> Any:
 
 @pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING], ids=lambda path: path.stem)
 def test_helm_finds_nothing_wrong_with_it(values: Path) -> None:
-    result = helm("lint", "--strict", "--quiet", "--kube-version=1.34", f"--values={values}", CHART)
+    result = helm("lint", "--strict", "--quiet", f"--values={values}", CHART)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
@@ -150,7 +148,8 @@ def test_the_configuration_is_sound_and_the_command_finds_it(values: Path, tmp_p
     config = load_config(file, {"BANK_KEY": "a-key"})
     mounts = {mount["name"]: mount["mountPath"] for mount in container(values)["volumeMounts"]}
     assert config.state.url == f"sqlite:///{mounts['state']}/state.db"
-    assert config.web.listen_address.endswith(f":{container(values)['ports'][0]['containerPort']}")
+    [address] = config.web.listen_address
+    assert address.endswith(f":{container(values)['ports'][0]['containerPort']}")
     keys = [account.api_key_file for account in config.accounts if account.api_key_file]
     assert keys
     assert {str(each.parent) for each in keys} == {mounts["key"]}
@@ -166,6 +165,16 @@ def test_probes_ask_for_what_they_are_let_in_to() -> None:
         assert probe["httpGet"] == {"path": "/-/healthy", "port": "metrics", "scheme": "HTTPS"}
     for probe in probes(EVERYTHING).values():
         assert probe["tcpSocket"] == {"port": "metrics"}
+
+
+@pytest.mark.parametrize("user", [1000650000, None])
+def test_the_user_is_another_one_or_the_platform_s(user: int | None) -> None:
+    manifests = yaml.safe_load_all(template(LEAST, f"--set=userId={user or 'null'}").stdout)
+    [made] = [each for each in manifests if each and each["kind"] == "StatefulSet"]
+    check(made)
+    ids = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), user) if user else {}
+    others = {name: value for name, value in pod(LEAST)["securityContext"].items() if value != 10470}
+    assert made["spec"]["template"]["spec"]["securityContext"] == others | ids
 
 
 def test_another_configuration_is_another_pod() -> None:
@@ -232,7 +241,7 @@ def test_a_value_that_can_not_work_is_refused_by_its_name(flag: str, told: str) 
 
 
 def test_without_values_it_says_what_is_needed() -> None:
-    result = helm("template", "prod", CHART, "--kube-version=1.34")
+    result = helm("template", "prod", CHART)
     assert result.returncode != 0
     assert {"/image/repository", "/config/accounts"} <= set(re.findall(r"'(/[\w/]+)'", result.stderr))
 
@@ -249,7 +258,7 @@ def test_without_values_it_says_what_is_needed() -> None:
 def test_everything_bears_the_release_s_name_and_it_is_no_longer_than_it_may_be(
     release: str, flags: list[str], name: str
 ) -> None:
-    result = helm("template", release, CHART, f"--values={OPERATOR}", "--kube-version=1.34", *flags)
+    result = helm("template", release, CHART, f"--values={OPERATOR}", *flags)
     names = {each["metadata"]["name"] for each in yaml.safe_load_all(result.stdout) if each}
     assert names == {name}
 

@@ -147,6 +147,19 @@ def test_the_user_is_the_image_s_own_and_no_token_is_given_to_it() -> None:
     assert pod()["automountServiceAccountToken"] is False
 
 
+def test_the_stateful_set_has_a_headless_service() -> None:
+    service = read(BASE / "service.yaml")
+    assert service["metadata"]["name"] == stateful_set()["serviceName"]
+    assert service["spec"]["clusterIP"] == "None"
+    # Behind it a client comes to the pod itself, so the ports are the same.
+    [served], [port] = service["spec"]["ports"], container()["ports"]
+    assert served["port"] == port["containerPort"]
+
+
+def test_the_pod_asks_for_what_it_uses() -> None:
+    assert container()["resources"]["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+
+
 def test_one_exporter_has_one_state_and_keeps_it() -> None:
     assert stateful_set()["replicas"] == 1
     assert set(stateful_set()["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
@@ -170,7 +183,7 @@ def test_the_configuration_is_sound_and_names_what_is_mounted() -> None:
 
 def test_the_port_is_the_one_that_is_listened_on_and_everybody_calls_it_the_same() -> None:
     [port] = container()["ports"]
-    address = load_config(BASE / "config.yaml", {}).web.listen_address
+    [address] = load_config(BASE / "config.yaml", {}).web.listen_address
     assert address.endswith(f":{port['containerPort']}")
     probes = [probe for name, probe in container().items() if name.endswith("Probe")]
     assert {probe["httpGet"]["port"] for probe in probes} == {port["name"]}

@@ -1,15 +1,18 @@
 """The systemd unit: systemd understands it, it starts the installed command, and it gives the service little."""
 
+import os
 import re
 import shutil
+import socket
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from infobip_exporter import cli
+from infobip_exporter import cli, service
 from infobip_exporter.config.load import load_config
+from infobip_exporter.systemd import tell_ready
 from tests.docs.pages import REPOSITORY
 
 UNIT = REPOSITORY / "packaging" / "systemd" / "infobip-exporter.service"
@@ -59,6 +62,45 @@ def test_it_starts_the_installed_command_with_flags_that_it_has() -> None:
     assert f"ENV PATH={Path(program).parent}:" in (REPOSITORY / "Dockerfile").read_text()
 
 
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_when_it_takes_signals(abstract: bool, tmp_path: Path) -> None:
+    # So `systemctl reload` right after `systemctl restart` waits until there is somebody to reload.
+    assert directive("Type") == "notify"
+    name = f"infobip-exporter-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(30)
+        systemd.bind(f"\0{name}" if abstract else name)
+        tell_ready({"NOTIFY_SOCKET": f"@{name}" if abstract else name})
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_run_tells_systemd_once_it_has_read_its_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(*_: object, **_flags: object) -> int:
+        assert systemd.recv(100) == b"READY=1"
+        return 7
+
+    (tmp_path / "config.yaml").write_text(
+        "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: 0123456789}]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(service, "run", run)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.setblocking(False)
+        systemd.bind(str(tmp_path / "notify"))
+        assert cli.main(["run", "--config.file=none.yaml"]) == cli.UNUSABLE
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100)
+        assert cli.main(["run"]) == 7
+
+
+def test_without_systemd_nobody_is_told(tmp_path: Path) -> None:
+    tell_ready({})
+    tell_ready({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
 def test_the_key_file_that_it_speaks_of_is_the_one_that_systemd_hands_over(tmp_path: Path) -> None:
     name, source = directive("LoadCredential").split(":")
     assert source == "/etc/infobip-exporter/api_key"
@@ -77,9 +119,10 @@ def test_it_may_write_its_state_and_nothing_else() -> None:
     assert "ReadWritePaths=" not in UNIT.read_text()
 
 
-def test_it_is_given_the_time_to_end_and_is_started_again_when_it_fails() -> None:
+def test_it_is_given_the_time_to_end_and_is_started_again_however_it_ended() -> None:
     assert directive("TimeoutStopSec") == "10s"
-    assert directive("Restart") == "on-failure"
+    # systemd takes an end by SIGHUP for a clean one.
+    assert directive("Restart") == "always"
     assert directive("StartLimitIntervalSec") == "0"
 
 

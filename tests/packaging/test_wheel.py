@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tests.docs.pages import REPOSITORY
 SOURCES = ("infobip_exporter", "pyproject.toml", "README.md", "LICENSE")
 
 
-def build(folder: Path, umask: int) -> Path:
-    """A wheel from a copy of the sources in `folder`, as the Dockerfile copies them; nothing is downloaded."""
+def build(folder: Path, umask: int, target: str = "wheel") -> Path:
+    """A wheel, or an sdist, from a copy of the sources in `folder`, as the Dockerfile copies them; nothing is downloaded."""
     folder.mkdir()
     before = os.umask(umask)
     try:
@@ -36,16 +37,21 @@ def build(folder: Path, umask: int) -> Path:
                 shutil.copyfile(source, folder / name)
     finally:
         os.umask(before)
+    return built(folder, target)
+
+
+def built(folder: Path, target: str) -> Path:
+    """What hatchling makes of the sources in `folder`."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        [sys.executable, "-m", "hatchling", "build", "-t", target],
         cwd=folder,
         env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
         check=True,
         capture_output=True,
         timeout=60,
     )
-    [wheel] = (folder / "dist").iterdir()
-    return wheel
+    [package] = (folder / "dist").iterdir()
+    return package
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +77,23 @@ def test_it_holds_the_package_whole_and_nothing_else(wheels: tuple[Path, Path]) 
     assert "infobip_exporter/py.typed" in packed
 
 
+def test_the_sdist_holds_what_the_wheel_is_built_of_and_no_tests(
+    wheels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sdist = build(tmp_path / "sources", umask=0o022, target="sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
+    assert not (unpacked / "tests").exists()
+    assert built(unpacked, "wheel").read_bytes() == wheels[0].read_bytes()
+
+
 def test_it_installs_the_command(wheels: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(wheels[0]) as wheel:
         [name] = [each for each in wheel.namelist() if each.endswith("entry_points.txt")]
         scripts = configparser.ConfigParser()
         scripts.read_string(wheel.read(name).decode())
-    assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.cli:main"}
+    assert dict(scripts["console_scripts"]) == {"infobip-exporter": "infobip_exporter.__main__:main"}
 
 
 @pytest.fixture(scope="module")

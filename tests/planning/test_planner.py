@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.cells import Cell, Cells
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.planner import Planner

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from infobip_exporter.errors import ListenError
-from infobip_exporter.infobip.channels import LOG_PATHS
+from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.sandbox.__main__ import main
 from infobip_exporter.sandbox.quirks import Quirks
 from infobip_exporter.sandbox.server import Sandbox

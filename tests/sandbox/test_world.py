@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import NOT_FINAL
 from infobip_exporter.sandbox import statuses
 from infobip_exporter.sandbox.log import SimulatedLog

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from infobip_exporter.infobip.channels import LOG_KEEPS_MS
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.snapshot import Histogram, Series
 from infobip_exporter.reading.spans import SpanSet

@@ -7,7 +7,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from infobip_exporter import logs
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.snapshot import Reloaded, Series
 from infobip_exporter.metrics.zero_start import Moment
@@ -181,6 +183,15 @@ def test_the_page_says_how_the_configuration_was_last_read(view: FakeView, clien
     page = client.get("/metrics").text.splitlines()
     assert "infobip_exporter_config_last_reload_successful 0" in page
     assert "infobip_exporter_config_last_reload_success_timestamp_seconds 1.5" in page
+
+
+def test_dropped_log_lines_are_shown_from_the_start(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_writer", None)
+    assert "infobip_exporter_log_lines_dropped_total 0" in client.get("/metrics").text.splitlines()
+    writer = LogWriter(None, str)
+    monkeypatch.setattr(logs, "_writer", writer)
+    writer.drop()
+    assert "infobip_exporter_log_lines_dropped_total 1" in client.get("/metrics").text.splitlines()
 
 
 def test_a_feed_that_a_reload_brought_while_the_page_was_made_is_on_the_next(

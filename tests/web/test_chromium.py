@@ -73,7 +73,7 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def served(feeds: Sequence[FeedSnapshot]) -> Iterator[str]:
     """The address of a status page of `feeds`, as the exporter serves it."""
-    server = Server(create_app(FakeView(list(feeds))), "127.0.0.1:0")
+    server = Server(create_app(FakeView(list(feeds))), ("127.0.0.1:0",))
     server.start()
     try:
         yield f"http://{server.address}/"

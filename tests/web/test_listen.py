@@ -24,7 +24,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def serving(path: Path) -> Iterator[Server]:
-    server = Server(our_app(), f"unix:{path}")
+    server = Server(our_app(), (f"unix:{path}",))
     server.start()
     try:
         yield server

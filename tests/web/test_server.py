@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,9 +39,9 @@ def our_app() -> ASGIApp:
 
 @contextmanager
 def serving(
-    app: ASGIApp | None = None, connection: type[Connection] = Connection, address: str = "127.0.0.1:0"
+    app: ASGIApp | None = None, connection: type[Connection] = Connection, *, address: str = "127.0.0.1:0"
 ) -> Iterator[Server]:
-    server = Server(app or our_app(), address, connection)
+    server = Server(app or our_app(), (address,), connection)
     server.start()
     try:
         yield server
@@ -98,11 +99,43 @@ def test_it_listens_where_it_is_told_and_says_where(address: str) -> None:
         assert httpx.get(url, trust_env=False).content == HEALTHY
 
 
-def test_a_port_alone_means_every_address_old_and_new() -> None:
-    with serving(address=":0") as server:
+@pytest.mark.parametrize("address", [":0", "[::]:0"])
+def test_a_port_alone_and_the_ipv6_wildcard_mean_every_address_old_and_new(address: str) -> None:
+    with serving(address=address) as server:
         port = int(server.address.rpartition(":")[2])
         for host in ("127.0.0.1", "::1"):
             socket.create_connection((host, port), PATIENCE_S).close()
+
+
+def test_it_listens_on_several_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # The folder may be too deep for a socket's name.
+    server = Server(our_app(), ("127.0.0.1:0", "unix:x.sock", "127.0.0.1:0"))
+    server.start()
+    try:
+        first, second, third = server.addresses
+        assert server.address == first != third
+        assert second == "unix:x.sock"
+        for address in (first, third):
+            assert httpx.get(f"http://{address}/-/healthy", trust_env=False).content == HEALTHY
+        with httpx.Client(transport=httpx.HTTPTransport(uds="x.sock")) as client:
+            assert client.get("http://exporter/-/healthy").content == HEALTHY
+    finally:
+        server.stop()
+    assert not Path("x.sock").exists()
+
+
+def test_where_one_of_several_addresses_is_taken_it_listens_on_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = f"127.0.0.1:{probe.getsockname()[1]}"
+    with serving() as server:
+        with pytest.raises(ListenError, match=f"can't listen on {server.address}"):
+            Server(our_app(), (free, "unix:x.sock", server.address)).start()
+        assert not Path("x.sock").exists()
+        with serving(address=free):
+            pass
 
 
 def test_a_name_for_several_addresses_listens_on_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +174,7 @@ def test_a_port_is_taken_from_the_moment_it_is_bound() -> None:
 
 def test_a_port_in_use_is_told_in_a_line() -> None:
     with serving() as server, pytest.raises(ListenError) as told:
-        Server(our_app(), server.address).start()
+        Server(our_app(), (server.address,)).start()
     port = server.address.rpartition(":")[2]
     expected = f"can't listen on {server.address}: port {port} is in use by another program"
     assert str(told.value) == f"{expected}; choose another with --web.listen-address"
@@ -158,7 +191,7 @@ def test_a_port_in_use_is_told_in_a_line() -> None:
 )
 def test_an_address_that_cannot_be_had_is_told_in_a_line(address: str, told: str) -> None:
     with pytest.raises(ListenError) as error:
-        Server(our_app(), address).start()
+        Server(our_app(), (address,)).start()
     assert told in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -189,7 +222,7 @@ def test_stopping_waits_for_no_idle_slow_or_greedy_client() -> None:
 
 
 def test_stopping_twice_or_before_starting_does_nothing() -> None:
-    Server(our_app(), "127.0.0.1:0").stop()
+    Server(our_app(), ("127.0.0.1:0",)).stop()
     with serving() as server:
         server.stop()
         assert not [thread for thread in threading.enumerate() if thread.name == "web"]
@@ -207,7 +240,7 @@ def test_an_application_that_cannot_begin_is_told() -> None:
         raise RuntimeError("no")
 
     with pytest.raises(ListenError, match="ended as it began"):
-        Server(broken, "127.0.0.1:0").start()
+        Server(broken, ("127.0.0.1:0",)).start()
 
 
 # --- slow, silent, greedy and broken clients ---
@@ -345,6 +378,24 @@ def test_pipelined_requests_are_answered_in_turn() -> None:
         received = everything(client)
         assert received.count(HEALTHY) == 5
         assert received.endswith(b"infobip-exporter is ready.\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://exporter:10470/-/healthy", b"200"),
+        (b"HTTPS://exporter/-/health%79?x=/y", b"200"),
+        (b"http://exporter/metrics", b"200"),
+        (b"http://exporter", b"200"),
+        (b"http://exporter?x", b"200"),
+        (b"http://exporter/nowhere", b"404"),
+        (b"*", b"404"),
+    ],
+)
+def test_a_request_in_absolute_form_is_for_its_path(target: bytes, status: bytes) -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert everything(client).startswith(b"HTTP/1.1 " + status)
 
 
 def test_a_body_is_not_kept() -> None:

@@ -96,7 +96,7 @@ def test_the_figures_of_a_feed_are_there() -> None:
         "Lag14 s",
         "Backlog2 h 1 minof sent time to read",
         "Lost1 min 30 sexpired 1 min 30 s",
-        "RateLimiter used7%7 of 100 requests a minute",
+        "Budget used7%7 of 100 requests a minute",
         "Messages1,23442 in flight",
     ):
         assert figure in page, figure

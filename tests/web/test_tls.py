@@ -69,7 +69,7 @@ def serving(
 ) -> Iterator[tuple[Server, Door]]:
     door = Door(file)
     app = door.guard(create_app(FakeView([lively()])))
-    server = Server(app, "127.0.0.1:0", connection, tls=door.tls, **more)
+    server = Server(app, ("127.0.0.1:0",), connection, tls=door.tls, **more)
     server.start()
     try:
         yield server, door

@@ -20,3 +20,6 @@ LOG_PATHS = {
 
 LOG_KEEPS_MS = 48 * 3600 * 1000
 """How long a record stays in the log after it was sent, in milliseconds."""
+
+MAX_LIST_LENGTH = 2048
+"""The longest value of a comma-separated parameter, in characters (reference page, `messageId`)."""
