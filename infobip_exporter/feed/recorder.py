@@ -42,6 +42,7 @@ DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
 """Requests that may be made before the next commit: as many as may be under way at once."""
+RESERVED_FOR_S = HOUR_MS / 1000
 EDGE_MS = 300_000
 """Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
@@ -150,7 +151,8 @@ class Recorder:
         self.later = Changes()
         while True:
             kept = self._kept_requests()
-            reserved = (kept.monotonic_s,) * RESERVED_REQUESTS
+            # When they will be made is not known: a restart counts moments that are still to come as its own.
+            reserved = (kept.monotonic_s + RESERVED_FOR_S,) * RESERVED_REQUESTS
             self.move(
                 requests=msgspec.structs.replace(kept, times=kept.times + reserved),
                 statuses=tuple(self._statuses.names),
@@ -281,7 +283,9 @@ class Recorder:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = counted.known
         sent_ms = _sent_ms(known)
-        after = cut(cells, sent_ms, reading.proven, asked_ms, self._page_rows)
+        table = self.ledger.cells.table
+        read_since_ms = table["since_ms"][table["read_ms"] != NEVER_MS]
+        after = cut(cells, sent_ms, reading.proven, asked_ms, self._page_rows, read_since_ms)
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
