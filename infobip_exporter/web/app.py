@@ -45,6 +45,9 @@ class View(Protocol):
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         """The zero starts of each feed, by account and channel."""
 
+    def stalled(self) -> list[str]:
+        """The feeds that make no progress though they should."""
+
     def ready(self) -> list[str]:
         """The feeds that have not been asked yet, as `account/channel`; none when ready."""
 
@@ -93,13 +96,10 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
 
     async def healthy(_: Request) -> Response:
-        return _answer("infobip-exporter is healthy.\n")
+        return _state("healthy", "no progress", view.stalled())
 
     async def ready(_: Request) -> Response:
-        missing = view.ready()
-        if missing:
-            return _answer(f"infobip-exporter is not ready, not asked yet: {', '.join(missing)}\n", 503)
-        return _answer("infobip-exporter is ready.\n")
+        return _state("ready", "not asked yet", view.ready())
 
     async def reloading(_: Request) -> Response:
         if reload is None:
@@ -109,7 +109,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         try:
             await asyncio.to_thread(reload)
         except ExporterError as error:
-            return _answer(f"The configuration was not reloaded, the last one holds:\n{error}\n", 500)
+            return _answer(f"Reloading the configuration failed, keeping the old one:\n{error}\n", 500)
         except TimeoutError:
             return _answer("The reload is still under way; the log tells how it ends.\n", 504)
         return _answer("The configuration was reloaded.\n")
@@ -171,6 +171,13 @@ async def _failed(_: Request, __: Exception) -> Response:
 
 
 _GUARDED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def _state(state: str, problem: str, feeds: Sequence[str]) -> Response:
+    """Whether the exporter is in a state, which `feeds` with a problem prevent."""
+    if feeds:
+        return _answer(f"infobip-exporter is not {state}, {problem}: {', '.join(feeds)}\n", 503)
+    return _answer(f"infobip-exporter is {state}.\n")
 
 
 def _answer(
