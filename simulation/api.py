@@ -1,5 +1,7 @@
 """The feed's API over the simulated log: real parameters out, real decoding in, failures as the client tells them."""
 
+import asyncio
+import math
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -8,129 +10,115 @@ from random import Random
 
 from infobip_exporter.errors import RequestFailed
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
-from infobip_exporter.infobip.headers import date_ms, retry_after_s
+from infobip_exporter.infobip.headers import retry_after_s
 from infobip_exporter.infobip.query import Query
-from infobip_exporter.model.record import Answer, Page
-from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.model.record import Answer
+from infobip_exporter.model.time_range import TimeRanges
 from infobip_exporter.sandbox.asked import BadRequest, read_parameters
 from infobip_exporter.sandbox.faults import FaultyLog
+from infobip_exporter.sandbox.quirks import Quirks
 from infobip_exporter.sandbox.replies import Reply
-from simulation.crash import Fate
-from simulation.time import VirtualTime
+from simulation.crash import Fate, Process
+from simulation.dates import Told
+from simulation.time import ApiTime
 from simulation.trace import Trace
 from simulation.violation import Violated
 
-MOST_LOOKS_ALIKE = 5
-NOTICED_AFTER = 6
-"""How many answers must tell the time before the exporter may be held to a clock that was set."""
 MOST_ALIKE = 30
-"""How often a poll may put one question that is answered each time; a span can be halved that often."""
-
-LONGEST_TRAVEL_S = 0.04
+"""How often a poll may put one query that is answered each time; a range can be halved that often."""
+LONGEST_TRAVEL_S = 0.03
 """How long a request takes to the API at most: less than the reserve in the budget's minute."""
+
+Who = tuple[str, int]
+"""A message: its id and its sent time in milliseconds."""
 
 
 @dataclass(slots=True)
 class Witness:
     """What the API has given away in good answers."""
 
-    shown: set[str] = field(default_factory=set)
-    """Ids of the messages that were in an answer."""
-    finals: dict[str, dict[str, None]] = field(default_factory=dict)
+    shown: dict[Who, int] = field(default_factory=dict)
+    """Messages that were in an answer, and the API's time when they first were."""
+    finals: dict[Who, dict[str, None]] = field(default_factory=dict)
     """The final status groups that were shown of a message, in order."""
-    asked: SpanSet = SpanSet()
+    asked: TimeRanges = TimeRanges()
     """Sent time that was asked for with nothing but its bounds."""
-    last_asked_ms: int = 0
-    """When the last of those questions arrived, by the API's clock; the latest, where that was set back."""
 
-    dated_since_step: int = 0
-    """How many answers have told the time since the API's clock was set, 0 before."""
-    noticed_ms: float = math.inf
-    """When enough of them had for everybody to notice."""
-
-    def told_the_time(self, api_ms: int) -> None:
-        self.dated_since_step += 1
-        if self.dated_since_step == NOTICED_AFTER:
-            self.noticed_ms = api_ms
-
-    def saw(self, question: Query, page: Page, arrived_ms: int) -> None:
-        self.shown.update(record.message_id for record in page.records)
-        for record in page.records:
+    def saw(self, query: Query, answer: Answer, arrived_ms: int) -> None:
+        for record in answer.page.records:
+            who = (record.message_id, record.sent_ms)
+            self.shown.setdefault(who, arrived_ms)
             if record.kind.final:
-                self.finals.setdefault(record.message_id, {})[record.kind.general_status] = None
-        if question.since_ms is not None and question.until_ms is not None:
-            self.asked = self.asked.add(Span(question.since_ms, question.until_ms))
-            self.last_asked_ms = max(self.last_asked_ms, arrived_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class Dates:
-    """How answers tell the API's time: the share that have no Date, and the share whose Date is wrong by hours."""
-
-    missing_share: float = 0.0
-    wrong_share: float = 0.0
-
-    def told_ms(self, date_ms: int | None, rng: Random) -> int | None:
-        if self.missing_share and rng.random() < self.missing_share:
-            return None
-        if self.wrong_share and date_ms is not None and rng.random() < self.wrong_share:
-            return date_ms + rng.choice((-1, 1)) * rng.randrange(3_600_000, 172_800_000)
-        return date_ms
+                self.finals.setdefault(who, {})[record.kind.general_status] = None
+        if query.since_ms is not None and query.general_status is None:
+            until_ms = query.until_ms if query.until_ms is not None else arrived_ms + 1
+            self.asked = self.asked.add((query.since_ms, until_ms))
 
 
 @dataclass(slots=True)
 class SimulatedApi:
-    """One channel's log of one account. `budget` is how many requests may arrive in any minute; more is a violation."""
+    """One channel's log of one account. `budget` is how many requests may arrive in any minute; more is a violation.
+
+    `ways` are the quirks that the log has from which second on.
+    """
 
     log: FaultyLog
-    time: VirtualTime
+    time: ApiTime
     fate: Fate
     rng: Random
     trace: Trace
     filters: Mapping[str, str]
     timeout_s: float
     budget: int
-    dates: Dates
-    dates_rng: Random
+    told: Told
+    ways: tuple[tuple[float, Quirks], ...]
+    process: Process = field(default_factory=Process)
     meanwhile: Callable[[], None] = lambda: None
-    """Called before each request: what other threads do while the feed works."""
+    """Called before each request: what others do while the feed works."""
     witness: Witness = field(default_factory=Witness)
     requests: int = 0
+    answered: int = 0
+    """How many answers were good."""
+    failed_s: float = -math.inf
+    """When (true time) the last request failed."""
+    barred_until_s: float = 0.0
+    """Until when (true time) the last refusal has asked for patience."""
     answered_well: Counter[Query] = field(default_factory=Counter)
-    """The questions of this poll that got a good answer."""
+    """The queries of this poll that got a good answer."""
 
     def has_new_key(self) -> bool:
         return False
 
-    def ask(self, question: Query) -> Answer:
+    async def fetch(self, query: Query) -> Answer:
         self.meanwhile()
-        self.fate.point("before a request")
-        began_s = self.time.now_s
-        self.time.advance(self.rng.uniform(0.001, LONGEST_TRAVEL_S))
-        arrived_ms = self.time.api_ms
-        parameters = question.parameters(self.filters)
-        reply = self.log.answer(parameters, arrived_ms, self.time.elapsed_ms)
+        self.fate.point(self.process, "before a request")
+        clock = self.time.time
+        asked_s = clock.monotonic_s()
+        await asyncio.sleep(self.rng.uniform(0.001, LONGEST_TRAVEL_S))
+        self.log.log.quirks = next(ways for since_s, ways in reversed(self.ways) if since_s <= clock.now_s)
+        arrived_ms = self.time.now_ms()
+        parameters = query.parameters(self.filters)
+        reply = self.log.answer(parameters, arrived_ms, round(clock.now_s * 1000))
+        date_ms = self.told.date_ms(arrived_ms, clock.now_s)
         self.requests += 1
         self._check(parameters, reply)
-        self.time.advance(reply.delay_s + self.rng.uniform(0.005, 0.2))
-        self.fate.point("before the answer")
-        try:
-            answer = self._read(reply, began_s)
-        except RequestFailed as failure:
-            if self.trace:
-                self.trace("asked", _told(parameters), "->", failure)
-            raise
+        left_s = asked_s + self.timeout_s - clock.monotonic_s()
+        back_s = reply.delay_s + self.rng.uniform(0.005, 0.2)
+        if reply.fault == "timeout" or back_s >= left_s:
+            await asyncio.sleep(max(0.0, left_s))
+            raise self._failed(parameters, RequestFailed("timeout", "no whole answer in time", took_s=self.timeout_s))
+        await asyncio.sleep(back_s)
+        self.fate.point(self.process, "before the answer")
+        answer = self._read(parameters, reply, date_ms, asked_s)
         if self.trace:
-            rows = f"{answer.page.rows} rows"
-            self.trace("asked", _told(parameters), "->", rows, answer.page.next_cursor or "")
-        self.witness.saw(question, answer.page, arrived_ms)
-        self.answered_well[question] += 1
-        if question.since_ms is None and not question.message_ids:
-            self.answered_well[question] = 0  # what there is at all is asked for to tell a cap
-        most = MOST_LOOKS_ALIKE if question.message_ids else MOST_ALIKE
-        if self.answered_well[question] > most:
-            raise Violated(f"in circles: asked more than {most} times in one poll: {_told(parameters)}")
-        self.fate.point("after the answer")
+            cursor = answer.page.next_cursor or ""
+            self.trace("asked", _told(parameters), "->", f"{answer.page.rows} rows", f"date={date_ms}", cursor)
+        self.witness.saw(query, answer, arrived_ms)
+        self.answered += 1
+        self.answered_well[query] += 1
+        if self.answered_well[query] > MOST_ALIKE:
+            raise Violated(f"in circles: asked more than {MOST_ALIKE} times in one poll: {_told(parameters)}")
+        self.fate.point(self.process, "after the answer")
         return answer
 
     def _check(self, parameters: Mapping[str, str], reply: Reply) -> None:
@@ -141,27 +129,35 @@ class SimulatedApi:
                 read_parameters(parameters, self.log.log.quirks)
             except BadRequest as error:
                 if error.parameter not in ("useCursor", "cursor"):
-                    raise Violated(f"a question that the API does not know: {error}") from error
+                    raise Violated(f"a query that the API does not know: {error}") from error
 
-    def _read(self, reply: Reply, began_s: float) -> Answer:
-        if reply.fault == "timeout" or self.time.now_s - began_s >= self.timeout_s:
-            self.time.advance(began_s + self.timeout_s - self.time.now_s)
-            raise RequestFailed("timeout", "no whole answer in time", took_s=self.timeout_s)
-        took_s = self.time.now_s - began_s
+    def _read(self, parameters: Mapping[str, str], reply: Reply, date_ms: int | None, asked_s: float) -> Answer:
+        clock = self.time.time
+        took_s = clock.monotonic_s() - asked_s
         if reply.fault is not None:
-            raise RequestFailed("connection", f"the connection was {reply.fault}", took_s=took_s)
-        headers = {name.lower(): value for name, value in reply.headers.items()}
+            raise self._failed(
+                parameters, RequestFailed("connection", f"the connection was {reply.fault}", took_s=took_s)
+            )
         if reply.status != 200:
-            wait_s = retry_after_s(headers, self.time.wall())
-            raise RequestFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
+            headers = {name.lower(): value for name, value in reply.headers.items()}
+            wait_s = retry_after_s(headers, clock.wall_s())
+            self.barred_until_s = max(self.barred_until_s, clock.now_s + (wait_s or 0.0))
+            raise self._failed(
+                parameters, RequestFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
+            )
         try:
             page = decode_page(reply.body)
         except InvalidBody as error:
-            raise RequestFailed("invalid_body", str(error), took_s=took_s) from None
-        told_ms = self.dates.told_ms(date_ms(headers), self.dates_rng)
-        if told_ms is not None and self.time.stepped_s_ago() < math.inf:
-            self.witness.told_the_time(self.time.api_ms)
-        return Answer(page, told_ms, took_s)
+            raise self._failed(
+                parameters, RequestFailed("invalid_body", str(error), took_s=took_s)
+            ) from None
+        return Answer(page, date_ms, took_s, asked_s, clock.monotonic_s())
+
+    def _failed(self, parameters: Mapping[str, str], failure: RequestFailed) -> RequestFailed:
+        self.failed_s = self.time.time.now_s
+        if self.trace:
+            self.trace("asked", _told(parameters), "->", failure)
+        return failure
 
 
 def _told(parameters: Mapping[str, str]) -> str:

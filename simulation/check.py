@@ -1,59 +1,84 @@
 """The invariants of the design, checked after every commit."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
+import numpy as np
+
+from infobip_exporter.counting import known
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
-from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
+from infobip_exporter.model.series import Histogram, Series
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from simulation.api import Witness
-from simulation.time import VirtualTime
+from simulation.time import ApiTime
 from simulation.trace import Trace, short
 from simulation.violation import Violated
 
-NOTICED_FOR_MS = 600_000
-"""What was asked before a clock that was set was noticed may be written so much later."""
 MIRROR_EVERY = 100
 """How many commits lie between two comparisons of the ledger in memory with what SQLite holds."""
+EDGE_SLACK_MS = 3_600_000
+"""A poll that is an hour late has not yet told what has left the log."""
+SLACK_MS = 2_000
+PLATFORM = ("entity_id", "application_id")
 
 Counters = Mapping[Series, int | Decimal]
+
+
+class Proof(NamedTuple):
+    """A whole read of a cell: its range, when it was asked for by the exporter's knowledge, and the API's time now."""
+
+    range: TimeRange
+    asked_ms: int
+    at_ms: int
 
 
 @dataclass(slots=True)
 class Guard:
     """Watches one feed's ledger through all lives of the process."""
 
-    time: VirtualTime
+    time: ApiTime
     witness: Witness
     trace: Trace
     late_ms: int
-    rounded_ms: int = 0
-    """How far ahead of the API's now the exporter may be by rounding its own clock, where no answer tells the time."""
+    clock_error_ms: int = 0
+    """How far the API's now, as its answers tell it, may be from the clock that stamps sent times."""
     begin_ms: int | None = None
     """The sent time at which the feed began."""
-    closed: SpanSet = SpanSet()
-    """Sent time that was read for good."""
-    lost: SpanSet = SpanSet()
+    lost: TimeRanges = TimeRanges()
     """Sent time that was told as lost."""
+    finals: list[Proof] = field(default_factory=list)
+    """The reads that made cells final."""
+    audits: list[Proof] = field(default_factory=list)
+    """The reads that held final cells against the log."""
+    final_age_ms: Callable[[], int] = lambda: 0
+    """The final age in force."""
+    went_back: bool = False
+    """Whether the watermark has gone back: what was read is to be read again, then."""
+    is_misled: bool = False
+    """Whether a wrong time has been believed at some point."""
     commits: int = 0
     counters: Counters = field(default_factory=dict)
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    cells: Cells = field(default_factory=Cells)
+    _final_age_before_ms: int = 0
     under_way: Changes | None = None
     """The commit that was begun and of which the process has not learnt that it is done."""
 
-    def loaded(self, ledger: Ledger) -> None:
+    def loaded(self, ledger: "WatchedLedger") -> None:
         """The process has begun again: the ledger holds the last commit, and at most the one that was under way."""
         after = self.under_way
         self.under_way = None
+        mirrors(ledger)
         if ledger.counters == self.counters and ledger.progress == self.progress:
             return
         if after is None:
@@ -64,7 +89,7 @@ class Guard:
     def committing(self, changes: Changes) -> None:
         self.under_way = changes
 
-    def committed(self, ledger: Ledger) -> None:
+    def committed(self, ledger: "WatchedLedger") -> None:
         """A commit is done, and the process knows it."""
         changes = self.under_way
         assert changes is not None
@@ -76,117 +101,101 @@ class Guard:
     def _commit(self, ledger: Ledger, changes: Changes) -> None:
         self.commits += 1
         if changes.counters or changes.in_flight or changes.histograms:
-            self._adds(changes)
+            _adds(changes)
             conserves(changes.counters, changes.in_flight)
-            is_not_negative({labels: ledger.in_flight.get(labels, 0) for labels in changes.in_flight})
-        if any(series.family == catalog.UNRESOLVED.name for series in changes.counters):
-            self._is_gone(changes)
-        if changes.progress is not None:
-            self._goes_on(ledger.progress, changes)
-        self.counters, self.histograms, self.progress = ledger.counters, ledger.histograms, ledger.progress
-
-    def _adds(self, changes: Changes) -> None:
-        for series, amount in changes.counters.items():
-            if amount < 0:
-                raise Violated(f"{series} falls by {-amount}")
-        for series, observed in changes.histograms.items():
-            if min(observed.counts) < 0 or observed.sum_s < 0:
-                raise Violated(f"{series} falls")
+            is_not_negative({series: ledger.in_flight.get(series, 0) for series in changes.in_flight})
+        if changes.progress is not None and changes.progress.begin_ms is not None:
+            self._goes_on(changes.progress, ledger.cells, changes)
+        self.counters, self.histograms = ledger.counters, ledger.histograms
+        self.progress, self.cells = ledger.progress, ledger.cells
+        self._final_age_before_ms = self.final_age_ms()
 
     def _rises(self, ledger: Ledger) -> None:
         for series, value in self.counters.items():
             if ledger.counters.get(series, 0) < value:
                 raise Violated(f"{series} fell from {value} to {ledger.counters.get(series, 0)} over a crash")
 
-    def _is_gone(self, changes: Changes) -> None:
-        """What is told as unresolved has left the log."""
-        gone_ms = self.time.api_ms + self._unnoticed_ms() + self.rounded_ms - LOG_KEEPS_MS
-        early = [known.sent_ms for known in changes.forget.values() if known.sent_ms > gone_ms]
-        if early:
-            raise Violated(f"{len(early)} messages are unresolved before they left the log, sent {early[:3]}")
-
     # The time that was read
 
-    def _goes_on(self, progress: Progress, changes: Changes) -> None:
-        before = self.progress
-        if progress.frontier_ms is None:
-            return
-        # Until an answer tells that the API's clock was set back, the exporter goes by what it was.
-        latest_ms = self.time.api_ms + self._unnoticed_ms() + self.rounded_ms
-        if progress.frontier_ms > max(latest_ms, self.progress.frontier_ms or 0):
-            raise Violated(f"the frontier is {progress.frontier_ms - self.time.api_ms} ms in the future")
-        self._is_tidy(progress)
-        to_read = [*before.unread, *before.open]
-        if before.frontier_ms is None:
-            first_ms = progress.unread.spans[0].since_ms if progress.unread else progress.frontier_ms
-            self.begin_ms = first_ms - _told_lost(changes)
-            to_read.append(Span(self.begin_ms, progress.frontier_ms))
-        elif progress.frontier_ms < before.frontier_ms:
-            raise Violated("the frontier went back")
-        else:
-            to_read.append(Span(before.frontier_ms, progress.frontier_ms))
-        was = SpanSet(to_read)
-        left = SpanSet((*progress.unread, *progress.open))
-        if without(left, was):
-            raise Violated(f"time that was read is to be read again: {without(left, was)}")
-        self._gone(without(was, left), _told_lost(changes))
+    def _goes_on(self, progress: Progress, cells: Cells, changes: Changes) -> None:
+        assert progress.begin_ms is not None
+        if self.begin_ms is None:
+            self.begin_ms = progress.begin_ms
+        self._is_tidy(progress, cells)
+        self._loses(progress, cells, changes)
+        before = {cell.since_ms: cell for cell in self.cells.between(_around(changes))}
+        for cell in changes.cells:
+            was = before.get(cell.since_ms)
+            if cell.final and not (was and was.final):
+                self._becomes_final(cell)
+            elif cell.final and was and cell.reads > was.reads and cell.audited:
+                self.audits.append(Proof(cell.range, cell.read_ms, self.time.now_ms()))
 
-    def _is_tidy(self, progress: Progress) -> None:
-        unread, open_ = progress.unread, progress.open
-        if overlap := meet(unread, open_):
-            raise Violated(f"unread and open overlap in {overlap}")
-        assert progress.frontier_ms is not None
-        for spans in (unread, open_):
-            if any(span.until_ms > progress.frontier_ms for span in spans):
-                raise Violated(f"{spans} goes beyond the frontier {progress.frontier_ms}")
-            if (
-                list(spans) != sorted(spans)
-                or SpanSet(spans) != spans
-                or any(s.length_ms == 0 for s in spans)
-            ):
-                raise Violated(f"{spans} is not in order")
+    def _is_tidy(self, progress: Progress, cells: Cells) -> None:
+        """Cells and unread ranges are disjoint and in order, inside the log, and nothing between them is left out."""
+        unread, table = progress.unread, cells.table
+        if TimeRanges(unread) != unread:
+            raise Violated(f"{unread} is not in order")
+        if len(table) and (
+            (table["until_ms"] <= table["since_ms"]).any() or (table["until_ms"][:-1] > table["since_ms"][1:]).any()
+        ):
+            bad = np.flatnonzero(table["until_ms"][:-1] > table["since_ms"][1:])[:1].tolist()
+            raise Violated(f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}")
+        if unread and (unread.ranges[-1].until_ms > progress.watermark_ms or unread.ranges[0].since_ms < (progress.begin_ms or 0)):
+            raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
+        proven = table[table["read_ms"] != NEVER_MS]
+        ranges = np.stack([proven["since_ms"], proven["until_ms"]], axis=1).tolist()
+        read = TimeRanges((since, until) for since, until in ranges)
+        self.went_back |= progress.watermark_ms < self.progress.watermark_ms
+        if not self.went_back and read.total_ms + unread.total_ms != TimeRanges([*read, *unread]).total_ms:
+            raise Violated(f"unread time was read: {unread} {read}")
+        edge_ms = self.time.now_ms() - LOG_KEEPS_MS + self.clock_error_ms
+        begin_ms = max(progress.begin_ms, edge_ms)
+        left_out = TimeRanges([(begin_ms, progress.watermark_ms)]).without(unread).without(read)
+        if left_out:
+            raise Violated(f"neither read nor unread nor lost: {short(self.time.time.begins_ms, left_out)}")
 
-    def _gone(self, gone: SpanSet, lost_ms: int) -> None:
-        """What is not to be read any more was either told as lost or has been read, late enough, whole."""
-        if lost_ms > gone.total_ms:
-            raise Violated(
-                f"{lost_ms} ms told as lost, but only {gone.total_ms} ms are not to be read any more"
-            )
-        lost, closed = lowest(gone, lost_ms)
+    def _loses(self, progress: Progress, cells: Cells, changes: Changes) -> None:
+        """What is not to be read any more has been read or is told as lost, to the millisecond."""
+        told = {s.label("reason"): round(v * 1000) for s, v in changes.counters.items() if s.family == catalog.LOST.name}
+        now = [cell.range for cell in cells.between(_around(changes, self.progress.unread)) if cell.read_ms != NEVER_MS]
+        gone = self.progress.unread.without(progress.unread).without(TimeRanges(now))
+        gone = gone.below(progress.watermark_ms)
+        ended = TimeRanges(
+            cell.range
+            for cell in self.cells.between(_around(changes))
+            if cell.since_ms in changes.gone and not cell.final and cell.read_ms != NEVER_MS
+            and cell.read_ms < cell.until_ms + self.late_ms
+        ).without(TimeRanges(now))
+        expired_ms = gone.total_ms + ended.total_ms
+        if told.get("expired", 0) != expired_ms:
+            ranges = short(self.time.time.begins_ms, [*gone, *ended])
+            raise Violated(f"{told.get('expired', 0)} ms told as lost, it should be {expired_ms}: {ranges}")
+        dense = TimeRanges(cell.range for cell in changes.cells if told.get("too_dense") and not cell.auditable)
+        back = TimeRanges()
+        if told.get("clock_set_back"):
+            repeated = TimeRange(progress.watermark_ms, self.progress.watermark_ms)
+            back = TimeRanges(cell.range.meet(repeated) for cell in cells.between(repeated) if cell.final)
+        lost = TimeRanges([*gone, *ended, *dense, *back])
         if lost:
-            self.trace("lost", short(self.time.begins_ms, lost.spans))
-            self.lost = SpanSet((*self.lost, *lost))
-        if not closed:
-            return
-        set_back_ms = self._unnoticed_ms()
-        safe_ms = self.witness.last_asked_ms + set_back_ms + self.rounded_ms - self.late_ms
-        if closed.spans[-1].until_ms > safe_ms:
-            early_ms = closed.spans[-1].until_ms - safe_ms
-            raise Violated(f"closed {early_ms} ms before the last record can have turned up: {closed}")
-        if unasked := without(closed, self.witness.asked):
-            raise Violated(f"closed without having been asked for: {unasked}")
-        self.closed = SpanSet((*self.closed, *closed))
+            self.trace("lost", short(self.time.time.begins_ms, lost), told)
+            self.lost = TimeRanges([*self.lost, *lost])
 
-    def _is_unnoticed(self) -> bool:
-        """Whether the API's clock was set and too few answers have told so."""
-        return (
-            self.time.stepped_s_ago() < math.inf
-            and self.time.api_ms < self.witness.noticed_ms + NOTICED_FOR_MS
-        )
+    def _becomes_final(self, cell: Cell) -> None:
+        now_ms = self.time.now_ms()
+        self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
+        if unasked := TimeRanges([cell.range]).without(self.witness.asked):
+            raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
+        age_ms = max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms())) - self.clock_error_ms - SLACK_MS
+        if now_ms - cell.until_ms < age_ms and not self.is_misled:
+            raise Violated(f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}")
 
-    def _unnoticed_ms(self) -> int:
-        """By how much the API's clock was set back without anybody having noticed."""
-        return self.time.set_back_ms() if self._is_unnoticed() else 0
-
-    def poll_ended(self, progress: Progress, began_ms: int) -> None:
-        """After a poll that went well nothing is left to be read that had left the log when it began."""
-        if self._is_unnoticed():
-            return
-        oldest = min((s.spans[0].since_ms for s in (progress.unread, progress.open) if s), default=began_ms)
-        if oldest < began_ms - LOG_KEEPS_MS - 5000:
-            raise Violated(
-                f"to be read although it left the log: {began_ms - LOG_KEEPS_MS - oldest} ms of it"
-            )
+    def poll_ended(self, began_ms: int, *, certain: bool) -> None:
+        """After a poll that went well nothing is left to be read that had left the log long before it began."""
+        unread = self.progress.unread
+        oldest_ms = unread.ranges[0].since_ms if unread else began_ms
+        if certain and oldest_ms < began_ms - LOG_KEEPS_MS - EDGE_SLACK_MS - self.clock_error_ms:
+            raise Violated(f"to be read although it left the log {began_ms - LOG_KEEPS_MS - oldest_ms} ms ago")
 
 
 class WatchedLedger(Ledger):
@@ -194,6 +203,7 @@ class WatchedLedger(Ledger):
 
     def __init__(self, store: Store, account: str, channel: str, guard: Guard) -> None:
         super().__init__(store, account, channel)
+        self.reload = lambda: Ledger(store, account, channel)
         self._guard = guard
         guard.loaded(self)
 
@@ -203,80 +213,79 @@ class WatchedLedger(Ledger):
         self._guard.committed(self)
 
 
-def conserves(counters: Counters, in_flight: Mapping[InFlight, int]) -> None:
+def _around(changes: Changes, unread: TimeRanges | None = None) -> TimeRange:
+    """The time that a commit touches."""
+    moments = [*changes.gone, *(moment for cell in changes.cells for moment in cell.range)]
+    moments += [moment for each in unread or () for moment in each]
+    return TimeRange(min(moments, default=0), max(moments, default=-1) + 1)
+
+
+def _adds(changes: Changes) -> None:
+    for series, amount in changes.counters.items():
+        if amount < 0:
+            raise Violated(f"{series} falls by {-amount}")
+    for series, observed in changes.histograms.items():
+        if min(observed.counts) < 0 or observed.sum_s < 0:
+            raise Violated(f"{series} falls")
+
+
+def conserves(counters: Counters, in_flight: Mapping[Series, int]) -> None:
     """messages_sent = messages + in_flight + messages_unresolved, for each entity and application."""
     balance: Counter[tuple[str, ...]] = Counter()
-    for (family, labels), value in counters.items():
-        if family == catalog.SENT.name:
-            balance[labels] += int(value)
-        elif family in (catalog.MESSAGES.name, catalog.UNRESOLVED.name):
-            balance[labels[-2:]] -= int(value)
-    for labels, messages in in_flight.items():
-        balance[labels[-2:]] -= messages
+    for series, value in counters.items():
+        if series.family == catalog.SENT.name:
+            balance[_platform(series)] += int(value)
+        elif series.family in (catalog.MESSAGES.name, catalog.UNRESOLVED.name):
+            balance[_platform(series)] -= int(value)
+    for series, messages in in_flight.items():
+        balance[_platform(series)] -= messages
     for platform, difference in balance.items():
         if difference:
-            raise Violated(
-                f"{difference} messages of {platform} are sent but nowhere, or the other way round"
-            )
+            raise Violated(f"{difference} messages of {platform} are sent but nowhere, or the other way round")
 
 
-def is_not_negative(in_flight: Mapping[InFlight, int]) -> None:
+def _platform(series: Series) -> tuple[str, ...]:
+    return tuple(series.label(name) for name in PLATFORM)
+
+
+def is_not_negative(in_flight: Mapping[Series, int]) -> None:
     for labels, messages in in_flight.items():
         if messages < 0:
             raise Violated(f"{messages} messages in flight as {labels}")
 
 
-def mirrors(ledger: Ledger) -> None:
-    """What the ledger holds in memory is what SQLite holds, and nothing is remembered that need not be."""
-    stored = Ledger(ledger.store, ledger.account, ledger.channel)
-    for name in (
-        "progress",
-        "counters",
-        "histograms",
-        "in_flight",
-        "in_flight_by_minute",
-        "oldest_in_flight_ms",
-        "volume",
-        "settled_by_hour",
-    ):
+def mirrors(ledger: WatchedLedger) -> None:
+    """What the ledger holds in memory is what SQLite holds, and the cells' numbers are those of their messages."""
+    stored = ledger.reload()
+    for name in ("progress", "counters", "histograms", "in_flight", "settled_by_hour"):
         if getattr(stored, name) != getattr(ledger, name):
             raise Violated(
                 f"{name} in memory is not what SQLite holds: {getattr(ledger, name)} {getattr(stored, name)}"
             )
+    if not np.array_equal(stored.cells.table, ledger.cells.table):
+        raise Violated(f"cells in memory are not what SQLite holds: {ledger.cells.table} {stored.cells.table}")
     conserves(ledger.counters, ledger.in_flight)
     is_not_negative(ledger.in_flight)
-    to_read = SpanSet((*stored.progress.unread, *stored.progress.open))
-    with stored.store.reading() as cursor:
-        settled = cursor.execute(
-            "SELECT sent_ms FROM message WHERE feed_id = ? AND settled = 1", (stored.feed_id,)
-        ).fetchall()
-    if stale := [sent_ms for (sent_ms,) in settled if sent_ms not in to_read]:
-        raise Violated(
-            f"{len(stale)} settled messages are remembered in time that is closed, sent {stale[:3]}"
-        )
+    _holds_its_messages(ledger)
 
 
-def _told_lost(changes: Changes) -> int:
-    seconds = sum(Decimal(v) for s, v in changes.counters.items() if s.family == catalog.LOST.name)
-    return int(seconds * 1000)
-
-
-def without(spans: SpanSet, gone: SpanSet) -> SpanSet:
-    for span in gone:
-        spans = spans.remove(span)
-    return spans
-
-
-def meet(one: SpanSet, other: SpanSet) -> SpanSet:
-    return SpanSet(span for window in other for span in one.meet(window))
-
-
-def lowest(spans: SpanSet, length_ms: int) -> tuple[SpanSet, SpanSet]:
-    """The oldest `length_ms` of `spans`, and the rest."""
-    taken: list[Span] = []
-    for span in spans:
-        part = Span(span.since_ms, min(span.until_ms, span.since_ms + length_ms))
-        length_ms -= part.length_ms
-        taken.append(part)
-    oldest = SpanSet(taken)
-    return oldest, without(spans, oldest)
+def _holds_its_messages(ledger: Ledger) -> None:
+    cells = [ledger.cells[place] for place in range(len(ledger.cells))]
+    messages = ledger.messages([cell.since_ms for cell in cells])
+    keys: list[int] = []
+    for cell in cells:
+        settled = known.decode_settled(messages[cell.since_ms].settled, cell.since_ms)
+        data = messages[cell.since_ms].in_flight
+        in_flight = known.decode_in_flight(data, cell.since_ms) if data else {}
+        keys += settled["key"].tolist()
+        if len(in_flight) != cell.in_flight:
+            raise Violated(f"{len(in_flight)} messages in flight are kept of {cell}")
+        if cell.final and len(settled):
+            raise Violated(f"{len(settled)} settled messages are kept of {cell}, which is final")
+        if not cell.final and len(settled) + len(in_flight) != cell.messages:
+            raise Violated(f"{len(settled) + len(in_flight)} messages are kept of {cell}")
+    if len(set(keys)) != len(keys):
+        raise Violated("a settled message is kept twice")
+    total = sum(cell.in_flight for cell in cells)
+    if total != sum(ledger.in_flight.values()):
+        raise Violated(f"{sum(ledger.in_flight.values())} messages in flight, {total} are kept in cells")

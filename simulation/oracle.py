@@ -1,9 +1,9 @@
 """The oracle: at the end the counters equal the world's truth, or the difference is owned up to.
 
-For each message it works out how it may have been counted. Nearly always there is one way. There are more for a
-message sent in time told as lost (it may have been seen or not), for one that settled when no look was due any more,
-and for one whose final status changed before it was first seen. A counter must lie between the least and the most
-that these ways add up to.
+For each message it works out how it may have been counted. Nearly always there is one way. There are more for a message
+sent in time told as lost (it may have been seen or not), for one that turned up after its time was final, for one that
+settled when no read was due any more, and for one whose final status changed before it was first seen. A counter must
+lie between the least and the most that these ways add up to.
 """
 
 from bisect import bisect_left
@@ -13,31 +13,37 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.counting.labels import OTHER
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.snapshot import Histogram, Series
-from infobip_exporter.reading.dialogue import COMMON_CAP
-from infobip_exporter.reading.outlook import LAST_LOOK_BEFORE_MS
-from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.model.labels import CAPPED, OTHER
+from infobip_exporter.model.series import Histogram, Series
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.sandbox.message import Message, Step
-from infobip_exporter.sandbox.truth import normalised
-from simulation.api import Witness
+from infobip_exporter.sandbox.truth import duration_ms, error_of, normalised
+from simulation.api import Who, Witness
+from simulation.check import Proof
 
 Key = tuple[str, tuple[str, ...]]
 Way = dict[Key, int | Decimal]
 """What a message adds to the counters if it is counted in this way."""
 
 SLACK_MS = 5000
+LAST_LOOK_BEFORE_MS = 180_000
+"""Messages in flight are asked for a last time so long before they leave (DESIGN, what to ask next)."""
 ENOUGH_CHANCES = 20
+COMMON_CAP = 50
 ODD_ROWS = 6
 """Rows that strays and duplicates take from a page."""
-EXACT = (
-    catalog.SENT.name, catalog.MESSAGES.name, catalog.UNRESOLVED.name, catalog.PARTS.name, catalog.COST.name,
-    catalog.REJECTED.name,
-)  # fmt: skip
 HISTOGRAM = catalog.DELIVERY_DURATION.name
 SUM = HISTOGRAM + "_sum"
+_EXACT = {
+    family.name: family
+    for family in (
+        catalog.SENT, catalog.MESSAGES, catalog.FAILURES, catalog.UNRESOLVED, catalog.PARTS, catalog.COST,
+        catalog.REJECTED,
+    )
+}  # fmt: skip
+_LABELS = {family.name: family.labels for family in catalog.FAMILIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +61,44 @@ class Evidence:
     """What happened to one feed: all the oracle goes by, besides the world itself."""
 
     begin_ms: int
-    frontier_ms: int
-    lost: SpanSet
+    watermark_ms: int
+    lost: TimeRanges
     witness: Witness
+    finals: Sequence[Proof] = ()
+    audits: Sequence[Proof] = ()
     polls: list[Poll] = field(default_factory=list)
     interval_ms: int = 30_000
     label_cap: int = 1000
-    withheld: AbstractSet[str] = frozenset()
+    clock_error_ms: int = 0
+    """How far the API's now, as its answers tell it, may be from the clock that stamps sent times."""
+    withheld: AbstractSet[Who] = frozenset()
     """Messages that the API has kept out of an answer that should have shown them: they may be missed."""
+    moved: AbstractSet[str] = frozenset()
+    """Ids of messages that the log shows at two sent times, one after the other."""
     short: bool = False
-    """Whether the API keeps records back at times: then a look may have been in vain, and outcomes be missed."""
-    doubtful: SpanSet = SpanSet()
-    """Sent time around a moment to which the API's clock was set back: what turns up then may be missed."""
+    """Whether the API keeps records back at times: then a read may have been in vain, and outcomes be missed."""
+    doubtful: TimeRanges = TimeRanges()
+    """Sent time in which messages may be missed, because nobody could know the API's time."""
+    misjudged: TimeRanges = TimeRanges()
+    """Times, by the API's clock, at which a wrong time was believed: what is due then may be done early or late."""
+
+    def may_be_final(self, sent_ms: int, at_ms: int) -> bool:
+        """Whether the time around `sent_ms` may have been read for the last time before `at_ms`."""
+        return any(
+            each.range.since_ms - SLACK_MS <= sent_ms < each.range.until_ms + SLACK_MS
+            and each.asked_ms - self.clock_error_ms - SLACK_MS <= at_ms
+            for each in self.finals
+        )
+
+    def is_surely_final(self, sent_ms: int, at_ms: int) -> bool:
+        """Whether the time around `sent_ms` was final before `at_ms`."""
+        return any(each.range.holds(sent_ms) and each.at_ms < at_ms for each in self.finals)
+
+    def is_surely_audited(self, sent_ms: int, at_ms: int) -> bool:
+        """Whether the time around `sent_ms` was held against the log after `at_ms`."""
+        return any(
+            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms for each in self.audits
+        )
 
 
 def compare(
@@ -81,9 +113,9 @@ def compare(
     most: Counter[Key] = Counter()
     problems: list[str] = []
     statuses: set[str] = set()
-    for message in messages:
-        statuses.update(normalised(step.status.group_name) for step in message.steps)
-        ways = list(_ways(message, evidence, problems))
+    for places in _by_message(messages, evidence.moved):
+        statuses.update(normalised(step.status.group_name) for step in places[0].steps)
+        ways = list(_ways(places, evidence, problems))
         for key in dict.fromkeys(key for way in ways for key in way):
             least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
             most[key] += max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
@@ -91,11 +123,10 @@ def compare(
         if message.defect:
             most[catalog.REJECTED.name, (message.defect,)] += 1
     counted = dict(_counted(counters, histograms))
-    capped = _capped(most, statuses, evidence.label_cap)
-    if capped:
+    if _capped(most, statuses, evidence.label_cap):
         least, most, counted = _totals(least), _totals(most), dict(_totals(counted))
         problems += _beyond_cap(counters, evidence.label_cap)
-    elif overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or OTHER in s.labels]:
+    elif overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or _has_other(s)]:
         problems.append(f"counted under {OTHER} below the cap: {overflowed}")
     for key in sorted({*most, *counted}):
         value, low, high = counted.get(key, 0), least.get(key, 0), most.get(key, 0)
@@ -105,76 +136,144 @@ def compare(
     return problems
 
 
+def _by_message(messages: Iterable[Message], moved: AbstractSet[str]) -> Iterator[list[Message]]:
+    """The places of each message: one, or two where it has moved."""
+    places: dict[str, list[Message]] = {}
+    for message in messages:
+        if message.message_id in moved:
+            places.setdefault(message.message_id, []).append(message)
+        else:
+            yield [message]
+    yield from places.values()
+
+
+def audited(
+    messages: Iterable[Message], evidence: Evidence, counters: Mapping[Series, int | Decimal]
+) -> list[str]:
+    """What the audit has reported that can't be, a line each. `messages` are those that are counted."""
+    told = {s.label("result"): int(n) for s, n in counters.items() if s.family == catalog.AUDIT.name}
+    least = most = odd = 0
+    for message in messages:
+        if message.defect or message.unshowable or message.visible_ms >= message.leaves_ms:
+            continue
+        if message.message_id in evidence.moved or _who(message) in evidence.withheld or _changes(message):
+            odd += 1
+        elif evidence.may_be_final(message.sent_ms, message.visible_ms):
+            most += 1
+            least += (
+                evidence.is_surely_final(message.sent_ms, message.visible_ms)
+                and evidence.is_surely_audited(message.sent_ms, message.visible_ms)
+                and not evidence.lost.holds(message.sent_ms)
+            )
+        elif evidence.lost.holds(message.sent_ms) or evidence.doubtful.holds(message.sent_ms):
+            odd += 1
+    missed, vanished = told.get("missed", 0), told.get("vanished", 0)
+    problems = []
+    if not (least - odd <= missed <= most + 2 * odd) and not evidence.short:
+        problems.append(f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones")
+    if vanished > 2 * odd and not evidence.short:
+        problems.append(f"the audit reports {vanished} vanished messages, there are {odd} odd ones")
+    return problems
+
+
+def _changes(message: Message) -> bool:
+    """Whether the final status of a message changes."""
+    return len({step.status.group_name for step in message.steps if step.final}) > 1
+
+
 def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -> list[str]:
     """Time told as lost without need, a line each. `messages` are all that the log had, oldest first."""
     problems = []
-    for span in evidence.lost:
-        leaves_ms = span.until_ms + LOG_KEEPS_MS
+    for lost in evidence.lost:
+        leaves_ms = lost.until_ms + LOG_KEEPS_MS
         chances = sum(
             poll.well
             and not poll.eager
-            and span.until_ms < poll.began_ms
+            and lost.until_ms < poll.began_ms
             and poll.ended_ms < leaves_ms - 600_000
             for poll in evidence.polls
         )
-        crowd = _most_in_three_ms(messages, span)
-        if chances >= ENOUGH_CHANCES and crowd < min(page_limit, COMMON_CAP) - ODD_ROWS:
+        if chances < ENOUGH_CHANCES or any(
+            message.unshowable for message in messages if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+        ):
+            continue
+        rows = _most_in_three_ms(messages, lost)
+        if rows < min(page_limit, COMMON_CAP) - ODD_ROWS:
             problems.append(
-                f"{span} told as lost: {chances} polls could read it, and at most {crowd} rows crowd it"
+                f"{lost} told as lost: {chances} polls could read it, and at most {rows} rows are in a millisecond"
             )
     return problems
 
 
-def _most_in_three_ms(messages: Sequence[Message], span: Span) -> int:
-    """The most messages of any three milliseconds in `span`: what a question for one of them may have to show."""
-    first = bisect_left(messages, span.since_ms - 1, key=lambda message: message.sent_ms)
-    last = bisect_left(messages, span.until_ms + 1, key=lambda message: message.sent_ms)
+def _most_in_three_ms(messages: Sequence[Message], lost: TimeRange) -> int:
+    """The most messages of any three milliseconds in `lost`: what a query for one of them may have to show."""
+    first = bisect_left(messages, lost.since_ms - 1, key=lambda message: message.sent_ms)
+    last = bisect_left(messages, lost.until_ms + 1, key=lambda message: message.sent_ms)
     moments = Counter(message.sent_ms for message in messages[first:last])
     return max((sum(moments[at_ms + step] for step in (-1, 0, 1)) for at_ms in list(moments)), default=0)
 
 
-def _ways(message: Message, evidence: Evidence, problems: list[str]) -> Iterator[Way]:
-    if message.visible_ms >= message.leaves_ms:
+def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Iterator[Way]:
+    message = places[0]
+    if message.visible_ms >= message.leaves_ms or message.unshowable:
         yield {}
         return
-    lost = (
-        message.sent_ms in evidence.lost
-        or message.sent_ms in evidence.doubtful
-        or message.message_id in evidence.withheld
-    )
+    excused = any(_may_be_missed(place, evidence) for place in places)
     if message.defect:
         yield {(catalog.REJECTED.name, (message.defect,)): 1}
-        if lost:
+        if excused:
             yield {}
         return
-    shown = message.message_id in evidence.witness.shown
-    if lost:
+    if excused:
         yield {}
-    if not shown:
-        if not lost:
+    if not any(_who(place) in evidence.witness.shown for place in places):
+        if not excused:
             problems.append(f"{message.message_id}, sent {message.sent_ms}, was never in an answer")
         return
-    yield from _outcomes(message, evidence, [] if lost else problems, lost=lost)
+    once = list(_outcomes(places, evidence, [] if excused else problems, excused=excused))
+    yield from once
+    if len(places) > 1 and any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places):
+        yield from (_twice(way) for way in once)
 
 
-def _outcomes(message: Message, evidence: Evidence, problems: list[str], *, lost: bool) -> Iterator[Way]:
+def _twice(way: Way) -> Way:
+    return {key: 2 * value for key, value in way.items()}
+
+
+def _who(message: Message) -> Who:
+    return message.message_id, message.sent_ms
+
+
+def _may_be_missed(message: Message, evidence: Evidence) -> bool:
+    return (
+        evidence.lost.holds(message.sent_ms)
+        or evidence.doubtful.holds(message.sent_ms)
+        or _who(message) in evidence.withheld
+        or evidence.may_be_final(message.sent_ms, message.visible_ms)
+    )
+
+
+def _outcomes(places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool) -> Iterator[Way]:
+    message = places[0]
     settles = next((step for step in message.steps if step.final), None)
-    shown = evidence.witness.finals.get(message.message_id, {})
+    shown: dict[str, None] = {}
+    for place in places:
+        shown |= evidence.witness.finals.get(_who(place), {})
     for step in _by_group(message.steps):
         if step.final and normalised(step.status.group_name) in shown:
-            yield _settled(message, step)
-    excused = (
-        lost
+            yield from _settled(places, step, evidence)
+    may_stay = (
+        excused
         or evidence.short
         or settles is None
-        or _excused(max(settles.at_ms, message.visible_ms), message.leaves_ms, evidence)
+        or _settled_late(max(settles.at_ms, message.visible_ms), message.leaves_ms, evidence)
     )
-    if not shown and not excused:
+    if not shown and not may_stay:
         problems.append(
             f"{message.message_id}, sent {message.sent_ms}, settled {settles.at_ms if settles else None}, was not"
-            f" looked at again before it left at {message.leaves_ms}"
+            f" asked for again before it left at {message.leaves_ms}"
         )
-    if not shown or excused:
+    if not shown or may_stay:
         for step in _by_group(message.steps):
             if not step.final:
                 yield _unresolved(message, step)
@@ -185,19 +284,26 @@ def _by_group(steps: Iterable[Step]) -> list[Step]:
     return list({step.status.group_name: step for step in reversed(list(steps))}.values())
 
 
-def _excused(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
-    """Whether no poll that could have looked came between settling and leaving, or none with requests to spare."""
-    last_look_ms = leaves_ms - max(LAST_LOOK_BEFORE_MS, 3 * evidence.interval_ms)
+def _settled_late(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
+    """Whether no poll that could have read it came between settling and leaving, or none with requests to spare."""
+    last_look_ms = leaves_ms - max(LAST_LOOK_BEFORE_MS, 3 * evidence.interval_ms) - evidence.clock_error_ms
     if settled_ms > last_look_ms - SLACK_MS:
+        return True
+    if any(each.since_ms < leaves_ms and each.until_ms > settled_ms for each in evidence.misjudged):
         return True
     done_ms = last_look_ms + max(evidence.interval_ms, 60_000) + SLACK_MS
     polls = evidence.polls
     first = bisect_left(polls, done_ms, key=lambda poll: poll.began_ms)
-    looks = [poll for poll in polls[first : first + 100] if poll.ended_ms < leaves_ms - SLACK_MS]
+    looks = [
+        poll
+        for poll in polls[first : first + 100]
+        if poll.ended_ms < leaves_ms - SLACK_MS - evidence.clock_error_ms
+    ]
     return not any(poll.well and not poll.eager for poll in looks)
 
 
-def _settled(message: Message, step: Step) -> Way:
+def _settled(places: list[Message], step: Step, evidence: Evidence) -> Iterator[Way]:
+    message = places[0]
     status = normalised(step.status.group_name)
     error_group = normalised(step.error.group_name) if step.error is not None else ""
     platform = (message.entity_id, message.application_id)
@@ -206,15 +312,44 @@ def _settled(message: Message, step: Step) -> Way:
         (catalog.MESSAGES.name, (status, error_group, *platform)): 1,
         (catalog.PARTS.name, (status, *platform)): message.parts,
     }
-    if step.price is not None:
-        way[catalog.COST.name, (step.currency, status, *platform)] = step.price * message.parts
-    if message.done_told:
-        done_ms = next(each.at_ms for each in message.steps if each.final)
-        took = Decimal(done_ms - message.sent_ms).scaleb(-3)
-        bucket = bisect_left([Decimal(str(bound)) for bound in catalog.DELIVERY_DURATION.buckets], took)
-        way[HISTOGRAM, (status, str(bucket))] = 1
-        way[SUM, (status,)] = took
-    return way
+    if status != "DELIVERED":
+        error, permanent = error_of(step)
+        names = (status, normalised(step.status.name), normalised(error), permanent, message.entity_id)
+        way[catalog.FAILURES.name, names] = 1
+    for place in places:
+        took_ms = duration_ms(place, next(each for each in message.steps if each.final))
+        for price in _prices(message, step, evidence):
+            yield way | _cost(price, status, message) | _took(took_ms, status)
+
+
+def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
+    """The steps whose price may have been counted for a message that settled in `step`."""
+    later = [
+        each
+        for each in message.steps
+        if each.status.group_name == step.status.group_name and each.price is not None and each.at_ms > step.at_ms
+    ]
+    if step.price is not None or not later:
+        yield step
+        return
+    if evidence.short or evidence.may_be_final(message.sent_ms, later[0].at_ms) or _may_be_missed(message, evidence):
+        yield step
+    yield later[0]
+
+
+def _cost(step: Step, status: str, message: Message) -> Way:
+    if step.price is None or (not step.price and not step.currency):
+        return {}
+    labels = (step.currency, status, message.entity_id, message.application_id)
+    return {(catalog.COST.name, labels): step.price * message.parts}
+
+
+def _took(took_ms: int | None, status: str) -> Way:
+    if took_ms is None:
+        return {}
+    took = Decimal(took_ms).scaleb(-3)
+    bucket = bisect_left([Decimal(str(bound)) for bound in catalog.DELIVERY_DURATION.buckets], took)
+    return {(HISTOGRAM, (status, str(bucket))): 1, (SUM, (status,)): took}
 
 
 def _unresolved(message: Message, step: Step) -> Way:
@@ -227,17 +362,23 @@ def _counted(
     counters: Mapping[Series, int | Decimal], histograms: Mapping[Series, Histogram]
 ) -> Iterator[tuple[Key, int | Decimal]]:
     for series, value in counters.items():
-        if series.family in EXACT:
-            yield (series.family, series.labels), value
+        if series.family in _EXACT:
+            yield (series.family, _values(series)), value
     for series, observed in histograms.items():
         if series.family == HISTOGRAM:
-            yield (SUM, series.labels), observed.sum_s
+            yield (SUM, _values(series)), observed.sum_s
             for bucket, count in enumerate(observed.counts):
                 if count:
-                    yield (HISTOGRAM, (*series.labels, str(bucket))), count
+                    yield (HISTOGRAM, (*_values(series), str(bucket))), count
 
 
-_LABELS = {family.name: family.labels for family in catalog.FAMILIES}
+def _values(series: Series) -> tuple[str, ...]:
+    """The values of a series' labels, in the catalogue's order."""
+    return tuple(series.label(name) for name in _LABELS[series.family])
+
+
+def _has_other(series: Series) -> bool:
+    return any(value == OTHER for _, value in series.labels)
 
 
 def _capped(most: Iterable[Key], statuses: set[str], cap: int) -> bool:
@@ -245,18 +386,19 @@ def _capped(most: Iterable[Key], statuses: set[str], cap: int) -> bool:
     values = {"general_status": set(statuses)}
     for family, labels in most:
         for label, value in zip(_LABELS.get(family, ()), labels, strict=False):
-            values.setdefault(label, set()).add(value)
+            if label in CAPPED:
+                values.setdefault(label, set()).add(value)
     return any(len(seen - {""}) > cap for seen in values.values())
 
 
 def _beyond_cap(counters: Iterable[Series], cap: int) -> list[str]:
     """Labels that show more values than they may."""
     values: dict[str, set[str]] = {}
-    for family, labels in counters:
-        if family in EXACT:
-            for label, value in zip(_LABELS[family], labels, strict=True):
+    for series in counters:
+        for label, value in series.labels if series.family in _EXACT else ():
+            if label in CAPPED:
                 values.setdefault(label, set()).add(value)
-    shown = {label: seen - {"", OTHER} for label, seen in values.items() if label != "reason"}
+    shown = {label: seen - {"", OTHER} for label, seen in values.items()}
     return [
         f"{label} shows {len(seen)} values, {cap} are allowed"
         for label, seen in shown.items()

@@ -1,9 +1,11 @@
 """One run: a world, the process that lives in it, and what came of it."""
 
+import asyncio
+import math
 import sqlite3
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import cast
@@ -13,16 +15,13 @@ from structlog.typing import FilteringBoundLogger
 
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.feed import Feed
-from infobip_exporter.feed.time import Stopped
+from infobip_exporter.feed.feed import Feed, Settings
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.ledger.ledger import Ledger
-from infobip_exporter.ledger.store import Store
+from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.snapshot import InFlight
-from infobip_exporter.reading import looks
-from infobip_exporter.reading.spans import Span, SpanSet
+from infobip_exporter.model.series import Series
 from infobip_exporter.sandbox import asked
 from infobip_exporter.sandbox.faults import FaultyLog
 from infobip_exporter.sandbox.log import SimulatedLog
@@ -31,25 +30,33 @@ from infobip_exporter.sandbox.world import World
 from simulation import check, oracle
 from simulation.api import SimulatedApi
 from simulation.check import Guard, WatchedLedger
-from simulation.crash import Fate, Killed, MortalConnection
-from simulation.scrapes import Scraper
-from simulation.time import VirtualTime
+from simulation.crash import Fate, InlineWorker, Killed, MortalConnection, Process
+from simulation.dates import Told
+from simulation.loop import VirtualLoop
+from simulation.oddities import make_strange
+from simulation.time import ApiTime, WorldTime
 from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
 from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
-QUIET_GAP_S = 1800.0
-"""How long a poll is put off where nothing happens: a process may be held up, and a run gets short by it."""
-LEAVING_MS = 35 * 60_000
-"""How long before leaving the log a message in flight is watched without such gaps."""
-STRAY_MS = 62_000
+LONGEST_GAP_S = 7200.0
+"""How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it."""
+LAST_ASK_S = 360.0
+"""How long before a message in flight leaves the log there are no such gaps."""
 SHORTEST_LISTS_PAGE = 150
 """The page whose share of the longest list still holds a few ids."""
-MINUTE_MS = 60_000
+STRAY_MS = 62_000
 REQUESTS_WAITING = 40
 RESTART_AFTER_S = 5.0
 LAST_UP_S = 600.0
 """The process is up at the end, so that what it has to tell is told."""
+SILENT_POLLS = 3
+LONGEST_BACKOFF_S = 310.0
+"""After a request that the API refused nothing may be asked for so long."""
+
+
+class Ended(Exception):
+    """The world of a feed has come to its end."""
 
 
 @dataclass(slots=True)
@@ -86,12 +93,7 @@ def run_world(world: SimulatedWorld, write: Callable[[str], None] | None = None)
     outcome = Outcome(world.seed)
     life = Life(world, write)
     try:
-        # Small pages and short lists make small worlds do what large ones do.
-        with (
-            patch.object(feed_module, "PAGE_LIMIT", world.page_limit),
-            patch.object(looks, "MAX_LIST_LENGTH", _shortened(MAX_LIST_LENGTH, world)),
-            patch.object(asked, "LONGEST_LIST", _shortened(asked.LONGEST_LIST, world)),
-        ):
+        with patch.object(asked, "LONGEST_LIST", _shortened(asked.LONGEST_LIST, world)):
             life.live()
         for lived in life.feeds:
             outcome.problems += lived.differences()
@@ -99,9 +101,9 @@ def run_world(world: SimulatedWorld, write: Callable[[str], None] | None = None)
         outcome.problems.append(f"{life.now()}: {violated}")
         life.trace("VIOLATED", violated)
     except Exception:  # noqa: BLE001 - whatever it was, the seed that shows it is to be told
-        outcome.problems.append(f"{life.now()}: the feed fell over\n{traceback.format_exc(limit=-6)}")
+        outcome.problems.append(f"{life.now()}: the feed crashed\n{traceback.format_exc(limit=-6)}")
     for lived in life.feeds:
-        outcome.messages += lived.messages()
+        outcome.messages += len(lived.messages)
         outcome.requests += lived.api.requests
         outcome.commits += lived.guard.commits
         outcome.polls += len(lived.polls)
@@ -114,63 +116,85 @@ def _shortened(list_length: int, world: SimulatedWorld) -> int:
     return list_length * max(world.page_limit, SHORTEST_LISTS_PAGE) // PAGE_LIMIT
 
 
+class SimulatedClock:
+    """The clocks of the machine."""
+
+    def __init__(self, time: WorldTime) -> None:
+        self.wall_s = time.wall_s
+        self.monotonic_s = time.monotonic_s
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
 class Life:
     """The process, through all its deaths, and the database that outlives it."""
 
     def __init__(self, world: SimulatedWorld, write: Callable[[str], None] | None) -> None:
         self.world = world
+        self.time = WorldTime(BEGINS_MS, world.wall_steps, world.suspends)
         self.trace = Trace(write, self.now)
         self.rng = Random(f"life {world.seed}")
         self.fate = Fate(
-            Random(f"fate {world.seed}"), self.trace, world.kill_every, world.most_kills, world.disk_full
+            Random(f"fate {world.seed}"),
+            self.trace,
+            self.time,
+            world.kill_every,
+            world.most_kills,
+            world.disk_full,
+            world.slowest_commit_s,
         )
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        Store(self.connection, "memory").migrate()
+        SqliteStore(self.connection, "memory").create_tables()
         self.feeds = [LivedFeed(self, feed_world) for feed_world in world.feeds]
+        self.ends_s = max(feed.ends_s for feed in world.feeds)
 
     def now(self) -> str:
-        time = self.fate.time
-        return f"{time.now_s:.3f}" if time is not None else "start"
+        return f"{self.time.now_s:.3f}"
 
     def live(self) -> None:
-        """Poll each feed when its time has come, until all have reached their end."""
-        self.begin()
-        while waiting := [lived for lived in self.feeds if not lived.ended]:
-            lived = min(waiting, key=lambda each: each.time.now_s)
-            self.fate.time = lived.time
-            try:
-                lived.poll()
-            except Stopped:
-                lived.ended = True
-            except Killed:
-                left_s = min(each.time.ends_s - each.time.now_s for each in waiting)
-                longest_s = max(0.0, min(self.world.longest_down_s, left_s - LAST_UP_S))
-                self._down(self.rng.choice((0.0, longest_s * self.rng.random())))
-                self.begin()
-
-    def begin(self) -> None:
-        """Start the process: everything it knows comes from the database."""
-        for lived in self.feeds:
-            while not lived.ended:
-                self.fate.time = lived.time
+        """The process runs, dies and is started again, until the world has come to its end."""
+        while any(not lived.ended for lived in self.feeds):
+            process = Process()
+            loop = VirtualLoop(self.time)
+            boots = self.time.boots
+            with patch.object(feed_module, "boot_id", lambda boots=boots: f"boot {boots}"):
                 try:
-                    lived.begin(
-                        Store(
-                            cast("sqlite3.Connection", MortalConnection(self.connection, self.fate)), "memory"
-                        )
-                    )
-                    break
-                except (LedgerError, Killed) as error:
-                    self.trace("restart", error)
-                    self._down(RESTART_AFTER_S)
+                    loop.run_until_complete(self._process(process))
+                except Killed:
+                    self._down()
+                finally:
+                    process.alive = False
+                    loop.abandon()
+                    self.connection.rollback()
 
-    def _down(self, seconds: float) -> None:
-        reboots = self.rng.random() < 0.3
-        for lived in self.feeds:
-            lived.time.advance(seconds)
-            if reboots:
-                lived.time.reboot()
-            lived.ended = lived.ended or lived.time.now_s >= lived.time.ends_s
+    async def _process(self, process: Process) -> None:
+        """One life of the process. Everything it knows comes from the database."""
+        await asyncio.gather(*(self._feed(lived, process) for lived in self.feeds if not lived.ended))
+
+    async def _feed(self, lived: "LivedFeed", process: Process) -> None:
+        try:
+            while True:
+                try:
+                    feed = lived.begin(process)
+                    break
+                except LedgerError as error:
+                    self.trace("restart", error)
+                    await asyncio.sleep(RESTART_AFTER_S)
+            await feed.run()
+        except Ended:
+            lived.ended = True
+
+    def store(self, process: Process) -> SqliteStore:
+        return SqliteStore(
+            cast("sqlite3.Connection", MortalConnection(self.connection, self.fate, process)), "memory"
+        )
+
+    def _down(self) -> None:
+        longest_s = max(0.0, min(self.world.longest_down_s, self.ends_s - self.time.now_s - LAST_UP_S))
+        self.time.advance(self.rng.choice((0.0, longest_s * self.rng.random())))
+        if self.rng.random() < 0.3:
+            self.time.reboot()
 
 
 class LivedFeed:
@@ -180,17 +204,18 @@ class LivedFeed:
         seed = f"{life.world.seed} {feed_world.channel}"
         self.life = life
         self.world = feed_world
-        self.time = VirtualTime(
-            BEGINS_MS, feed_world.ends_s, steps=life.world.steps, api_steps=feed_world.api_steps
+        self.time = ApiTime(life.time, feed_world.api_steps)
+        generated = World(
+            feed_world.traffic, seed, begins_ms=feed_world.traffic_from_ms, ends_ms=feed_world.traffic_until_ms
+        ).between(feed_world.traffic_from_ms, feed_world.traffic_until_ms)
+        self.messages, self.moved = make_strange(
+            list(generated), feed_world.oddities, feed_world.traffic_until_ms, Random(f"oddities {seed}")
         )
-        self.messages_of = World(
-            feed_world.traffic,
-            seed,
-            begins_ms=feed_world.traffic_from_ms,
-            ends_ms=feed_world.traffic_until_ms,
+        self.log = SimulatedLog(
+            World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}")
         )
-        self.log = SimulatedLog(self.messages_of, feed_world.quirks, Random(f"log {seed}"))
         poll = life.world.config.poll
+        self.interval_s = poll.interval_s
         self.api = SimulatedApi(
             log=FaultyLog(self.log, feed_world.faults, Random(f"faults {seed}")),
             time=self.time,
@@ -200,107 +225,131 @@ class LivedFeed:
             filters=feed_world.filters,
             timeout_s=poll.timeout_s,
             budget=feed_world.budget,
-            dates=feed_world.dates,
-            dates_rng=Random(f"dates {seed}"),
+            told=Told(feed_world.dates, Random(f"dates {seed}")),
+            ways=feed_world.ways,
         )
         self.guard = Guard(
             self.time,
             self.api.witness,
             life.trace,
             late_ms=round(poll.late_arrival_s * 1000),
-            rounded_ms=1 if feed_world.dates.missing_share == 1 else 0,
+            clock_error_ms=feed_world.dates.error_ms,
         )
-        self.api.meanwhile = self._be_scraped
-        self.scraper = Scraper(self.time, feed_world.hold_s)
-        self._scrapes = Random(f"scrapes {seed}")
         self.polls: list[oracle.Poll] = []
         self.ended = False
         self.lives = 0
-        self._last_sent_ms = feed_world.traffic_until_ms
+        self._silent: deque[bool] = deque(maxlen=SILENT_POLLS)
+        self._gaps = Random(f"gaps {seed}")
 
-    def begin(self, store: Store) -> None:
+    def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
-        self.ledger = WatchedLedger(store, "main", self.world.channel, self.guard)
-        self.scraper.begin(self.ledger)
-        self.feed = Feed(
-            "main",
-            self.world.channel,
-            self.life.world.config,
-            self.world.budget,
+        world = self.life.world
+        self.api.process = process
+        self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
+        settings = Settings(
+            "main", self.world.channel, world.config.poll, world.config.metrics, self.world.budget
+        )
+        return WatchedFeed(
+            settings,
             self.api,
             self.ledger,
-            self.time,
-            Random(f"feed {self.life.world.seed} {self.world.channel} {self.lives}"),
+            SimulatedClock(self.life.time),
+            InlineWorker(self.life.fate, process),
+            Random(f"feed {world.seed} {self.world.channel} {self.lives}"),
             cast("FilteringBoundLogger", TraceLog(self.life.trace)),
-        )
+            page_limit=world.page_limit,
+            list_length=_shortened(MAX_LIST_LENGTH, world),
+        ).watched_by(self)
 
-    def poll(self) -> None:
-        """A poll, and the wait for the next one."""
-        began_s, began_ms = self.time.now_s, self.time.api_ms
-        self.api.answered_well.clear()
-        self.feed.poll()
-        snapshot = self.feed.snapshot
+    # After each poll
+
+    def polled(self, feed: Feed, before: "Before") -> None:
+        snapshot, time = feed.snapshot, self.life.time
         eager = snapshot.requests_last_minute >= 0.5 * snapshot.requests_per_minute
         well = bool(snapshot.up)
-        self.polls.append(oracle.Poll(began_ms, self.time.api_ms, well, eager))
-        if well:
-            self.guard.poll_ended(self.feed._recorder.progress, began_ms)  # noqa: SLF001
-        interval_s = self.life.world.config.poll.interval_s
-        self._be_scraped()
-        self.time.sleep(began_s + interval_s - self.time.now_s)
-        if self._is_quiet():
-            self.time.sleep(QUIET_GAP_S - interval_s)
+        self.polls.append(oracle.Poll(before.at_ms, self.time.now_ms(), well, eager))
+        if well and self.api.answered == before.answered:
+            raise Violated("up is 1 after a poll without an answer")
+        self._ends_in_time(before)
+        self._goes_on_asking(before, eager=eager)
+        self.guard.poll_ended(before.at_ms, certain=well)
 
-    def _be_scraped(self) -> None:
-        """Now and then: a scraper comes along, and what it was shown is saved."""
-        if self._scrapes.random() < self.world.scrape_share:
-            self.scraper.scrape(self.feed.snapshot)
-        if self._scrapes.random() < self.world.scrape_share:
-            with suppress(LedgerError):
-                self.scraper.save_marks()
+    def _ends_in_time(self, before: "Before") -> None:
+        took_s = self.life.time.run_s - before.run_s
+        # An oversized millisecond may take a poll more.
+        longest_s = 2 * self.interval_s + self.life.world.config.poll.timeout_s + 1
+        if took_s > longest_s and self.life.fate.writes_failed == before.writes_failed:
+            raise Violated(f"a poll took {took_s:.1f} s")
 
-    def _is_quiet(self) -> bool:
-        """Whether all that may still happen is that messages in flight settle, or leave in a while."""
-        now_ms = self.time.api_ms
-        late_ms = self.guard.late_ms + 2 * round(self.life.world.config.poll.interval_s * 1000)
-        if now_ms < self._last_sent_ms + late_ms + 60_000:
-            return False
-        progress = self.ledger.progress
-        if progress.unread or progress.open.total_ms > late_ms + 2000 * QUIET_GAP_S:
-            return False
-        leaves_ms = now_ms - LOG_KEEPS_MS
-        return not self.ledger.in_flight_between(Span(0, leaves_ms + LEAVING_MS), 1)
-
-    def messages(self) -> int:
-        return sum(
-            1 for _ in self.messages_of.between(self.world.traffic_from_ms, self.world.traffic_until_ms)
+    def _goes_on_asking(self, before: "Before", *, eager: bool) -> None:
+        excused = (
+            self.api.requests > before.requests
+            or eager
+            or self.life.fate.writes_failed > before.writes_failed
+            or self.life.time.now_s < max(self.api.barred_until_s, self.api.failed_s + LONGEST_BACKOFF_S)
         )
+        self._silent.append(excused)
+        if len(self._silent) == SILENT_POLLS and not any(self._silent):
+            raise Violated(f"nothing was asked in {SILENT_POLLS} polls")
+
+    async def be_held_up(self) -> None:
+        """Where nothing happens, time goes by faster. Raises Ended when all is over."""
+        now_s = self.life.time.now_s
+        if now_s >= self.life.ends_s and self._has_come_to_rest():
+            raise Ended
+        gap_s = min(self._quiet_s(), self._gaps.uniform(600, LONGEST_GAP_S))
+        if gap_s > self.interval_s:
+            await asyncio.sleep(gap_s)
+
+    def _has_come_to_rest(self) -> bool:
+        """Whether the process has been up for long enough since the last jump of time to know that."""
+        time, world = self.life.time, self.life.world
+        rest_s = max(10 * self.interval_s, LAST_UP_S) if not world.wall_steps else max(25 * self.interval_s, 2400.0)
+        last_s = max((each.at_s for each in world.suspends if each.at_s <= time.run_s), default=0.0)
+        return time.run_s - last_s >= rest_s
+
+    def _quiet_s(self) -> float:
+        """How long all that may still happen is that messages in flight settle, and cells become final."""
+        now_ms = self.time.now_ms()
+        progress = self.ledger.progress
+        if now_ms < self.world.traffic_until_ms + 300_000 or progress.unread or not self.polls[-1].well:
+            return 0.0
+        table = self.ledger.cells.table
+        waiting = table["oldest_in_flight_ms"][table["in_flight"] > 0]
+        if not len(waiting):
+            return math.inf
+        return (int(waiting.min()) + LOG_KEEPS_MS - now_ms) / 1000 - LAST_ASK_S - 4 * self.interval_s
+
+    # At the end
 
     def differences(self) -> list[str]:
         """What the ledger says at the end that the world does not, and the other way round."""
-        ledger = Ledger(Store(self.life.connection, "memory"), "main", self.world.channel)
-        check.mirrors(ledger)
+        ledger = Ledger(SqliteStore(self.life.connection, "memory"), "main", self.world.channel)
         check.conserves(ledger.counters, ledger.in_flight)
-        begin_ms, frontier_ms = self.guard.begin_ms, ledger.progress.frontier_ms
-        if begin_ms is None or frontier_ms is None:
+        begin_ms, watermark_ms = self.guard.begin_ms, ledger.progress.watermark_ms
+        if begin_ms is None:
             return [f"{self.world.channel}: never began"]
         evidence = oracle.Evidence(
             begin_ms=begin_ms,
-            frontier_ms=frontier_ms,
+            watermark_ms=watermark_ms,
             lost=self.guard.lost,
             witness=self.api.witness,
+            finals=self.guard.finals,
+            audits=self.guard.audits,
             polls=self.polls,
-            interval_ms=round(self.life.world.config.poll.interval_s * 1000),
+            interval_ms=round(self.interval_s * 1000),
             label_cap=self.life.world.config.metrics.max_label_values,
+            clock_error_ms=self.guard.clock_error_ms,
             withheld=self.log.withheld,
-            doubtful=self._doubtful(),
-            short=bool(self.world.quirks.short_share),
+            moved=self.moved,
+            short=any(ways.short_share for _, ways in self.world.ways),
         )
-        inside = list(self.messages_of.between(begin_ms, frontier_ms))
+        inside = [message for message in self.messages if begin_ms <= message.sent_ms < watermark_ms]
         counted = [message for message in inside if self._passes(message)]
         others = [message for message in inside if not self._passes(message)]
-        others += self.messages_of.between(begin_ms - STRAY_MS, begin_ms)
+        others += [message for message in self.messages if begin_ms - STRAY_MS <= message.sent_ms < begin_ms]
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
+        problems += oracle.audited(counted, evidence, ledger.counters)
         problems += oracle.needless(inside, evidence, self.life.world.page_limit)
         problems += _left(ledger.in_flight)
         problems += self._uncounted_requests(ledger)
@@ -316,17 +365,6 @@ class LivedFeed:
             return []
         return [f"{counted} requests are counted, {made} were made"]
 
-    def _doubtful(self) -> SpanSet:
-        """Sent time that was closed by the clock as it was before it was set back: a known limit."""
-        noticed_ms = min(self.api.witness.noticed_ms, self.time.api_ms)
-        return SpanSet(
-            (
-                after_ms - self.guard.late_ms - MINUTE_MS,
-                round(max(before_ms, noticed_ms)) + check.NOTICED_FOR_MS,
-            )
-            for before_ms, after_ms in self.time.set_back()
-        )
-
     def _passes(self, message: Message) -> bool:
         """Whether the account's filters let the message through."""
         of_message = {
@@ -335,5 +373,39 @@ class LivedFeed:
         return all(of_message[name] == value for name, value in self.world.filters.items())
 
 
-def _left(in_flight: Mapping[InFlight, int]) -> list[str]:
-    return [f"still in flight when everything has left the log: {in_flight}"] if in_flight else []
+@dataclass(frozen=True, slots=True)
+class Before:
+    """How things stood when a poll began."""
+
+    at_ms: int
+    run_s: float
+    requests: int
+    answered: int
+    writes_failed: int
+
+
+class WatchedFeed(Feed):
+    """The real feed, each poll of which is looked at when it has ended."""
+
+    lived: LivedFeed
+
+    def watched_by(self, lived: LivedFeed) -> "WatchedFeed":
+        self.lived = lived
+        return self
+
+    async def poll(self) -> None:
+        lived = self.lived
+        api = lived.api
+        lived.guard.final_age_ms = lambda: self._situation().final_age_ms
+        before = Before(
+            lived.time.now_ms(), lived.life.time.run_s, api.requests, api.answered, lived.life.fate.writes_failed
+        )
+        api.answered_well.clear()
+        await super().poll()
+        lived.polled(self, before)
+        await lived.be_held_up()
+
+
+def _left(in_flight: Mapping[Series, int]) -> list[str]:
+    left = {series: messages for series, messages in in_flight.items() if messages}
+    return [f"still in flight when everything has left the log: {left}"] if left else []

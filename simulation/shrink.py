@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from infobip_exporter.sandbox.faults import NO_FAULTS
 from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
-from simulation.api import Dates
+from simulation.dates import Dates
+from simulation.oddities import Oddities
 from simulation.run import Outcome, run_world
 from simulation.world import FeedWorld, SimulatedWorld
 
@@ -46,8 +47,10 @@ def _smaller(world: SimulatedWorld) -> Iterator[tuple[str, SimulatedWorld]]:
             yield f"the feed {feed.channel}", replace(world, feeds=left)
     yield "kills", replace(world, kill_every=0.0)
     yield "full disks", replace(world, disk_full=())
-    yield "steps of the exporter's clock", replace(world, steps=world.steps[:1])
-    yield "the exporter's wrong clock", replace(world, steps=())
+    yield "steps of the exporter's clock", replace(world, wall_steps=world.wall_steps[:1])
+    yield "the exporter's wrong clock", replace(world, wall_steps=())
+    yield "suspends", replace(world, suspends=())
+    yield "slow commits", replace(world, slowest_commit_s=0.0)
     for number, feed in enumerate(world.feeds):
         for what, less in _less(feed):
             feeds = (*world.feeds[:number], less, *world.feeds[number + 1 :])
@@ -57,7 +60,9 @@ def _smaller(world: SimulatedWorld) -> Iterator[tuple[str, SimulatedWorld]]:
 def _less(feed: FeedWorld) -> Iterator[tuple[str, FeedWorld]]:
     traffic, faults = feed.traffic, feed.faults
     yield "all faults", replace(feed, faults=NO_FAULTS)
-    yield "all quirks", replace(feed, quirks=DOCUMENTED)
+    yield "all quirks", replace(feed, ways=((0.0, DOCUMENTED),))
+    yield "changes of the API's ways", replace(feed, ways=feed.ways[:1])
+    yield "all oddities", replace(feed, oddities=Oddities())
     messages = traffic.per_second * (feed.traffic_until_ms - feed.traffic_from_ms) / 1000
     for share in (4, 2) if messages > 2 else ():
         fewer = replace(traffic, per_second=traffic.per_second / share)
@@ -68,7 +73,7 @@ def _less(feed: FeedWorld) -> Iterator[tuple[str, FeedWorld]]:
     for name, value in plain.items():
         yield name, replace(feed, traffic=replace(traffic, **{name: value}))  # type: ignore[arg-type]
     yield "steps of the API's clock", replace(feed, api_steps=())
-    yield "answers without a date", replace(feed, dates=Dates())
+    yield "missing and wrong dates", replace(feed, dates=Dates())
     yield "scrapes", replace(feed, scrape_share=0.0)
     yield "filters", replace(feed, filters={})
     for kind in faults.shares:
@@ -78,5 +83,10 @@ def _less(feed: FeedWorld) -> Iterator[tuple[str, FeedWorld]]:
         outages = tuple(each for each in faults.outages if each is not outage)
         yield f"an outage ({outage.kind})", replace(feed, faults=replace(faults, outages=outages))
     for name in QUIRKS:
-        plainer = replace(feed.quirks, **{name: getattr(DOCUMENTED, name)})
-        yield f"quirk {name}", replace(feed, quirks=plainer)
+        plain_ways = tuple(
+            (at_s, replace(quirks, **{name: getattr(DOCUMENTED, name)})) for at_s, quirks in feed.ways
+        )
+        yield f"quirk {name}", replace(feed, ways=plain_ways)
+    for name in Oddities.__dataclass_fields__:
+        fewer_odd = replace(feed.oddities, **{name: getattr(Oddities(), name)})
+        yield f"oddity {name}", replace(feed, oddities=fewer_odd)

@@ -1,82 +1,81 @@
-"""Virtual time: one true clock, which is the API's, and the exporter's own clocks beside it."""
+"""The world's time: one true clock, and beside it the API's clock, our wall clock and our monotonic clock."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from infobip_exporter.feed.time import Stopped
 
 
 class ClockStep(NamedTuple):
-    """From `at_s` on (seconds of virtual time) a clock is `skew_s` ahead of true time."""
+    """From `at_s` on (seconds of true time) a clock is `skew_s` ahead of true time."""
 
     at_s: float
     skew_s: float
 
 
-@dataclass(slots=True)
-class VirtualTime:
-    """The time of one feed. It goes on only when the feed waits or a request takes time.
+class Suspend(NamedTuple):
+    """When our monotonic clock has run for `at_s`, it stands still for `length_s` of true time."""
 
-    `begins_ms` is the API's clock at the start, `ends_s` when a wait raises Stopped, in seconds from the start.
+    at_s: float
+    length_s: float
+
+
+@dataclass(slots=True)
+class WorldTime:
+    """The true time of a world and our two clocks. `begins_ms` is the true time at the start, since the epoch.
+
+    `now_s` are seconds of true time since the start. The machine runs for `run_s` of them; it is suspended for the rest.
     """
 
     begins_ms: int
-    ends_s: float
-    steps: tuple[ClockStep, ...] = ()
-    api_steps: tuple[ClockStep, ...] = ()
-    """The same for the API's clock, against the one it started with."""
+    wall_steps: tuple[ClockStep, ...] = ()
+    suspends: tuple[Suspend, ...] = ()
     now_s: float = 0.0
-    booted_s: float = 0.0
-
-    def wall(self) -> float:
-        return self.begins_ms / 1000 + self.now_s + _skew_s(self.steps, self.now_s)
-
-    def monotonic(self) -> float:
-        return self.now_s - self.booted_s
-
-    def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-        if self.now_s >= self.ends_s:
-            raise Stopped
+    run_s: float = 0.0
+    boots: int = 0
+    _booted_s: float = field(default=0.0, init=False)
 
     def advance(self, seconds: float) -> None:
-        self.now_s += max(0.0, seconds)
+        """The machine runs for `seconds`; what it sleeps through meanwhile passes as well."""
+        before_s = self.run_s
+        self.run_s += seconds
+        slept_s = sum(each.length_s for each in self.suspends if before_s < each.at_s <= self.run_s)
+        self.now_s += seconds + slept_s
 
     def reboot(self) -> None:
         """The machine starts anew: its monotonic clock counts from here."""
-        self.booted_s = self.now_s
+        self.boots += 1
+        self._booted_s = self.run_s
 
-    @property
-    def api_ms(self) -> int:
-        """The API's now, in milliseconds since the epoch."""
-        return self.begins_ms + round((self.now_s + _skew_s(self.api_steps, self.now_s)) * 1000)
+    def wall_s(self) -> float:
+        return self.begins_ms / 1000 + self.now_s + skew_s(self.wall_steps, self.now_s)
+
+    def monotonic_s(self) -> float:
+        return self.run_s - self._booted_s
+
+
+@dataclass(frozen=True, slots=True)
+class ApiTime:
+    """The clock of one feed's API, which stamps messages."""
+
+    time: WorldTime
+    steps: tuple[ClockStep, ...] = ()
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return self._at_ms(self.time.now_s, skew_s(self.steps, self.time.now_s))
 
     def set_back(self) -> list[tuple[int, int]]:
-        """Where the API's clock was set back so far: what it showed before, and what after."""
-        jumps = [
-            (self._api_ms_before(n), self.begins_ms + round((step.at_s + step.skew_s) * 1000))
-            for n, step in enumerate(self.api_steps)
-            if step.at_s <= self.now_s
-        ]
-        return [(before_ms, after_ms) for before_ms, after_ms in jumps if after_ms < before_ms]
+        """Where the clock was set back so far: what it showed before, and what after."""
+        before_s = 0.0
+        jumps = []
+        for step in self.steps:
+            if step.at_s <= self.time.now_s and step.skew_s < before_s:
+                jumps.append((self._at_ms(step.at_s, before_s), self._at_ms(step.at_s, step.skew_s)))
+            before_s = step.skew_s
+        return jumps
 
-    def set_back_ms(self) -> int:
-        """By how much the API's clock was set back so far."""
-        return sum(before_ms - after_ms for before_ms, after_ms in self.set_back())
-
-    def stepped_s_ago(self) -> float:
-        """How long ago the API's clock was set."""
-        return min((self.now_s - s.at_s for s in self.api_steps if s.at_s <= self.now_s), default=math.inf)
-
-    def _api_ms_before(self, number: int) -> int:
-        skew_s = self.api_steps[number - 1].skew_s if number else 0.0
-        return self.begins_ms + round((self.api_steps[number].at_s + skew_s) * 1000)
-
-    @property
-    def elapsed_ms(self) -> int:
-        return round(self.now_s * 1000)
+    def _at_ms(self, now_s: float, skew_s: float) -> int:
+        return self.time.begins_ms + round((now_s + skew_s) * 1000)
 
 
-def _skew_s(steps: tuple[ClockStep, ...], now_s: float) -> float:
+def skew_s(steps: tuple[ClockStep, ...], now_s: float) -> float:
     return next((step.skew_s for step in reversed(steps) if step.at_s <= now_s), 0.0)

@@ -1,10 +1,10 @@
 """A readable account of a run, written only where somebody reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from infobip_exporter.reading.spans import Span
+from infobip_exporter.model.time_range import TimeRange
 
 
 @dataclass(slots=True)
@@ -28,6 +28,9 @@ class TraceLog:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
 
+    def debug(self, event: str, **fields: Any) -> None:
+        self._tell("log:dbg", event, fields)
+
     def info(self, event: str, **fields: Any) -> None:
         self._tell("log", event, fields)
 
@@ -37,13 +40,16 @@ class TraceLog:
     def error(self, event: str, **fields: Any) -> None:
         self._tell("log:err", event, fields)
 
+    def bind(self, **_fields: Any) -> "TraceLog":
+        return self
+
     def _tell(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if self._trace:
             self._trace(level, event, *(f"{name}={value}" for name, value in fields.items()))
 
 
-def short(begins_ms: int, spans: tuple[Span, ...]) -> str:
-    """Spans in seconds from the begin of the run."""
+def short(begins_ms: int, ranges: Iterable[TimeRange]) -> str:
+    """Ranges in seconds from the begin of the run."""
     return (
-        " ".join(f"[{(a - begins_ms) / 1000:.3f},{(b - begins_ms) / 1000:.3f})" for a, b in spans) or "none"
+        " ".join(f"[{(a - begins_ms) / 1000:.3f},{(b - begins_ms) / 1000:.3f})" for a, b in ranges) or "none"
     )

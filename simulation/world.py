@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from infobip_exporter.config.schema import Config, Metrics, Poll
 from infobip_exporter.sandbox import statuses
@@ -21,8 +22,9 @@ from infobip_exporter.sandbox.traffic import (
     Tariff,
     Traffic,
 )
-from simulation.api import Dates
-from simulation.time import ClockStep
+from simulation.dates import Burst, Dates
+from simulation.oddities import Lateness, Oddities
+from simulation.time import ClockStep, Suspend
 
 BEGINS_MS = 1_790_000_000_000
 HOUR_S = 3600.0
@@ -31,13 +33,15 @@ LOG_KEEPS_S = 48 * HOUR_S
 
 @dataclass(frozen=True, slots=True)
 class FeedWorld:
-    """What one feed meets. Moments ending in `_s` are seconds of virtual time from the start of the run."""
+    """What one feed meets. Moments ending in `_s` are seconds of true time from the start of the run."""
 
     channel: str
     traffic: Traffic
     traffic_from_ms: int
     traffic_until_ms: int
-    quirks: Quirks
+    ways: tuple[tuple[float, Quirks], ...]
+    """The API's ways, and from when on it has them."""
+    oddities: Oddities
     faults: Faults
     filters: Mapping[str, str]
     budget: int
@@ -56,7 +60,10 @@ class SimulatedWorld:
     feeds: tuple[FeedWorld, ...]
     config: Config
     page_limit: int
-    steps: tuple[ClockStep, ...]
+    wall_steps: tuple[ClockStep, ...]
+    suspends: tuple[Suspend, ...]
+    slowest_commit_s: float
+    """How long a commit may take, while other tasks go on."""
     kill_every: float
     most_kills: int
     longest_down_s: float
@@ -77,7 +84,7 @@ def draw(seed: int) -> SimulatedWorld:
     )
     page_limit = rng.choice((20, 20, 50, 100, 1000))
     channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 1, 1, 2, 3))]
-    dates = _dates(rng)
+    dates = _dates(rng, length_s)
     feeds = tuple(
         _feed(Random(f"feed {seed} {channel}"), channel, config, page_limit, length_s, len(channels), dates)
         for channel in channels
@@ -90,7 +97,9 @@ def draw(seed: int) -> SimulatedWorld:
         page_limit=page_limit,
         # Where no answer tells the time, the exporter's clock must be right: there is nothing else to go by.
         # Wrong ones are told from right ones by it, where polls are farther apart than dates are remembered.
-        steps=() if dates.missing_share == 1 or dates.wrong_share else _steps(rng, length_s),
+        wall_steps=() if not dates.told or dates.wrong_share or dates.bursts else _steps(rng, length_s),
+        suspends=_suspends(rng, length_s),
+        slowest_commit_s=rng.choice((0.0, 0.0, 0.005)),
         kill_every=_log_uniform(rng, 10, 3000) if restless else 0.0,
         most_kills=rng.choice((1, 3, 10, 30)),
         longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
@@ -116,6 +125,7 @@ def _feed(
     budget = max(math.ceil(8 + 2 * requests), rng.choice((10, 30, 60, 100, 100)))
     faults = _faults(rng, length_s, budget)
     api_steps = _api_steps(rng, dates, length_s)
+    filters = _filters(rng, traffic)
     scrapes = Random(f"scrapes {channel} {length_s} {messages}")
     last_outage_s = max(((outage.end_ms - BEGINS_MS) / 1000 for outage in faults.outages), default=0.0)
     return FeedWorld(
@@ -123,9 +133,10 @@ def _feed(
         traffic=traffic,
         traffic_from_ms=BEGINS_MS - round(before_s * 1000),
         traffic_until_ms=ends_ms,
-        quirks=_quirks(rng, page_limit),
+        ways=_ways(rng, page_limit, length_s, filters),
+        oddities=_oddities(rng, poll.late_arrival_s),
         faults=faults,
-        filters=_filters(rng, traffic),
+        filters=filters,
         budget=budget,
         ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
         + max((-step.skew_s for step in api_steps), default=0.0),
@@ -136,18 +147,58 @@ def _feed(
     )
 
 
-def _dates(rng: Random) -> Dates:
-    return rng.choice(
-        (
-            Dates(),
-            Dates(),
-            Dates(),
-            Dates(missing_share=1.0),
-            Dates(missing_share=0.3),
-            Dates(missing_share=0.1),
-            Dates(wrong_share=0.02),
-            Dates(missing_share=0.1, wrong_share=0.05),
-        )
+def _dates(rng: Random, length_s: float) -> Dates:
+    kind = rng.choice(("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset"))
+    match kind:
+        case "none":
+            return Dates(missing_share=1.0)
+        case "some":
+            return Dates(missing_share=rng.choice((0.1, 0.3)))
+        case "wrong":
+            return Dates(missing_share=rng.choice((0.0, 0.1)), wrong_share=rng.choice((0.02, 0.05)))
+        case "burst":
+            return Dates(bursts=tuple(_burst(rng, length_s) for _ in range(rng.choice((1, 1, 2)))))
+        case "servers":
+            return Dates(servers=rng.choice(("turns", "random")), apart_s=rng.uniform(0.5, 10))
+        case "offset":
+            return Dates(offset_s=rng.choice((-1, 1)) * _log_uniform(rng, 1, 300))
+    return Dates()
+
+
+def _burst(rng: Random, length_s: float) -> Burst:
+    """Dates that are wrong by minutes to days, for a moment or hours."""
+    ahead_s = rng.choice((-1, 1)) * _log_uniform(rng, 120, 5 * 24 * HOUR_S)
+    return Burst(rng.uniform(0, length_s), round(_log_uniform(rng, 1, 200)), ahead_s)
+
+
+def _suspends(rng: Random, length_s: float) -> tuple[Suspend, ...]:
+    """The machine sleeps for seconds to days, also while what was sent long ago leaves the log."""
+    last_s = length_s + rng.choice((0.0, LOG_KEEPS_S))
+    return tuple(
+        Suspend(rng.uniform(0, last_s), _log_uniform(rng, 5, rng.choice((600.0, HOUR_S, 60 * HOUR_S))))
+        for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2)))
+    )
+
+
+def _oddities(rng: Random, late_arrival_s: float) -> Oddities:
+    late = (
+        (),
+        (),
+        (),
+        (Lateness(0.02, late_arrival_s / 2),),
+        (Lateness(0.02, 120.0), Lateness(0.02, 1800.0)),
+        (Lateness(0.02, HOUR_S),),
+        (Lateness(0.01, HOUR_S), Lateness(0.01, 10 * HOUR_S)),
+    )
+    return Oddities(
+        used_again=rng.choice((0.0, 0.0, 0.05)),
+        used_again_s=rng.choice((2.0, 30.0, HOUR_S, 6 * HOUR_S)),
+        moved=rng.choice((0.0, 0.0, 0.0, 0.05)),
+        late=rng.choice(late),
+        price_later=rng.choice((0.0, 0.0, 0.1)),
+        without_currency=rng.choice((0.0, 0.0, 0.1)),
+        absurd_done=rng.choice((0.0, 0.0, 0.05)),
+        unshowable=rng.choice((0,) * 12 + (1, 2)),
     )
 
 
@@ -245,6 +296,32 @@ def _incidents(
     )
 
 
+def _ways(
+    rng: Random, page_limit: int, length_s: float, filters: Mapping[str, str]
+) -> tuple[tuple[float, Quirks], ...]:
+    """The API's ways, which may change once while messages are sent."""
+    first = replace(_quirks(rng, page_limit), **_broken(rng, filters))
+    if rng.random() < 0.7:
+        return ((0.0, first),)
+    other = _quirks(rng, page_limit)
+    changes = rng.sample(_WAYS, rng.choice((1, 1, 2, len(_WAYS))))
+    changed = replace(first, **{name: getattr(other, name) for name in changes})
+    return ((0.0, first), (rng.uniform(0, length_s), changed))
+
+
+_WAYS = ("keeps", "order", "most_rows", "since_inclusive", "until_inclusive", "cursor", "ties")
+
+
+def _broken(rng: Random, filters: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters that the API can't serve; never one that is in each request."""
+    names = [
+        name for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender") if name not in filters
+    ]
+    count = rng.choice((0,) * 8 + (1, 1, 2, len(names)))
+    how = rng.choice(("500", "400", "timeout", "ignored"))
+    return {"broken": tuple(rng.sample(names, count)), "broken_how": how}
+
+
 def _quirks(rng: Random, caps_below: int) -> Quirks:
     shares = (0.0, 0.0, 0.05, 0.3)
     return Quirks(
@@ -305,7 +382,8 @@ def _filters(rng: Random, traffic: Traffic) -> Mapping[str, str]:
 def _steps(rng: Random, length_s: float) -> tuple[ClockStep, ...]:
     steps = [ClockStep(0.0, rng.choice((0.0, rng.uniform(-600, 600))))]
     more = range(rng.choice((0, 0, 0, 1, 3)))
-    steps += [ClockStep(rng.uniform(0, length_s), rng.uniform(-600, 600)) for _ in more]
+    longest_s = rng.choice((600.0, 2 * HOUR_S))
+    steps += [ClockStep(rng.uniform(0, length_s), rng.uniform(-longest_s, longest_s)) for _ in more]
     return tuple(sorted(steps))
 
 

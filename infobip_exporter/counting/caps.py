@@ -38,8 +38,13 @@ class Caps:
         return value
 
     def labels_of(self, kind: Kind) -> dict[str, str]:
-        """The value of every label of the table for a record of this kind."""
-        return {label.name: self.admit(label.name, label.read(kind)) for label in LABELS}
+        """The value of every label of the table for a record of this kind; "" for what is not shown before it settles."""
+        return {
+            label.name: self.admit(label.name, label.read(kind))
+            if kind.final or label.sent or label.name in catalog.IN_FLIGHT.labels
+            else ""
+            for label in LABELS
+        }
 
 
 def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:

@@ -232,13 +232,13 @@ class Feed:
 
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
-        while (wait_s := self._sender.wait_s()) > 0:
+        while (left_s := ends_s - self._clock.monotonic_s()) > 0:
+            wait_s = self._sender.wait_s()
+            if wait_s <= 0:
+                return True
             self.progressed_s = self._clock.monotonic_s()
-            left_s = ends_s - self._clock.monotonic_s()
-            if left_s <= 0:
-                return False
             await self._clock.sleep(min(wait_s, left_s))
-        return True
+        return False
 
     async def _reserved_send(self, query: Query) -> Answer:
         await self._recorder.reserve()
@@ -306,10 +306,7 @@ class Feed:
         bounds = self._sender.bounds()
         progress = self._recorder.progress
         before_ms = progress.watermark_ms
-        if bounds.earliest_ms > before_ms:
-            self._recorder.move(
-                unread=progress.unread.add((before_ms, bounds.earliest_ms)), watermark_ms=bounds.earliest_ms
-            )
+        self._recorder.advance(bounds.earliest_ms)
         latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self._poll.interval_s * 1000)
         return self._situation(watermark_ms=max(before_ms, latest_ms))
 
@@ -437,7 +434,7 @@ class Feed:
         postponed = await self._record(job, page, asked, proven)
         self._avoided.range_read(part.range)
         if part.open_ended and proven is not None:
-            self._recorder.move(watermark_ms=max(self._recorder.progress.watermark_ms, proven.until_ms))
+            self._recorder.advance(proven.until_ms)
         return [self._part_job(job.why, Part(each), ReadRange(job.why, each)) for each in postponed]
 
     async def _split(self, job: _Job, part: Part, answer: Answer, ends_s: float) -> list[_Job]:

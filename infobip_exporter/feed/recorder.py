@@ -125,6 +125,16 @@ class Recorder:
         """Change what the next commit will say of the progress."""
         self.progress = msgspec.structs.replace(self.progress, **progress)
 
+    def advance(self, watermark_ms: int) -> None:
+        """Move the watermark on, if it is behind that: what lies between and was not read is unread."""
+        progress = self.progress
+        passed = TimeRange(progress.watermark_ms, watermark_ms)
+        if passed.length_ms == 0:
+            return
+        read = [cell.range for cell in self.ledger.cells.between(passed) if cell.read_ms != NEVER_MS]
+        new = TimeRanges([passed]).without(TimeRanges(read))
+        self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)
+
     # Commits
 
     async def reserve(self) -> None:

@@ -160,6 +160,7 @@ def truth_as_json(truth: Truth) -> dict[str, list[list[str | int]]]:
         "in_flight": truth.in_flight,
         "parts": truth.parts,
         "cost": {labels: format(cost, "f") for labels, cost in truth.cost.items()},
+        "failures": truth.failures,
         "deliveries": truth.deliveries,
         "delivery_ms": truth.delivery_ms,
         "rejected": truth.rejected,

@@ -23,7 +23,7 @@ _BESIDE_MS = 60_000
 
 
 class _BreaksOff(Exception):
-    """A read by cursor that the API does not carry on."""
+    """An answer that the API does not manage: a read by cursor that breaks off, a row that can't be shown."""
 
 
 @dataclass(slots=True)
@@ -33,11 +33,15 @@ class SimulatedLog:
     world: World
     quirks: Quirks = DOCUMENTED
     rng: Random = field(default_factory=lambda: Random(0))
-    withheld: set[str] = field(default_factory=set)
-    """Messages that an answer should have shown and did not (`Quirks.short_share`)."""
+    withheld: set[tuple[str, int]] = field(default_factory=set)
+    """Messages, by id and sent time, that an answer should have shown and did not (`Quirks.short_share`)."""
 
     def answer(self, parameters: Mapping[str, str], now_ms: int) -> Reply:
         """The answer at `now_ms` by the API's clock. Never raises: what is wrong is answered with its status."""
+        if broken := [name for name in self.quirks.broken if name in parameters]:
+            if self.quirks.broken_how != "ignored":
+                return self._refused(broken[0], now_ms)
+            parameters = {name: value for name, value in parameters.items() if name not in broken}
         try:
             asked = read_parameters(parameters, self.quirks)
             if self.quirks.most_rows:
@@ -52,6 +56,17 @@ class SimulatedLog:
         except _BreaksOff:
             return error_reply(500, self.quirks, now_ms)
         return Reply(200, headers(now_ms), _ENCODER.encode(body))
+
+    def _refused(self, parameter: str, now_ms: int) -> Reply:
+        """What a request with a parameter gets that the API can't serve."""
+        match self.quirks.broken_how:
+            case "timeout":
+                return Reply(200, headers(now_ms), b"", fault="timeout")
+            case "400":
+                violation = {"property": parameter, "violation": "is not supported"}
+                return error_reply(400, self.quirks, now_ms, violations=[violation])
+            case _:
+                return error_reply(500, self.quirks, now_ms)
 
     def _page(self, asked: Asked, now_ms: int) -> list[Message]:
         """The messages that the answer shows, in its order, all quirks included."""
@@ -68,8 +83,8 @@ class SimulatedLog:
         shown = self._kept(asked, now_ms, room)
         if quirks.short_share and rng.random() < quirks.short_share:
             shown = shown[: int(len(shown) * rng.random())]
-            there = {message.message_id for message in self._matching(asked, now_ms)}
-            self.withheld |= there.difference(message.message_id for message in shown)
+            there = {(message.message_id, message.sent_ms) for message in self._matching(asked, now_ms)}
+            self.withheld |= there.difference((message.message_id, message.sent_ms) for message in shown)
         again = [rng.choice(shown) for _ in range(twice)] if shown else []
         return self._ordered(shown + again + strays)
 
@@ -117,24 +132,24 @@ class SimulatedLog:
             messages = chunk.messages
             for place in range(last - 1, first - 1, -1) if newest else range(first, last):
                 message = messages[place]
-                if message.visible_ms <= now_ms and (not picks or asked.picks_message(message, now_ms)):
+                if message.shown_at(now_ms) and (not picks or asked.picks_message(message, now_ms)):
                     yield message
 
     def _named(self, asked: Asked, since_ms: int, until_ms: int, now_ms: int) -> Iterator[Message]:
         """The messages asked for by id or bulk: found without going through the whole log."""
-        found: dict[str, Message] = {}
+        found: dict[tuple[str, int], Message] = {}
         for message_id in asked.message_ids:
-            message = self.world.with_id(message_id)
-            if message is not None:
-                found[message.message_id] = message
+            for message in self.world.with_id(message_id):
+                found[message.message_id, message.sent_ms] = message
         if not asked.message_ids:
             for bulk_id in asked.bulk_ids:
-                found.update((message.message_id, message) for message in self.world.with_bulk(bulk_id))
+                for message in self.world.with_bulk(bulk_id):
+                    found[message.message_id, message.sent_ms] = message
         picked = [
             message
             for message in found.values()
             if since_ms <= message.sent_ms < until_ms
-            and message.visible_ms <= now_ms
+            and message.shown_at(now_ms)
             and asked.picks_message(message, now_ms)
         ]
         return iter(
@@ -153,7 +168,7 @@ class SimulatedLog:
             message
             for since_ms, until_ms in beside
             for message in self.world.between(max(since_ms, oldest_ms), until_ms)
-            if message.visible_ms <= now_ms
+            if message.shown_at(now_ms)
         ]
         return self.rng.sample(strays, min(_ODD_ROWS, len(strays)))
 
@@ -181,4 +196,6 @@ class SimulatedLog:
 
     def _rows(self, messages: list[Message], now_ms: int) -> list[dict[str, Any]]:
         quirks = self.quirks
+        if any(message.unshowable for message in messages):
+            raise _BreaksOff
         return [row(message, now_ms, quirks) for message in messages]

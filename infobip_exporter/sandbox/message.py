@@ -49,6 +49,16 @@ class Message(NamedTuple):
     defect: Defect = ""
     done_told: bool = True
     """Whether the log gives a doneAt once the message has settled."""
+    done_ms: int | None = None
+    """What the log gives as doneAt, where that is not when the message settled."""
+    gone_ms: int | None = None
+    """When the log ceases to show the message at this sent time, because it has moved to another."""
+    unshowable: bool = False
+    """Whether every answer that should hold the row is an error."""
+
+    def shown_at(self, now_ms: int) -> bool:
+        """Whether the log shows the message at `now_ms`, its age aside."""
+        return self.visible_ms <= now_ms and (self.gone_ms is None or now_ms < self.gone_ms)
 
     def state_at(self, now_ms: int) -> Step:
         """The step the message is in at `now_ms`; before it was sent, the first."""

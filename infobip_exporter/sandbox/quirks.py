@@ -36,6 +36,10 @@ class Quirks:
     """Answers that hold fewer rows than they should, without a word."""
     most_rows: int = 0
     """The most rows an answer has, whatever `limit` was asked for, without a word; 0 for as many as asked for."""
+    broken: tuple[str, ...] = ()
+    """Parameters that the API can't serve."""
+    broken_how: Literal["500", "400", "timeout", "ignored"] = "500"
+    """What a request with one of these gets; `ignored`: an answer as if it were not there."""
 
 
 DOCUMENTED = Quirks()

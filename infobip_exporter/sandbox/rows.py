@@ -41,11 +41,16 @@ def row(message: Message, now_ms: int, quirks: Quirks) -> dict[str, Any]:
 
 
 def _done_ms(message: Message) -> int:
+    if message.done_ms is not None:
+        return message.done_ms
     return next(step.at_ms for step in message.steps if step.final)
 
 
 def _price(state: Step) -> dict[str, Any] | None:
-    return None if state.price is None else {"pricePerMessage": state.price, "currency": state.currency}
+    if state.price is None:
+        return None
+    price = {"pricePerMessage": state.price}
+    return {**price, "currency": state.currency} if state.currency else price
 
 
 def _platform(message: Message) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.sandbox.message import Message, Step
 
 
@@ -30,8 +31,10 @@ class Truth:
         default_factory=lambda: defaultdict(Decimal)
     )
     """(currency, general_status, entity_id, application_id), of settled messages that have a price, also of 0"""
+    failures: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    """(general_status, status, error, permanent, entity_id), of messages that settled as anything but DELIVERED"""
     deliveries: Counter[str] = field(default_factory=Counter)
-    """general_status: settled messages that have a doneAt"""
+    """general_status: settled messages that have a doneAt that can be"""
     delivery_ms: Counter[str] = field(default_factory=Counter)
     """general_status: sum of doneAt - sentAt of those"""
     rejected: Counter[str] = field(default_factory=Counter)
@@ -43,7 +46,7 @@ def tell(messages: Iterable[Message], now_ms: int) -> Truth:
     truth = Truth()
     for message in messages:
         # A record that turns up after it has left is never shown.
-        if message.visible_ms > now_ms or message.visible_ms >= message.leaves_ms:
+        if not message.shown_at(min(now_ms, message.leaves_ms - 1)) or message.unshowable:
             continue
         if message.defect:
             truth.rejected[message.defect] += 1
@@ -70,9 +73,24 @@ def _settle(truth: Truth, message: Message, step: Step) -> None:
     truth.parts[status, *platform] += message.parts
     if step.price is not None:
         truth.cost[step.currency, status, *platform] += step.price * message.parts
-    if message.done_told:
+    if status != "DELIVERED":
+        truth.failures[status, step.status.name, *error_of(step), message.entity_id] += 1
+    took_ms = duration_ms(message, step)
+    if took_ms is not None:
         truth.deliveries[status] += 1
-        truth.delivery_ms[status] += step.at_ms - message.sent_ms
+        truth.delivery_ms[status] += took_ms
+
+
+def duration_ms(message: Message, step: Step) -> int | None:
+    """What the log says of how long the message took to settle in `step`; None where it says nothing that can be."""
+    done_ms = message.done_ms if message.done_ms is not None else step.at_ms
+    took_ms = done_ms - message.sent_ms
+    return took_ms if message.done_told and 0 <= took_ms <= LOG_KEEPS_MS else None
+
+
+def error_of(step: Step) -> tuple[str, str]:
+    """The labels `error` and `permanent`."""
+    return (step.error.name, str(step.error.permanent).lower()) if step.error is not None else ("", "")
 
 
 def normalised(group: str) -> str:

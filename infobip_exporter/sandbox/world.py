@@ -20,16 +20,18 @@ class Chunk:
     def __init__(self, messages: list[Message]) -> None:
         self.messages = messages
         self.sent_ms = [message.sent_ms for message in messages]
-        self.by_id: dict[str, Message] | None = None
+        self.by_id: dict[str, list[Message]] | None = None
 
     def slice(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """Where the messages sent in [since_ms, until_ms) begin and end."""
         return bisect_left(self.sent_ms, since_ms), bisect_left(self.sent_ms, until_ms)
 
-    def with_id(self, message_id: str) -> Message | None:
+    def with_id(self, message_id: str) -> list[Message]:
         if self.by_id is None:
-            self.by_id = {message.message_id: message for message in self.messages}
-        return self.by_id.get(message_id)
+            self.by_id = {}
+            for message in self.messages:
+                self.by_id.setdefault(message.message_id, []).append(message)
+        return self.by_id.get(message_id, [])
 
 
 class World:
@@ -60,7 +62,7 @@ class World:
         self._kept = 0
         self._chunks: OrderedDict[int, Chunk] = OrderedDict()
         self._explicit: dict[int, list[Message]] = {}
-        self._explicit_chunk_of_id: dict[str, int] = {}
+        self._explicit_chunks_of_id: dict[str, set[int]] = {}
         self._explicit_chunks_of_bulk: dict[str, set[int]] = {}
         self.add(messages)
 
@@ -69,7 +71,7 @@ class World:
         for message in messages:
             number = message.sent_ms // self.chunk_ms
             self._explicit.setdefault(number, []).append(message)
-            self._explicit_chunk_of_id[message.message_id] = number
+            self._explicit_chunks_of_id.setdefault(message.message_id, set()).add(number)
             if message.bulk_id:
                 self._explicit_chunks_of_bulk.setdefault(message.bulk_id, set()).add(number)
             self._forget(number)
@@ -95,13 +97,13 @@ class World:
             if chunk.messages:
                 yield chunk
 
-    def with_id(self, message_id: str) -> Message | None:
-        number = self._explicit_chunk_of_id.get(message_id)
-        if number is None and not self._silent:
-            number = self._generator.chunk_of_id(message_id)
-        if number is None or not self._exists(number):
-            return None
-        return self._chunk(number).with_id(message_id)
+    def with_id(self, message_id: str) -> list[Message]:
+        """The messages with this id, oldest first: senders may use an id again."""
+        numbers = set(self._explicit_chunks_of_id.get(message_id, ()))
+        generated = None if self._silent else self._generator.chunk_of_id(message_id)
+        if generated is not None and self._exists(generated):
+            numbers.add(generated)
+        return [message for number in sorted(numbers) for message in self._chunk(number).with_id(message_id)]
 
     def with_bulk(self, bulk_id: str) -> list[Message]:
         """The messages of a bulk, oldest first."""

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from itertools import product
+from typing import Literal
 
 import msgspec
 import pytest
@@ -332,3 +333,46 @@ def test_the_same_seed_leaves_the_same_to_chance() -> None:
     question = {"sentSince": moment(NOW - 15), "limit": "12"}
     one, two = (log_of(messages, quirks, seed=7) for _ in range(2))
     assert [one.answer(question, NOW) for _ in range(9)] == [two.answer(question, NOW) for _ in range(9)]
+
+
+def test_an_id_used_twice_names_both_messages() -> None:
+    log = log_of([plain_message("m", NOW - HOUR), plain_message("m", NOW - 1000)])
+    found = rows(log, messageId="m")
+    assert [row["sentAt"] for row in found] == [moment(NOW - 1000), moment(NOW - HOUR)]
+
+
+def test_a_message_that_moved_is_shown_at_one_place_at_a_time() -> None:
+    before = plain_message("m", NOW - 5000)._replace(gone_ms=NOW - 1000)
+    after = plain_message("m", NOW - 3000)._replace(visible_ms=NOW - 1000)
+    log = log_of([before, after])
+    for now_ms, sent_ms in ((NOW - 1001, NOW - 5000), (NOW - 1000, NOW - 3000)):
+        assert [row["sentAt"] for row in rows(log, now_ms)] == [moment(sent_ms)]
+    assert log.world.truth(NOW, NOW - HOUR, NOW).sent.total() == 1
+
+
+def test_a_row_that_cannot_be_shown_makes_every_answer_that_holds_it_an_error() -> None:
+    log = log_of([plain_message("a", NOW - 2000), plain_message("b", NOW - 1000)._replace(unshowable=True)])
+    assert log.answer({}, NOW).status == 500
+    assert log.answer({"sentSince": moment(NOW - 1001)}, NOW).status == 500
+    assert ids(log, sentUntil=moment(NOW - 1002)) == ["a"]
+
+
+@pytest.mark.parametrize(("how", "status"), [("500", 500), ("400", 400)])
+def test_a_broken_parameter_is_refused(how: Literal["500", "400"], status: int) -> None:
+    log = log_of(sent_at(NOW), Quirks(broken=("messageId",), broken_how=how))
+    assert log.answer({"messageId": "m0"}, NOW).status == status
+    assert ids(log) == ["m0"]
+
+
+def test_a_broken_parameter_may_time_out_or_be_ignored() -> None:
+    log = log_of(sent_at(NOW, NOW - 1), Quirks(broken=("messageId",), broken_how="timeout"))
+    assert log.answer({"messageId": "m0"}, NOW).fault == "timeout"
+    log.quirks = Quirks(broken=("messageId",), broken_how="ignored")
+    assert ids(log, messageId="m1") == ["m0", "m1"]
+
+
+def test_a_price_may_lack_its_currency_and_a_done_time_may_be_absurd() -> None:
+    message = plain_message("m", NOW - 2000, currency="")._replace(done_ms=253_402_300_799_999)
+    (row,) = rows(log_of([message]))
+    assert row["price"] == {"pricePerMessage": 0.15}
+    assert row["doneAt"].startswith("9999-12-31T23:59:59.999")

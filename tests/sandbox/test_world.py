@@ -53,14 +53,14 @@ def test_every_message_is_found_by_its_id_and_its_bulk() -> None:
     bulks = Counter(m.bulk_id for m in messages)
     assert 50 in bulks.values()
     for message in messages[::7]:
-        assert world.with_id(message.message_id) == message
+        assert world.with_id(message.message_id) == [message]
         assert len(world.with_bulk(message.bulk_id)) == bulks[message.bulk_id]
 
 
 @pytest.mark.parametrize("stranger", ["", "x", "ffffffffffffff-0000", "2250be2d4219-3af1", "-1"])
 def test_ids_of_no_message_find_nothing(stranger: str) -> None:
     for world in (World(Traffic(), 1, begins_ms=NOW), World(messages=[plain_message("m", NOW)])):
-        assert world.with_id(stranger) is None
+        assert world.with_id(stranger) == []
         assert world.with_bulk(stranger) == []
 
 

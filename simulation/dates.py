@@ -1,0 +1,69 @@
+"""How answers tell the API's time: Date headers that are missing or wrong, and servers whose clocks differ."""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, NamedTuple
+
+
+class Burst(NamedTuple):
+    """From `at_s` on (seconds of true time) so many answers have a Date that is `ahead_s` ahead, or behind."""
+
+    at_s: float
+    answers: int
+    ahead_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """`missing_share` and `wrong_share` are shares of the answers: without a Date, with one that is wrong by hours.
+
+    Every Date is `offset_s` ahead of the clock that stamps sent times. Where `servers` take turns, the second is
+    `apart_s` ahead of the first.
+    """
+
+    missing_share: float = 0.0
+    wrong_share: float = 0.0
+    bursts: tuple[Burst, ...] = ()
+    servers: Literal["one", "turns", "random"] = "one"
+    apart_s: float = 0.0
+    offset_s: float = 0.0
+
+    @property
+    def error_ms(self) -> int:
+        """How far the time that answers tell may be from the clock that stamps sent times."""
+        return round((abs(self.offset_s) + self.apart_s + 1) * 1000)
+
+    @property
+    def told(self) -> bool:
+        """Whether any answer has a Date."""
+        return self.missing_share < 1
+
+
+@dataclass(slots=True)
+class Told:
+    """The Dates of one feed's answers, one after the other."""
+
+    dates: Dates
+    rng: Random
+    answers: int = 0
+    _left: dict[Burst, int] = field(default_factory=dict)
+
+    def date_ms(self, api_ms: int, now_s: float) -> int | None:
+        """The Date of the next answer, whole seconds; the API's clock shows `api_ms`, `now_s` of true time have passed."""
+        dates, rng = self.dates, self.rng
+        self.answers += 1
+        told_ms = api_ms + round(dates.offset_s * 1000)
+        if dates.servers == "turns":
+            told_ms += self.answers % 2 * round(dates.apart_s * 1000)
+        elif dates.servers == "random":
+            told_ms += rng.randrange(2) * round(dates.apart_s * 1000)
+        for burst in dates.bursts:
+            left = self._left.setdefault(burst, burst.answers)
+            if now_s >= burst.at_s and left:
+                self._left[burst] = left - 1
+                told_ms += round(burst.ahead_s * 1000)
+        if dates.wrong_share and rng.random() < dates.wrong_share:
+            told_ms += rng.choice((-1, 1)) * rng.randrange(3_600_000, 172_800_000)
+        if dates.missing_share and rng.random() < dates.missing_share:
+            return None
+        return told_ms // 1000 * 1000
