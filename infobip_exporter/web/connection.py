@@ -8,6 +8,7 @@ than `MOST` connections the one that has waited longest without asking for anyth
 import asyncio
 import fcntl
 import select
+import socket
 import termios
 from typing import Any
 
@@ -58,6 +59,7 @@ class Connection(H11Protocol, Guest):
         super().__init__(config, server_state, {**app_state, IS_TAKEN: self.is_taken}, _loop)
         self._is_dropped = False
         self._is_at_end = False
+        self._socket: socket.socket | None = None
         self._lost = asyncio.Event()
         self._was_taken = False
         """Once the connection is lost: whether the last answer reached the client, as far as is known."""
@@ -67,6 +69,7 @@ class Connection(H11Protocol, Guest):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
         self._ask()
         if dropped := make_room(self.connections, self.most, self):
             self.connections.discard(dropped)
@@ -105,7 +108,7 @@ class Connection(H11Protocol, Guest):
         ends_at = self.loop.time() + self.answer_s
         wait_s = FIRST_LOOK_S
         while not self._lost.is_set():
-            if self._is_acknowledged():
+            if not self.transport.get_write_buffer_size() and self._is_acknowledged():
                 return True
             if self.loop.time() > ends_at:
                 return False
@@ -114,9 +117,7 @@ class Connection(H11Protocol, Guest):
         return self._was_taken
 
     def _is_acknowledged(self) -> bool:
-        if self.transport.get_write_buffer_size():
-            return False
-        descriptor = self.transport.get_extra_info("socket").fileno()
+        descriptor = self._socket.fileno() if self._socket else -1
         if descriptor < 0:
             return False
         try:
