@@ -278,7 +278,7 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
     monkeypatch.setattr(service, "run", run)
     stdout = os.dup(1)
     try:
-        assert cli.main([]) == code
+        assert cli.main(["--log.level=error"]) == code
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)

@@ -21,6 +21,7 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
+from infobip_exporter.web.connection import IS_TAKEN
 
 GZIP_LEVEL = 1
 """The quickest: the page shrinks to a twentieth as it is."""
@@ -136,7 +137,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
 
 
 class _Scraped(Response):
-    """A metrics page that begins the holds of what it shows once it has been sent; with no `page` it begins none."""
+    """A metrics page that begins the holds of what it shows once the client has taken it; with no `page` none."""
 
     def __init__(self, body: bytes, headers: dict[str, str], page: Page | None, now: Moment) -> None:
         super().__init__(body, headers=_GUARDED | headers)
@@ -145,8 +146,14 @@ class _Scraped(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
-        if self._page is not None:
+        is_taken = scope.get("state", {}).get(IS_TAKEN, _always)
+        if self._page is not None and await is_taken():
             self._page.was_answered(self._now)
+
+
+async def _always() -> bool:
+    """For an answer that goes through no connection of ours."""
+    return True
 
 
 async def _refresh(process: Process) -> None:
