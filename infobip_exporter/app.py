@@ -69,7 +69,7 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
             door.guard(asgi) if door else asgi, config.web.listen_address, tls=door.tls if door else None
         )
         server.start()
-        _log.info("listening", address=server.address, version=__version__, state=store.where)
+        _log.info("listening", address=", ".join(server.addresses), version=__version__, state=store.where)
         try:
             asyncio.run(app.serve(reloads))
         finally:

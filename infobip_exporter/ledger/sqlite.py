@@ -54,8 +54,6 @@ class SqliteStore:
         except BaseException:
             store.close()
             raise
-        if file.is_new:
-            _log.warning("new ledger, counting begins at 0", state=str(path))
         return store
 
     def create_tables(self) -> None:
@@ -71,6 +69,8 @@ class SqliteStore:
                 for statement in TABLES:
                     cursor.execute(statement)
                 cursor.execute(f"PRAGMA user_version = {VERSION}")
+        if is_empty and self._file:
+            _log.warning("new ledger, counting begins at 0", state=self.where)
 
     def load(self, account: str, channel: str) -> Saved:
         with self._transaction() as cursor:
