@@ -6,10 +6,10 @@ CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated page-latency pictures licences sbom audit wheel clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## A simulated Infobip with lively traffic, and the exporter on it
 	$(PY) exporter.py demo $(ARGS)
@@ -38,6 +38,9 @@ format: $(VENV)/.dev ## Put the code into its form
 
 bench: $(VENV)/.dev ## Measure: CPU, requests, memory, disk, scrape time
 	$(PY) -m bench $(ARGS)
+
+page-latency: $(VENV)/.dev ## Measure: minutes from a burst of REJECTED to the page, in real time; needs Prometheus and Alertmanager, takes 25 minutes
+	$(PY) -m bench.page_latency $(ARGS)
 
 sim: $(VENV)/.dev ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
 	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
