@@ -1,6 +1,6 @@
 """Every metric family: its name, type, help and labels. The contract with users; docs and dashboards use these names.
 
-The labels `account` and `channel` come first in every family but the last three and are not repeated here.
+The labels `account` and `channel` come first in every family but the last four and are not repeated here.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,12 @@ MESSAGES = Family(
     "counter",
     "Messages that reached a final status, each once.",
     ("general_status", "error_group", "entity_id", "application_id"),
+)
+MESSAGE_FAILURES = Family(
+    "infobip_message_failures_total",
+    "counter",
+    "Messages that settled as anything but DELIVERED, by the names of status and error.",
+    ("general_status", "status", "error", "permanent", "entity_id"),
 )
 UNRESOLVED = Family(
     "infobip_messages_unresolved_total",
@@ -80,6 +86,30 @@ LOST = Family(
     "Sent time that left the log unread (expired) or can't be read whole (too_dense).",
     ("reason",),
 )
+FRESHNESS = Family(
+    "infobip_exporter_freshness_seconds",
+    "histogram",
+    "Time from a message being sent or settled to the commit that counted it.",
+    ("of",),
+    (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800),
+)
+FEED_INFO = Family("infobip_exporter_feed_info", "gauge", "Configured feeds, always 1.")
+FINAL_AGE = Family(
+    "infobip_exporter_final_age_seconds",
+    "gauge",
+    "Age up to which records may turn up late and still be counted.",
+)
+AUDIT_MESSAGES = Family(
+    "infobip_exporter_audit_messages_total",
+    "counter",
+    "Messages read again, by what the audit found: verified, recovered, missed, vanished.",
+    ("result",),
+)
+AUDIT_VERIFIED = Family(
+    "infobip_exporter_audit_verified_timestamp_seconds",
+    "gauge",
+    "Sent time up to which every message has been verified.",
+)
 REQUESTS = Family(
     "infobip_exporter_api_requests_total",
     "counter",
@@ -129,12 +159,18 @@ RELOAD_SUCCESS = Family(
     "gauge",
     "When the configuration was last read well.",
 )
+LOG_LINES_DROPPED = Family(
+    "infobip_exporter_log_lines_dropped_total",
+    "counter",
+    "Log lines that could not be written.",
+)
 BUILD_INFO = Family(
     "infobip_exporter_build_info", "gauge", "1, with the versions at work.", ("version", "python_version")
 )
 
 FAMILIES = (
-    SENT, MESSAGES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
-    LAST_SUCCESS, LAG, BACKLOG, LOST, REQUESTS, REQUEST_DURATION, REQUEST_LIMIT, REJECTED, CHANGED_AFTER_FINAL,
-    OVERFLOW, CLOCK_SKEW, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
+    SENT, MESSAGES, MESSAGE_FAILURES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
+    LAST_SUCCESS, LAG, BACKLOG, LOST, FRESHNESS, FEED_INFO,
+    FINAL_AGE, AUDIT_MESSAGES, AUDIT_VERIFIED, REQUESTS, REQUEST_DURATION, REQUEST_LIMIT, REJECTED, CHANGED_AFTER_FINAL,
+    OVERFLOW, CLOCK_SKEW, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, LOG_LINES_DROPPED, BUILD_INFO,
 )  # fmt: skip
