@@ -64,9 +64,7 @@ def feed(rate: float, folder: Path) -> Iterator[Feed]:
         log_url = sandbox.stdout.readline().split()[1]
         made = Feed(rate, log_url, free_address())
         config = folder / "config.yaml"
-        text = CONFIG.format(
-            name=made.account, log=log_url, state=folder / "state.db", address=made.address
-        )
+        text = CONFIG.format(name=made.account, log=log_url, state=folder / "state.db", address=made.address)
         config.write_text(text)
         command = [sys.executable, str(REPOSITORY / "exporter.py"), "run", f"--config.file={config}"]
         try:
