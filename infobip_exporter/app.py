@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -68,7 +69,7 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
             door.guard(asgi) if door else asgi, config.web.listen_address, tls=door.tls if door else None
         )
         server.start()
-        _log.info("listening", address=server.address, version=__version__, state=store.where)
+        _log.info("listening", address=", ".join(server.addresses), version=__version__, state=store.where)
         try:
             asyncio.run(app.serve(reloads))
         finally:
@@ -147,10 +148,10 @@ class App:
     async def _save_marks_once(self) -> None:
         for key, zero_start in self._zero_starts.items():
             marks = zero_start.unsaved(self.now())
-            ledger = self._feeds[key].ledger
             if marks:
+                save = partial(self._feeds[key].ledger.save_marks, marks)
                 try:
-                    await self._worker.run(lambda ledger=ledger, marks=marks: ledger.save_marks(marks))
+                    await self._worker.run(save)
                 except LedgerError:
                     return  # the feeds report it; the marks are offered again
                 zero_start.saved(marks)

@@ -9,7 +9,7 @@ import msgspec
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.ledger import inspect
 from infobip_exporter.ledger.inspect import FeedHeld, StateHeld
-from infobip_exporter.ledger.store import PREFIX
+from infobip_exporter.ledger.sqlite import PREFIX
 
 USAGE = "state [check | backup FILE]"
 
@@ -74,10 +74,11 @@ def _rows(feed: FeedHeld) -> list[tuple[str, str]]:
         ("unresolved", _by(feed.unresolved)),
         ("in flight", _by(feed.in_flight) + oldest),
         ("lost", _by(feed.lost_s, unit=" s")),
-        ("unread", _spans(feed.unread)),
-        ("open", _spans(feed.open)),
+        ("audit", _by(feed.audit)),
+        ("unread", _ranges(feed.unread)),
+        ("provisional", _ranges(feed.provisional)),
         ("read up to", _moment(feed.read_up_to_ms and feed.read_up_to_ms / 1000)),
-        ("frontier", _moment(feed.frontier_ms and feed.frontier_ms / 1000)),
+        ("watermark", _moment(feed.watermark_ms and feed.watermark_ms / 1000)),
         ("last success", _moment(feed.last_success_s)),
     ]
 
@@ -88,13 +89,11 @@ def _by(amounts: Mapping[str, object], unit: str = "") -> str:
     return ", ".join(f"{name} {amount}{unit}" for name, amount in sorted(amounts.items()))
 
 
-def _spans(spans: list[list[int]]) -> str:
-    total_s = sum(until - since for since, until in spans) / 1000
-    if not spans:
+def _ranges(ranges: list[list[int]]) -> str:
+    total_s = sum(until - since for since, until in ranges) / 1000
+    if not ranges:
         return "0 s"
-    return (
-        f"{total_s:g} s in {len(spans)}, from {_moment(spans[0][0] / 1000)} to {_moment(spans[-1][1] / 1000)}"
-    )
+    return f"{total_s:g} s in {len(ranges)}, from {_moment(ranges[0][0] / 1000)} to {_moment(ranges[-1][1] / 1000)}"
 
 
 def _moment(seconds: float | None) -> str:

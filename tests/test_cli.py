@@ -278,7 +278,7 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
     monkeypatch.setattr(service, "run", run)
     stdout = os.dup(1)
     try:
-        assert cli.main([]) == code
+        assert cli.main(["--log.level=error"]) == code
     finally:
         os.dup2(stdout, 1)
         os.close(stdout)
@@ -295,19 +295,6 @@ def test_what_is_hardly_meant_is_warned_of(
     cli.main(["run"])
     logs.flush()
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
-
-
-def test_where_the_state_is_is_told_and_that_it_is_new(
-    ran: list[tuple[object, ...]], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = folder / "infobip-exporter.db"
-    cli.main([])
-    logs.flush()
-    assert f'level=warn msg="new ledger, counting begins at 0" path={path}\n' in capsys.readouterr().err
-    path.touch()
-    cli.main([])
-    logs.flush()
-    assert f"level=info msg=state path={path}\n" in capsys.readouterr().err
 
 
 def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(

@@ -254,45 +254,47 @@ class Feed:
         jobs = deque(self._range_job(each) for each in reversed(self._planner.head(situation)))
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
-        unfinished_head = len(jobs)
+        head = len(jobs)
         try:
             while True:
-                while (
-                    len(running) < UNDER_WAY
-                    and self._clock.monotonic_s() < ends_s
-                    and self._sender.wait_s() == 0
-                ):
-                    job = jobs.popleft() if jobs else None
-                    if job is None and not unfinished_head:
-                        job = await self._next_job(quota, [each.request for each in running.values()])
+                while len(running) < UNDER_WAY and self._may_send(ends_s):
+                    under_way = [each.request for each in running.values()]
+                    job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
                         break
                     await self._recorder.reserve()
                     self._limiter.spend(self._clock.monotonic_s())
                     quota -= 1
                     running[asyncio.ensure_future(self._sender.send(job.query))] = job
-                if running:
-                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                elif (jobs or unfinished_head) and await self._wait(ends_s):
-                    continue
-                else:
+                if not running and not (jobs and await self._wait(ends_s)):
                     break
-                for task in [task for task in running if task in done]:
+                if running:
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in [each for each in running if each.done()]:
                     job = running.pop(task)
                     more = await self._finish(job, task, ends_s)
                     jobs.extendleft(more)
-                    if job.why is Why.HEAD:
-                        unfinished_head += len(more) - 1
-                        if not unfinished_head:
-                            self._head_read(situation)
                     self.progressed_s = self._clock.monotonic_s()
-                if not jobs and not running and unfinished_head:
-                    break
+                    if job.why is Why.HEAD:
+                        head += len(more) - 1
+                        if head == 0:
+                            self._head_read(situation)
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        return unfinished_head == 0
+        return head == 0
+
+    def _may_send(self, ends_s: float) -> bool:
+        return self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0
+
+    async def _take_job(
+        self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
+    ) -> _Job | None:
+        """The next of `jobs`, or once the head was read what the planner chooses."""
+        if jobs:
+            return jobs.popleft()
+        return await self._next_job(quota, under_way) if head_read else None
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""

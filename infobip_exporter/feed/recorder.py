@@ -337,7 +337,8 @@ class Recorder:
             cell = settle(cell, inside.settled, self._statuses)
         if not proven:
             return cell, None
-        shown = [record for record in records if cell.range.holds(record.sent_ms)]
+        since_ms, until_ms = cell.range
+        shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
         if cell.final:
             in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
             return audit(cell, shown) if cell.auditable and in_log and reading.asked.certain else (cell, None)
@@ -357,11 +358,12 @@ class Recorder:
     def _note_lateness(self, cells: Sequence[Cell], counted: Counted, now_ms: int) -> None:
         """How old the time of a new message was when a read that proved it still lacked the message."""
         worst_ms = 0
-        read = [cell for cell in cells if cell.read_ms != NEVER_MS and not cell.final]
-        for at_ms in counted.new_ms:
-            for cell in read:
-                if cell.range.holds(at_ms):
-                    worst_ms = max(worst_ms, cell.read_ms - at_ms)
+        new_ms = np.sort(np.array(counted.new_ms, np.int64))
+        for cell in cells:
+            if cell.read_ms != NEVER_MS and not cell.final:
+                first, last = np.searchsorted(new_ms, cell.range)
+                if first < last:
+                    worst_ms = max(worst_ms, cell.read_ms - int(new_ms[first]))
         recent = [
             each for each in self.progress.lateness_ms if each[0] > now_ms - DAY_MS and each[1] > worst_ms
         ]

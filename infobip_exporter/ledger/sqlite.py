@@ -54,8 +54,6 @@ class SqliteStore:
         except BaseException:
             store.close()
             raise
-        if file.is_new:
-            _log.warning("new ledger, counting begins at 0", state=str(path))
         return store
 
     def create_tables(self) -> None:
@@ -64,13 +62,15 @@ class SqliteStore:
             version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
             is_empty = cursor.execute("SELECT 1 FROM sqlite_master").fetchone() is None
             if not is_empty and not _has_our_tables(cursor, version):
-                raise LedgerError(_other_schema(self.where, version))
+                raise LedgerError(other_schema(self.where, version))
             if self._file:
                 self._file.mark(cursor)
             if is_empty:
                 for statement in TABLES:
                     cursor.execute(statement)
                 cursor.execute(f"PRAGMA user_version = {VERSION}")
+        if is_empty and self._file:
+            _log.warning("new ledger, counting begins at 0", state=self.where)
 
     def load(self, account: str, channel: str) -> Saved:
         with self._transaction() as cursor:
@@ -82,9 +82,11 @@ class SqliteStore:
                     "INSERT INTO feed (account, channel, progress) VALUES (?, ?, ?)", (account, channel, b"")
                 )
                 return Saved(int(cursor.lastrowid or 0))
-            return self._saved(cursor, *found)
+            return self.saved(cursor, *found)
 
-    def _saved(self, cursor: sqlite3.Cursor, feed_id: int, progress: bytes) -> Saved:
+    def saved(self, cursor: sqlite3.Cursor, feed_id: int, progress: bytes) -> Saved:
+        """What the tables hold of a feed. Raises LedgerError for values that no exporter wrote."""
+
         def rows(statement: str) -> list[tuple[object, ...]]:
             return cursor.execute(statement, (feed_id,)).fetchall()
 
@@ -262,7 +264,8 @@ def _has_our_tables(cursor: sqlite3.Cursor, version: int) -> bool:
     )
 
 
-def _other_schema(where: str, version: int) -> str:
+def other_schema(where: str, version: int) -> str:
+    """What to do with a file of another schema."""
     if version > VERSION:
         return (
             f"state {where}: written by a newer exporter (schema {version}, this one knows {VERSION}): use that version,"

@@ -26,7 +26,6 @@ class OwnFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_new = not path.exists()
         self._lock_file = _take_lock(path)
         self._mark = secrets.randbits(31)
         self._inodes: dict[Path, int] = {}

@@ -59,7 +59,7 @@ class Page(NamedTuple):
     zeros: list[tuple[ZeroStart, frozenset[Series]]]
 
     def was_answered(self, now: Moment) -> None:
-        """Say that a scraper got this page, rendered at `now`: the holds of what it showed first begin."""
+        """Say that a scraper took this page, rendered at `now`, whole: the holds of what it showed first begin."""
         for zero_start, shown in self.zeros:
             zero_start.shown(shown, now)
 

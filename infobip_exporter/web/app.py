@@ -21,6 +21,7 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
+from infobip_exporter.web.connection import IS_TAKEN
 
 GZIP_LEVEL = 1
 """The quickest: the page shrinks to a twentieth as it is."""
@@ -44,6 +45,9 @@ class View(Protocol):
 
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         """The zero starts of each feed, by account and channel."""
+
+    def stalled(self) -> list[str]:
+        """The feeds that make no progress though they should."""
 
     def ready(self) -> list[str]:
         """The feeds that have not been asked yet, as `account/channel`; none when ready."""
@@ -93,13 +97,10 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
 
     async def healthy(_: Request) -> Response:
-        return _answer("infobip-exporter is healthy.\n")
+        return _state("healthy", "no progress", view.stalled())
 
     async def ready(_: Request) -> Response:
-        missing = view.ready()
-        if missing:
-            return _answer(f"infobip-exporter is not ready, not asked yet: {', '.join(missing)}\n", 503)
-        return _answer("infobip-exporter is ready.\n")
+        return _state("ready", "not asked yet", view.ready())
 
     async def reloading(_: Request) -> Response:
         if reload is None:
@@ -109,7 +110,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         try:
             await asyncio.to_thread(reload)
         except ExporterError as error:
-            return _answer(f"The configuration was not reloaded, the last one holds:\n{error}\n", 500)
+            return _answer(f"Reloading the configuration failed, keeping the old one:\n{error}\n", 500)
         except TimeoutError:
             return _answer("The reload is still under way; the log tells how it ends.\n", 504)
         return _answer("The configuration was reloaded.\n")
@@ -136,7 +137,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
 
 
 class _Scraped(Response):
-    """A metrics page that begins the holds of what it shows once it has been sent; with no `page` it begins none."""
+    """A metrics page that begins the holds of what it shows once the client has taken it; with no `page` none."""
 
     def __init__(self, body: bytes, headers: dict[str, str], page: Page | None, now: Moment) -> None:
         super().__init__(body, headers=_GUARDED | headers)
@@ -145,8 +146,14 @@ class _Scraped(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
-        if self._page is not None:
+        is_taken = scope.get("state", {}).get(IS_TAKEN, _always)
+        if self._page is not None and await is_taken():
             self._page.was_answered(self._now)
+
+
+async def _always() -> bool:
+    """For an answer that goes through no connection of ours."""
+    return True
 
 
 async def _refresh(process: Process) -> None:
@@ -171,6 +178,13 @@ async def _failed(_: Request, __: Exception) -> Response:
 
 
 _GUARDED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def _state(state: str, problem: str, feeds: Sequence[str]) -> Response:
+    """Whether the exporter is in a state, which `feeds` with a problem prevent."""
+    if feeds:
+        return _answer(f"infobip-exporter is not {state}, {problem}: {', '.join(feeds)}\n", 503)
+    return _answer(f"infobip-exporter is {state}.\n")
 
 
 def _answer(

@@ -6,6 +6,10 @@ than `MOST` connections the one that has waited longest without asking for anyth
 """
 
 import asyncio
+import fcntl
+import select
+import socket
+import termios
 from typing import Any
 
 import h11
@@ -31,6 +35,13 @@ LARGEST_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 
 
+IS_TAKEN = "is_taken"
+"""Under which name a request's state has `Connection.is_taken`."""
+
+FIRST_LOOK_S, LAST_LOOK_S = 0.001, 0.1
+"""From one look at what the client has acknowledged to the next, longer each time: nobody tells of it."""
+
+
 class Connection(H11Protocol, Guest):
     """One client's connection. Runs in the event loop's thread like all of its kind."""
 
@@ -45,13 +56,20 @@ class Connection(H11Protocol, Guest):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, {**app_state, IS_TAKEN: self.is_taken}, _loop)
+        self._is_dropped = False
+        self._is_at_end = False
+        self._socket: socket.socket | None = None
+        self._lost = asyncio.Event()
+        self._was_taken = False
+        """Once the connection is lost: whether the last answer reached the client, as far as is known."""
         self._deadline: asyncio.TimerHandle | None = None
         self._asking = False
         self._idle_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
         self._ask()
         if dropped := make_room(self.connections, self.most, self):
             self.connections.discard(dropped)
@@ -75,7 +93,46 @@ class Connection(H11Protocol, Guest):
         self._expect(self.answer_s)
         super().on_response_complete()
 
+    def eof_received(self) -> None:
+        self._is_at_end = True
+        super().eof_received()
+
+    async def is_taken(self) -> bool:
+        """Whether the client took what was sent to it; waits until that is known. For the end of an answer.
+
+        Taken is what the client's system has acknowledged to the last byte; more no server can know. Where we close the
+        connection ourselves, that it could be written and was not refused.
+        """
+        if self._lost.is_set() or self._is_at_end:
+            return False  # gone before the answer was sent
+        ends_at = self.loop.time() + self.answer_s
+        wait_s = FIRST_LOOK_S
+        while not self._lost.is_set():
+            if not self.transport.get_write_buffer_size() and self._is_acknowledged():
+                return True
+            if self.loop.time() > ends_at:
+                return False
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LAST_LOOK_S)
+        return self._was_taken
+
+    def _is_acknowledged(self) -> bool:
+        descriptor = self._socket.fileno() if self._socket else -1
+        if descriptor < 0:
+            return False
+        try:
+            # A connection that was reset has nothing unsent either.
+            state = select.poll()
+            state.register(descriptor, 0)
+            return not state.poll(0) and not any(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+        except OSError:
+            return False
+
     def connection_lost(self, exc: Exception | None) -> None:
+        # A client that left by itself has what it acknowledged before.
+        left_early = self._is_at_end and not self._is_acknowledged()
+        self._was_taken = exc is None and not self._is_dropped and not left_early
+        self._lost.set()
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -86,13 +143,14 @@ class Connection(H11Protocol, Guest):
         return None if self._is_answering() else self._idle_since
 
     def drop(self) -> None:
+        self._is_dropped = True
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         try:
             super().send_400_response(msg)
         except h11.LocalProtocolError:  # the answer to an earlier request is under way
-            self.transport.abort()
+            self.drop()
         if self._is_answering():
             # The head was sound and is being answered, the body is not: that answer has nowhere to go any more.
             self.cycle.disconnected = True
@@ -115,4 +173,4 @@ class Connection(H11Protocol, Guest):
     def _give_up(self) -> None:
         untaken = self.transport.get_write_buffer_size() > 0
         if self._asking or untaken or self._is_answering():
-            self.transport.abort()
+            self.drop()

@@ -25,8 +25,8 @@ FAILING = FeedState("failing", "warn", needs_a_look=True)
 
 def feed_state(feed: FeedSnapshot) -> FeedState:
     """The state of `feed`: what keeps it from reading first."""
-    if feed.trouble is not None:
-        return REFUSED if feed.trouble.refused else FAILING
+    if feed.incident is not None:
+        return REFUSED if feed.incident.refused else FAILING
     if feed.up is None:
         return WAITING
     if not feed.up:

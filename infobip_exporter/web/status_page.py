@@ -3,12 +3,13 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.gauges import lag_s
-from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, PastIncident
 from infobip_exporter.web.chart import chart, tone, totals
 from infobip_exporter.web.feed_state import WAITING, FeedState, feed_state
 from infobip_exporter.web.words import duration, machine_moment, moment, whole
@@ -79,24 +80,24 @@ def _card(place: int, feed: FeedSnapshot, state: FeedState, now_s: float) -> str
     return (
         f'<section class="card" id="feed-{place}"><div class="title"><h2>{_name(feed)}</h2>'
         f'<span class="state {state.tone}">{state.word}</span></div>'
-        f'{_trouble(feed, state, now_s)}<dl class="figures">{_figures(feed, now_s)}</dl>'
+        f'{_incident(feed, state, now_s)}<dl class="figures">{_figures(feed, now_s)}</dl>'
         f"{_last_day(feed, now_s)}</section>\n"
     )
 
 
-def _trouble(feed: FeedSnapshot, state: FeedState, now_s: float) -> str:
-    if feed.trouble is None:
-        return _past_trouble(feed.last_trouble, now_s)
-    since = _time(feed.trouble.since_s, f"For {duration(now_s - feed.trouble.since_s)}")
-    return f'<p class="trouble {state.tone}">{since}: {escape(feed.trouble.text)}</p>'
+def _incident(feed: FeedSnapshot, state: FeedState, now_s: float) -> str:
+    if feed.incident is None:
+        return _past_incident(feed.last_incident, now_s)
+    since = _time(feed.incident.since_s, f"For {duration(now_s - feed.incident.since_s)}")
+    return f'<p class="incident {state.tone}">{since}: {escape(feed.incident.text)}</p>'
 
 
-def _past_trouble(past: PastTrouble | None, now_s: float) -> str:
+def _past_incident(past: PastIncident | None, now_s: float) -> str:
     if past is None:
         return ""
     over = _time(past.ended_s, f"{duration(now_s - past.ended_s)} ago")
     lasted = duration(past.ended_s - past.since_s)
-    return f'<p class="past">Last trouble, over {over} after {lasted}: {escape(past.text)}</p>'
+    return f'<p class="past">Last incident, over {over} after {lasted}: {escape(past.text)}</p>'
 
 
 def _figures(feed: FeedSnapshot, now_s: float) -> str:
@@ -126,7 +127,28 @@ def _figures(feed: FeedSnapshot, now_s: float) -> str:
                 f"{whole(feed.requests_last_minute)} of {allowed:,g} requests a minute",
             ),
             _figure("Messages", whole(_sent(feed)), f"{whole(sum(feed.in_flight.values()))} in flight"),
+            _audit(feed),
         ]
+    )
+
+
+def _audit(feed: FeedSnapshot) -> str:
+    """Up to when every message has been verified by a second read, and what the audit has found."""
+    found = {
+        series.label("result"): int(value)
+        for series, value in feed.counters.items()
+        if series.family == catalog.AUDIT.name
+    }
+    wrong = {result: found.get(result, 0) for result in ("missed", "vanished") if found.get(result)}
+    differs = ", ".join(f"{whole(count)} {result}" for result, count in wrong.items()) or "0 missed"
+    up_to = feed.verified_up_to_ms
+    return _figure(
+        "Verified up to",
+        "–"
+        if up_to is None
+        else _time(up_to / 1000, f"{datetime.fromtimestamp(up_to / 1000, UTC):%H:%M} UTC"),
+        f"{whole(found.get('verified', 0))} messages, {differs}",
+        alarm=bool(wrong),
     )
 
 
@@ -170,7 +192,7 @@ def _sent(feed: FeedSnapshot) -> int:
 
 def _lost(feed: FeedSnapshot) -> dict[str, float]:
     lost = [(series, value) for series, value in feed.counters.items() if series.family == catalog.LOST.name]
-    return {series.labels[0]: float(value) for series, value in lost if value}
+    return {series.label("reason"): float(value) for series, value in lost if value}
 
 
 def _last_success(feed: FeedSnapshot, now_s: float) -> str:

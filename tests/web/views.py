@@ -103,7 +103,7 @@ def all_states() -> list[FeedSnapshot]:
             backlog_ms=5 * 3600_000,
             requests_last_minute=100,
             counters=lost,
-            last_trouble=PastTrouble("timeout: no answer within 30 s", NOW_S - 7230, NOW_S - 7200),
+            last_incident=PastTrouble("timeout: no answer within 30 s", NOW_S - 7230, NOW_S - 7200),
         ),
         FeedSnapshot("second account", "sms", requests_per_minute=100.0),
         lively(
@@ -112,7 +112,7 @@ def all_states() -> list[FeedSnapshot]:
             up=False,
             last_success_s=NOW_S - 7200,
             read_up_to_ms=round((NOW_S - 7200) * 1000),
-            trouble=Trouble(
+            incident=Trouble(
                 "401: the API does not accept the key; check api_key of account second account",
                 NOW_S - 7190,
                 refused=True,
@@ -125,6 +125,6 @@ def all_states() -> list[FeedSnapshot]:
             up=False,
             last_success_s=NOW_S - 200,
             read_up_to_ms=round((NOW_S - 200) * 1000),
-            trouble=Trouble("503: the API is not available; trying again in 40 s", NOW_S - 180),
+            incident=Trouble("503: the API is not available; trying again in 40 s", NOW_S - 180),
         ),
     ]

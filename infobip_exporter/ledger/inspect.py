@@ -1,0 +1,275 @@
+"""What a state file holds, read while an exporter may be writing it, and whether it is sound. Nothing is changed."""
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from infobip_exporter.errors import LedgerError
+from infobip_exporter.ledger import progress as progress_
+from infobip_exporter.ledger.progress import Progress
+from infobip_exporter.ledger.schema import VERSION
+from infobip_exporter.ledger.sqlite import SqliteStore, other_schema
+from infobip_exporter.ledger.sqlite_file import BUSY_TIMEOUT_S, explain
+from infobip_exporter.ledger.store import Saved
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.cells import NEVER_MS
+from infobip_exporter.model.labels import SENT_LABELS
+from infobip_exporter.model.series import Histogram, Series, Value
+from infobip_exporter.model.time_range import TimeRanges
+
+MOST_FINDINGS = 20
+"""Of SQLite's own: a file that is damaged has thousands."""
+
+_FAMILIES = {family.name: family for family in catalog.FAMILIES}
+
+
+class FeedHeld(msgspec.Struct, frozen=True, kw_only=True):
+    """What the state holds of a feed. Moments are milliseconds since the epoch, ranges `[since, until]` pairs of them."""
+
+    account: str
+    channel: str
+    sent: int
+    settled: dict[str, int]
+    unresolved: dict[str, int]
+    in_flight: dict[str, int]
+    oldest_in_flight_ms: int | None
+    lost_s: dict[str, Decimal]
+    audit: dict[str, int]
+    watermark_ms: int | None
+    read_up_to_ms: int | None
+    unread: list[list[int]]
+    provisional: list[list[int]]
+    last_success_s: float | None
+
+
+class StateHeld(msgspec.Struct, frozen=True, kw_only=True):
+    """What a state file holds. `size_bytes` is with SQLite's write-ahead log beside it."""
+
+    path: str
+    schema: int
+    size_bytes: int
+    feeds: list[FeedHeld]
+
+
+def held(path: Path) -> StateHeld:
+    """What the file at `path` holds at this moment. Raises LedgerError if it can't be read."""
+    with _reading(path) as connection:
+        schema = _schema(connection, path)
+        feeds = [
+            _feed(account, channel, saved, _progress(saved, path))
+            for account, channel, saved in _saved(connection, path)
+        ]
+        log = path.with_name(path.name + "-wal")
+        size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+        return StateHeld(path=str(path), schema=schema, size_bytes=size, feeds=feeds)
+
+
+def findings(path: Path) -> list[str]:
+    """A line for each thing that is wrong with the file at `path`. Raises LedgerError if it can't be read at all."""
+    with _reading(path) as connection:
+        try:
+            _schema(connection, path)
+            return list(_found_in(connection, path))
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                return [explain(error)]
+            raise
+
+
+def back_up(path: Path, target: Path) -> None:
+    """Write a whole and consistent copy of the file at `path` to `target`, which must not be there yet.
+
+    Raises LedgerError if either can't be done; no half a copy is left.
+    """
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise LedgerError(f"backup {target}: {error.strerror}: name a file that is not there yet") from error
+    try:
+        with _reading(path) as connection:
+            _schema(connection, path)
+            with closing(sqlite3.connect(target)) as copy:
+                connection.backup(copy)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can't write, at one moment of the file."""
+    # Without a write-ahead log nobody has the file open: read as it is, none is begun beside it.
+    way = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+    try:
+        if not path.exists():
+            raise LedgerError(f"state {path}: no such file, nothing has been counted there yet")
+        address = f"file:{quote(str(path))}?{way}"
+        with closing(
+            sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        ) as connection:
+            if "immutable" not in way:
+                connection.execute("BEGIN")
+            yield connection
+    except (sqlite3.Error, OSError) as error:
+        words = explain(error) if isinstance(error, sqlite3.Error) else error.strerror
+        raise LedgerError(f"state {path}: {words}") from error
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if version != VERSION or "cell" not in tables:
+        raise LedgerError(other_schema(str(path), version))
+    return version
+
+
+def _saved(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[str, str, Saved]]:
+    store = SqliteStore(connection, str(path))
+    for feed_id, account, channel, progress in connection.execute(
+        "SELECT id, account, channel, progress FROM feed ORDER BY 2, 3"
+    ).fetchall():
+        yield account, channel, store.saved(connection.cursor(), feed_id, progress)
+
+
+def _progress(saved: Saved, path: Path) -> Progress:
+    try:
+        return progress_.decode(saved.progress) if saved.progress else Progress()
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise LedgerError(f"state {path}: the progress of a feed can't be read: run state check") from error
+
+
+def _feed(account: str, channel: str, saved: Saved, progress: Progress) -> FeedHeld:
+    oldest = [cell.oldest_in_flight_ms for cell in saved.cells if cell.in_flight]
+    provisional = TimeRanges(
+        cell.range for cell in saved.cells if not cell.final and cell.read_ms != NEVER_MS
+    )
+    return FeedHeld(
+        account=account,
+        channel=channel,
+        sent=sum(_by(saved, catalog.SENT.name, "").values()),
+        settled=_by(saved, catalog.MESSAGES.name, "general_status"),
+        unresolved=_by(saved, catalog.UNRESOLVED.name, "general_status"),
+        in_flight={
+            status: n for status, n in _by(saved, catalog.IN_FLIGHT.name, "general_status").items() if n
+        },
+        oldest_in_flight_ms=min(oldest, default=None),
+        lost_s={
+            series.label("reason"): Decimal(value)
+            for series, value in saved.series.items()
+            if series.family == catalog.LOST.name and not isinstance(value, Histogram)
+        },
+        audit=_by(saved, catalog.AUDIT.name, "result"),
+        watermark_ms=None if progress.begin_ms is None else progress.watermark_ms,
+        read_up_to_ms=progress.read_up_to_ms,
+        unread=[list(each) for each in progress.unread],
+        provisional=[list(each) for each in provisional],
+        last_success_s=progress.last_success_s,
+    )
+
+
+def _by(saved: Saved, family: str, label: str) -> dict[str, int]:
+    """The sums of a family by one of its labels."""
+    sums: Counter[str] = Counter()
+    for series, value in saved.series.items():
+        if series.family == family and isinstance(value, int):
+            sums[series.label(label)] += value
+    return dict(sums)
+
+
+# What can be wrong
+
+
+def _found_in(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    damages = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_FINDINGS})")]
+    if damages != ["ok"]:
+        yield from damages
+        return  # what stands in damaged pages says nothing more
+    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"{table}: a row of no feed"
+    try:
+        feeds = list(_saved(connection, path))
+    except LedgerError as error:
+        yield str(error)
+        return
+    for account, channel, saved in feeds:
+        wrong = [
+            *_wrong_time(saved),
+            *(line for each in saved.series.items() for line in _wrong_series(*each)),
+        ]
+        # Values that can't be read can't be added up either.
+        for line in wrong or [*_unconserved(saved), *_wrong_in_flight(saved)]:
+            yield f"{account}/{channel}: {line}"
+
+
+def _wrong_time(saved: Saved) -> Iterator[str]:
+    """Cells are disjoint; unread ranges are sorted, lie below the watermark and in no cell that was read."""
+    if not saved.progress:
+        return
+    try:
+        progress = progress_.decode(saved.progress)
+        ranges = msgspec.json.decode(saved.progress).get("unread", [])
+    except (ValueError, TypeError):
+        yield "the progress can't be read"
+        return
+    if any(since >= until for since, until in ranges) or any(b[0] <= a[1] for a, b in pairwise(ranges)):
+        yield "unread ranges are empty, out of order or overlap"
+    elif ranges and ranges[-1][1] > progress.watermark_ms:
+        yield "unread ranges reach beyond the watermark"
+    if any(cell.since_ms >= cell.until_ms for cell in saved.cells) or any(
+        later.since_ms < earlier.until_ms for earlier, later in pairwise(saved.cells)
+    ):
+        yield "cells are empty or overlap"
+    read = TimeRanges(cell.range for cell in saved.cells if cell.read_ms != NEVER_MS)
+    if progress.unread.without(read) != progress.unread:
+        yield "time is unread and read at once"
+
+
+def _wrong_series(series: Series, value: Value) -> Iterator[str]:
+    """Labels are those of the catalogue; a value is a number that has not fallen below zero."""
+    family = _FAMILIES.get(series.family)
+    if family is None or [name for name, _ in series.labels] != list(family.labels):
+        yield f"series {series.family} has labels {dict(series.labels)}, which it can't have"
+    elif isinstance(value, Histogram):
+        sound = len(value.counts) == len(family.buckets) + 1 and min(value.counts) >= 0 and value.sum_s >= 0
+        if not sound:
+            yield f"histogram {series.family} {dict(series.labels)} is damaged"
+    elif not value >= 0:
+        yield f"series {series.family} {dict(series.labels)} is {value}, which is no total"
+
+
+def _unconserved(saved: Saved) -> Iterator[str]:
+    """For each value of the labels known when a message is sent: sent = settled + unresolved + in flight."""
+    families = {
+        catalog.SENT.name: "sent",
+        catalog.MESSAGES.name: "settled",
+        catalog.UNRESOLVED.name: "unresolved",
+        catalog.IN_FLIGHT.name: "in flight",
+    }
+    sums: dict[tuple[str, ...], Counter[str]] = {}
+    for series, value in saved.series.items():
+        if series.family in families and isinstance(value, int):
+            place = tuple(series.label(label.name) for label in SENT_LABELS)
+            sums.setdefault(place, Counter())[families[series.family]] += value
+    for place, found in sorted(sums.items()):
+        if found["sent"] != found["settled"] + found["unresolved"] + found["in flight"]:
+            named = ", ".join(
+                f"{label.name} {value!r}" for label, value in zip(SENT_LABELS, place, strict=True)
+            )
+            yield f"{named}: {found['sent']} sent are not " + " + ".join(
+                f"{found[part]} {part}" for part in ("settled", "unresolved", "in flight")
+            )
+
+
+def _wrong_in_flight(saved: Saved) -> Iterator[str]:
+    total = sum(_by(saved, catalog.IN_FLIGHT.name, "").values())
+    in_cells = sum(cell.in_flight for cell in saved.cells)
+    if total != in_cells:
+        yield f"{total} messages are in flight, the cells have {in_cells}"
