@@ -32,11 +32,13 @@ def cut(
     proven: TimeRange | None,
     asked_ms: int,
     page_rows: int,
+    beside: Iterable[TimeRange] = (),
 ) -> Cut:
     """The cells after an answer.
 
     `cells` are those that have time in common with the answer, `sent_ms` the sent times of all messages known in them
     and in the answer, sorted. `proven` is the range that the answer, asked for at `asked_ms`, has shown completely.
+    `beside` is time between these messages that other cells hold.
     """
     kept = [cell for cell in cells if cell.read_ms != NEVER_MS]
     unproven = [cell for cell in cells if cell.read_ms == NEVER_MS]
@@ -44,7 +46,8 @@ def cut(
     if proven is not None:
         made += _proven(proven, kept, sent_ms, asked_ms, page_rows)
         kept = [_read_again(piece, proven, asked_ms) for cell in kept for piece in _at_edges(cell, proven)]
-    made += _unproven(unproven, kept, sent_ms, proven)
+    held = [*(cell.range for cell in kept), *beside, *([proven] if proven else [])]
+    made += _unproven(unproven, TimeRanges(held), sent_ms)
     after = _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
     ends = {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
     return Cut(ends, after)
@@ -89,11 +92,8 @@ def _read_again(cell: Cell, proven: TimeRange, asked_ms: int) -> Cell:
     )
 
 
-def _unproven(
-    before: Iterable[Cell], kept: Iterable[Cell], sent_ms: NDArray[np.int64], proven: TimeRange | None
-) -> list[Cell]:
-    """Cells for the messages that lie in no other cell: they were seen, and their time is still unread."""
-    taken = TimeRanges([*(cell.range for cell in kept), *([proven] if proven else [])])
+def _unproven(before: Iterable[Cell], taken: TimeRanges, sent_ms: NDArray[np.int64]) -> list[Cell]:
+    """Cells for the messages that lie in no `taken` time: they were seen, and their time is still unread."""
     around = TimeRanges(cell.range for cell in before).without(taken)
     alone = _outside(sent_ms, taken)
     if len(alone):
