@@ -54,6 +54,10 @@ class Statuses:
                 self.names.append(name)
         return self._numbers[name]
 
+    def kept(self, name: str) -> str:
+        """The name under which a status is kept: `__other__` where the numbers have run out."""
+        return self.names[self.number(name)]
+
     def name(self, flags: int) -> str:
         return self.names[flags & STATUS_MASK]
 

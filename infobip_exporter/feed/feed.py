@@ -169,7 +169,7 @@ class Feed:
             await self._recorder.set_back(self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
-            self._recorder.prune(self._sender.bounds().latest_ms - LOG_KEEPS_MS)
+            self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
         self._up = well
         self._last_poll_s = self._clock.wall_s()
         if self._api_clock.known:

@@ -14,6 +14,7 @@ from infobip_exporter.counting import known as known_
 from infobip_exporter.counting.audit import Finding, audit, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
+    MOVED_MS,
     Counted,
     Statuses,
     count,
@@ -205,16 +206,32 @@ class Recorder:
         for since_ms in looked:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
         sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
-        at = np.searchsorted(table["since_ms"], sent_ms, side="right") - 1
-        inside = (
-            (at >= 0) & (sent_ms < table["until_ms"][np.maximum(at, 0)]) if len(table) else at > len(table)
-        )
-        places.update(at[inside].tolist())
+        # A message whose sent time has moved is known in a cell nearby.
+        first = np.searchsorted(table["until_ms"], sent_ms - MOVED_MS, side="right")
+        last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="left")
+        depth = np.zeros(len(table) + 1, np.int64)
+        np.add.at(depth, first, 1)
+        np.add.at(depth, last, -1)
+        places.update(np.flatnonzero(np.cumsum(depth)[:-1] > 0).tolist())
         if len(sent_ms):  # cells of unread time grow together: all of them around are needed
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
             unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
             places.update((np.flatnonzero(unproven) + around.start).tolist())
         return [cells[place] for place in sorted(places)]
+
+    def _beside(self, cells: Sequence[Cell], sent_ms: NDArray[np.int64]) -> list[TimeRange]:
+        """The time between these messages that cells hold which have nothing to do with the answer."""
+        if not len(sent_ms):
+            return []
+        span = TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)
+        loaded = {cell.since_ms for cell in cells}
+        first, last = self.ledger.cells.places(span)
+        table = self.ledger.cells.table[first:last]
+        return [
+            TimeRange(since_ms, until_ms)
+            for since_ms, until_ms in table[["since_ms", "until_ms"]].tolist()
+            if since_ms not in loaded
+        ]
 
     # Answers
 
@@ -242,7 +259,8 @@ class Recorder:
         await self._reject(changes, reading.page, asked_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
-        if reading.too_dense and reading.proven is not None:
+        known_dense = any(cell.range == reading.proven and not cell.auditable for cell in cells)
+        if reading.too_dense and reading.proven is not None and not known_dense:
             self._lose(changes, reading.proven.length_ms, "too_dense")
             self._log.warning(
                 "a millisecond holds more messages than the API shows, counted those seen",
@@ -283,9 +301,14 @@ class Recorder:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = counted.known
         sent_ms = _sent_ms(known)
-        table = self.ledger.cells.table
-        read_since_ms = table["since_ms"][table["read_ms"] != NEVER_MS]
-        after = cut(cells, sent_ms, reading.proven, asked_ms, self._page_rows, read_since_ms)
+        after = cut(
+            cells,
+            sent_ms,
+            reading.proven,
+            asked_ms,
+            self._page_rows,
+            beside=self._beside(cells, sent_ms),
+        )
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
@@ -339,13 +362,15 @@ class Recorder:
             return cell, None
         since_ms, until_ms = cell.range
         shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
+        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+        audits = cell.auditable and in_log and reading.asked.certain
         if cell.final:
-            in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-            return audit(cell, shown) if cell.auditable and in_log and reading.asked.certain else (cell, None)
-        if cell.until_ms > final_until_ms:
+            return audit(cell, shown, self._statuses) if audits else (cell, None)
+        if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
-        return finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        final, finding = finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        return final, finding if audits else None
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
         for finding in findings:
@@ -474,12 +499,13 @@ class Recorder:
             return
         repeated = TimeRange(now.latest_ms, progress.watermark_ms)
         changes = Changes()
-        lost = TimeRanges()
+        lost, unread = TimeRanges(), progress.unread
         for cell in self.ledger.cells.between(TimeRange(now.latest_ms, 1 << 62)):
             if cell.final:
                 lost = lost.add(cell.range.meet(repeated))
             elif cell.read_ms != NEVER_MS:
                 changes.cells.append(cell._replace(read_ms=NEVER_MS, reads=0))
+                unread = unread.add(cell.range)
         self._lose(changes, lost.total_ms, "clock_set_back")
         self._log.warning(
             "API clock was set back, reading the repeated time again",
@@ -488,7 +514,7 @@ class Recorder:
         )
         self.move(
             watermark_ms=now.latest_ms,
-            unread=progress.unread.below(now.latest_ms),
+            unread=unread.below(now.latest_ms),
         )
         await self.commit(changes)
 
