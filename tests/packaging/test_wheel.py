@@ -143,5 +143,5 @@ def test_the_installed_command_has_all_that_its_demo_needs(
         status = httpx.get(f"http://{address}/")
     assert (status.status_code, "<svg" in status.text) == (200, True)
     assert (
-        "the rules are in the source tree only" in log.read_text() or "not on this machine" in log.read_text()
+        "the rules are in the source tree only" in log.read_text() or "not found here" in log.read_text()
     )
