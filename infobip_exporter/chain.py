@@ -68,9 +68,7 @@ def chain(exporter: str, folder: Path, told: Callable[[str], None]) -> Iterator[
     missing = [program for program, path in found.items() if path is None]
     if missing or not RULES.is_dir():
         what = (
-            f"{' and '.join(missing)} not found here"
-            if missing
-            else "the rules are in the source tree only"
+            f"{' and '.join(missing)} not found here" if missing else "the rules are in the source tree only"
         )
         yield (
             f"The demo starts no Prometheus of its own: {what}.\n"
