@@ -201,6 +201,108 @@ def test_the_network_lets_scrapes_in_and_names_and_the_api_out() -> None:
     assert out == {(53, "UDP"), (53, "TCP"), (443, "TCP")}
 
 
+def test_a_feeds_series_have_a_constant_instance_and_no_pod() -> None:
+    [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
+    instance, pod = scraped["metricRelabelings"]
+    assert (instance["targetLabel"], instance["sourceLabels"][0]) == ("instance", "account")
+    assert (pod["targetLabel"], pod["sourceLabels"], pod["replacement"]) == ("pod", ["account"], "")
+    assert scraped["interval"] == "15s"
+
+
+def test_the_overlay_in_the_docs_works_as_it_stands(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "packaging" / "kubernetes")
+    overlay = tmp_path / "mine"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(overlay_of_the_docs())
+    (overlay / "config.yaml").write_text("accounts: mine\n")
+    made = kustomized(overlay)
+    always = {"ConfigMap", "NetworkPolicy", "Service", "StatefulSet"}
+    assert made.keys() == always | {"PrometheusRule", "ServiceMonitor"}
+    for manifest in made.values():
+        check(manifest)
+        assert manifest["metadata"]["namespace"] == "infobip"
+    assert made["ConfigMap"]["data"] == {"config.yaml": "accounts: mine\n"}
+    [only] = made["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert only["image"] == f"registry.example.com/infobip-exporter:{__version__}"
+    found = made["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items()
+    assert found <= made["Service"]["metadata"]["labels"].items()
+
+
+def test_the_pod_is_one_that_the_restricted_standard_admits() -> None:
+    # Kubernetes' "Pod Security Standards", restricted, as far as it speaks of what is here.
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod().keys()
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert all(volume.keys() <= {"name", "configMap", "secret"} for volume in pod()["volumes"])
+    assert all("hostPort" not in port for port in container()["ports"])
+
+
+def test_the_user_is_the_image_s_own_and_no_token_is_given_to_it() -> None:
+    [user] = re.findall(r"^USER (\d+):\d+$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+    context = pod()["securityContext"]
+    assert {context["runAsUser"], context["runAsGroup"], context["fsGroup"]} == {int(user)}
+    assert pod()["automountServiceAccountToken"] is False
+
+
+def test_one_exporter_has_one_state_and_keeps_it() -> None:
+    assert stateful_set()["replicas"] == 1
+    assert set(stateful_set()["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
+    [claim] = stateful_set()["volumeClaimTemplates"]
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    assert mounts[claim["metadata"]["name"]]["mountPath"] == "/var/lib/infobip-exporter"
+    assert [name for name, mount in mounts.items() if not mount.get("readOnly")] == ["state"]
+
+
+def test_the_configuration_is_sound_and_names_what_is_mounted() -> None:
+    mounts = {mount["name"]: Path(mount["mountPath"]) for mount in container()["volumeMounts"]}
+    config = load_config(BASE / "config.yaml", {})
+    [account] = config.accounts
+    assert account.api_key_file == mounts["key"] / "api_key"
+    assert config.state.url == f"sqlite:///{mounts['state']}/state.db"
+    arguments = vars(cli._parser().parse_args(container()["args"]))
+    assert arguments["config.file"] == str(mounts["config"] / "config.yaml")
+    [generated] = read(BASE / "kustomization.yaml")["configMapGenerator"]
+    assert generated == {"name": pod()["volumes"][0]["configMap"]["name"], "files": ["config.yaml"]}
+
+
+def test_the_port_is_the_one_that_is_listened_on_and_everybody_calls_it_the_same() -> None:
+    [port] = container()["ports"]
+    address = load_config(BASE / "config.yaml", {}).web.listen_address
+    assert address.endswith(f":{port['containerPort']}")
+    probes = [probe for name, probe in container().items() if name.endswith("Probe")]
+    assert {probe["httpGet"]["port"] for probe in probes} == {port["name"]}
+    assert {probe["httpGet"]["path"] for probe in probes} == {"/-/healthy", "/-/ready"}
+    [served] = read(BASE / "service.yaml")["spec"]["ports"]
+    assert served["targetPort"] == port["name"]
+    [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
+    assert scraped["port"] == served["name"]
+
+
+def test_every_selector_finds_the_pod_or_the_service() -> None:
+    labels = stateful_set()["template"]["metadata"]["labels"]
+    [common] = read(BASE / "kustomization.yaml")["labels"]
+    assert common["pairs"] == labels
+    assert stateful_set()["selector"]["matchLabels"] == labels
+    assert read(BASE / "service.yaml")["spec"]["selector"] == labels
+    assert read(BASE / "network-policy.yaml")["spec"]["podSelector"]["matchLabels"] == labels
+    # It looks for the Service, which has the common labels.
+    assert read(OPERATOR / "service-monitor.yaml")["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_network_lets_scrapes_in_and_names_and_the_api_out() -> None:
+    policy = read(BASE / "network-policy.yaml")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    [scrapes] = policy["ingress"]
+    assert scrapes["ports"] == [{"port": "metrics"}]
+    out = {(port["port"], port.get("protocol", "TCP")) for rule in policy["egress"] for port in rule["ports"]}
+    assert out == {(53, "UDP"), (53, "TCP"), (443, "TCP")}
+
+
 def test_the_job_has_the_name_that_rules_and_dashboards_know() -> None:
     [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
     [job] = scraped["relabelings"]
