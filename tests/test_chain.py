@@ -28,10 +28,10 @@ needs_servers = pytest.mark.skipif(
         ("x:sum[1w] offset 1h", "x:sum[60480000ms] offset 360000ms"),
         ("interval: 30s", "interval: 3000ms"),
         (
-            "account_channel:infobip_messages:increase15m > 0",
-            "account_channel:infobip_messages:increase15m > 0",
+            "feed:infobip_messages:increase15m > 0",
+            "feed:infobip_messages:increase15m > 0",
         ),
-        ("infobip_cost_increase1h:quantile98_1w", "infobip_cost_increase1h:quantile98_1w"),
+        ("infobip_messages_settled_per_sent:median1w", "infobip_messages_settled_per_sent:median1w"),
         ("window: 1h", "window: 1h"),
         ("in the last 15 minutes, > 14.4 * 3600", "in the last 15 minutes, > 14.4 * 3600"),
     ],
@@ -56,7 +56,8 @@ def test_configurations_name_the_places_given(tmp_path: Path) -> None:
     assert config["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:1"]}]
     assert config["alerting"]["alertmanagers"][0]["static_configs"] == [{"targets": ["127.0.0.1:2"]}]
     receivers = yaml.safe_load(alertmanager.read_text())["receivers"]
-    assert {each["webhook_configs"][0]["url"] for each in receivers} == {
+    urls = {each["webhook_configs"][0]["url"] for each in receivers if "webhook_configs" in each}
+    assert urls == {
         "http://127.0.0.1:3/pager",
         "http://127.0.0.1:3/chat",
     }
