@@ -13,10 +13,10 @@ DEV := $(VENV)/.dev-$(call contents,requirements.txt requirements-dev.txt)
 HELM := $(GO)/.built-$(call contents,requirements-go.txt tools/kubernetes/go.mod tools/kubernetes/go.sum)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated page-latency pictures licences sbom audit wheel clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME) ## A simulated Infobip with lively traffic, and the exporter on it
 	$(PY) exporter.py demo $(ARGS)
@@ -45,6 +45,9 @@ format: $(DEV) ## Put the code into its form
 
 bench: $(DEV) ## Measure: CPU, requests, memory, disk, scrape time
 	$(PY) -m bench $(ARGS)
+
+page-latency: $(DEV) ## Measure: minutes from a burst of REJECTED to the page, in real time; needs Prometheus and Alertmanager, takes 25 minutes
+	$(PY) -m bench.page_latency $(ARGS)
 
 sim: $(DEV) ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
 	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)

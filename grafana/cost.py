@@ -1,7 +1,18 @@
 """Cost: what the messages cost by price list, and whose they are. Nothing is stacked: currencies don't add up."""
 
-from grafana.panels import GREEN, RED, YELLOW, Json, Query, Row, lines, stat, table
-from grafana.parts import FAILED, MESSAGES, dashboard, grown, rate, share, to_deliveries, total, zero_where
+from grafana.panels import GREEN, RED, YELLOW, Json, Panel, Query, Row, lines, stat, table
+from grafana.parts import (
+    FAILED,
+    FEED,
+    MESSAGES,
+    dashboard,
+    grown,
+    rate,
+    share,
+    to_deliveries,
+    total,
+    zero_where,
+)
 
 _COST = f'{MESSAGES},currency=~"$currency"'
 _BY = "currency"
@@ -11,10 +22,17 @@ _WASTED = total(grown("infobip_cost_total", f"{_COST},{FAILED}"), _BY)
 _MONTH = f"{_SPENT} / $__range_s * 86400 * scalar(days_in_month())"
 
 
+_RECORDED = f'feed_currency:infobip_cost:increase1h{{{FEED},currency=~"$currency"}}'
+
+
 def _hourly(label: str) -> Query:
-    by = f"currency, {label}" if label else "currency"
-    legend = f"{{{{currency}}}} {{{{{label}}}}}" if label else "{{currency}}"
-    return Query(f"3600 * {total(rate('infobip_cost_total', _COST), by)}", legend)
+    spent = total(f"increase(infobip_cost_total{{{_COST}}}[1h])", f"currency, {label}")
+    return Query(f"topk(10, {spent})", f"{{{{currency}}}} {{{{{label}}}}}")
+
+
+def _of_each_currency(title: str, description: str, *queries: Query) -> Panel:
+    """A panel for each currency: they don't share an axis."""
+    return lines(f"{title}, $currency", description, "short", *queries, width=24, repeat="currency")
 
 
 _FIGURES = Row(
@@ -23,7 +41,7 @@ _FIGURES = Row(
     (
         stat("Cost", "Of the messages that settled.", "short", _SPENT, legend="{{currency}}", decimals=2, text="value_and_name"),
         stat(
-            "Not delivered", "Cost of messages that ended UNDELIVERABLE, EXPIRED or REJECTED.", "short",
+            "Not delivered", "Cost of messages that failed.", "short",
             zero_where(_SPENT, _WASTED), legend="{{currency}}", decimals=2, text="value_and_name", steps=((None, YELLOW),),
         ),
         stat(
@@ -37,11 +55,11 @@ _FIGURES = Row(
             steps=((None, GREEN), (0.2, YELLOW), (1, RED)),
         ),
         stat(
-            "This month", "Since the first of the month.", "short", _SPENT, legend="{{currency}}", decimals=2,
+            "This month (UTC)", "Since the first of the month, UTC.", "short", _SPENT, legend="{{currency}}", decimals=2,
             time_from="now/M", text="value_and_name",
         ),
         stat(
-            "Forecast for the month",
+            "Forecast for the month (UTC)",
             "If the rest of the month costs as much a day as it did so far. Too low when Prometheus has not seen the month from its first day.",
             "short", _MONTH, legend="{{currency}}", decimals=0, time_from="now/M", text="value_and_name",
         ),
@@ -52,17 +70,21 @@ _COURSE = Row(
     "An hour's cost",
     9,
     (
-        lines("By currency", "What the messages that settle cost in an hour.", "short", _hourly("")),
-        lines(
-            "Against last week", "Now, and a week before at the same time.", "short", _hourly(""),
-            Query(f"3600 * {total(rate('infobip_cost_total', _COST, offset='1w'), _BY)}", "{{currency}} a week before"),
+        _of_each_currency(
+            "Cost of the hour before",
+            "What the messages that settled in the hour before cost, as recorded for CostSpike: of whole feeds, without what was caught up.",
+            Query(total(_RECORDED, _BY), "now"),
+            Query(total(f"{_RECORDED} offset 1w", _BY), "a week before"),
         ),
-        lines("By entity", "What the messages of each entity cost in an hour.", "short", _hourly("entity_id")),
-        lines(
-            "By application", "What the messages of each application cost in an hour.", "short", _hourly("application_id"),
+        _of_each_currency(
+            "By entity", "What the messages of each entity cost in the hour before: the ten dearest.", _hourly("entity_id"),
         ),
-        lines(
-            "By status", "What was for messages that were not delivered has a price too.", "short", _hourly("general_status"),
+        _of_each_currency(
+            "By application", "What the messages of each application cost in the hour before: the ten dearest.",
+            _hourly("application_id"),
+        ),
+        _of_each_currency(
+            "By status", "What was for messages that were not delivered has a price too.", _hourly("general_status"),
         ),
         lines(
             "Parts a message", "Long texts are sent, and paid, in several parts.", "short",

@@ -1,4 +1,4 @@
-"""Delivery overview: what becomes of the messages."""
+"""Delivery overview, for whoever is paged: is it the exporter or the messages, since when, who, why, how many."""
 
 from grafana.panels import (
     BLUE,
@@ -11,6 +11,7 @@ from grafana.panels import (
     by_status,
     heatmap,
     lines,
+    on_the_right,
     stat,
     table,
 )
@@ -19,9 +20,14 @@ from grafana.parts import (
     FAILED,
     FEED,
     MESSAGES,
+    counted,
+    current,
     dashboard,
+    exporter_up,
+    firing_alerts,
     grown,
     rate,
+    ratio_of_15_minutes,
     share,
     to_deliveries,
     total,
@@ -30,7 +36,7 @@ from grafana.parts import (
 
 _SETTLED = total(grown("infobip_messages_total", MESSAGES))
 _BUCKETS = "infobip_delivery_duration_seconds_bucket"
-_DELIVERED = f'{FEED},general_status="DELIVERED"'
+_DELIVERED = f'{MESSAGES},general_status="DELIVERED"'
 
 
 def _ended(status: str) -> str:
@@ -47,10 +53,42 @@ _ALL_OF_ENTITY = total(grown("infobip_messages_total", MESSAGES), _ENTITY)
 _MOST_FAILED = f"topk(20, {total(grown('infobip_messages_total', f'{MESSAGES},{FAILED}'), _ENTITY)} > 0)"
 
 
-def _failure_share(label: str) -> Query:
-    failed = total(rate("infobip_messages_total", f"{MESSAGES},{FAILED}"), label)
-    return Query(share(failed, total(rate("infobip_messages_total", MESSAGES), label)), f"{{{{{label}}}}}")
+_REASONS = "general_status, status, error, permanent"
+_OF_ENTITY = f'{FEED},entity_id=~"$entity"'
+_MOST_COMMON = f"topk(20, {total(grown('infobip_message_failures_total', _OF_ENTITY), _REASONS)} > 0)"
 
+
+def _worst(label: str) -> Query:
+    return Query(f"topk(10, {ratio_of_15_minutes(label)})", f"{{{{{label}}}}}")
+
+
+_ALERTED = Row(
+    "Is it the exporter or the messages?",
+    4,
+    (
+        exporter_up(),
+        current(),
+        stat(
+            "Behind", "How far the exporter is from having read everything: until then the numbers here are too low.",
+            "s", f"max(infobip_exporter_lag_seconds{{{FEED}}})", steps=((None, GREEN), (600, YELLOW), (86400, RED)),
+            decimals=0,
+        ),
+        stat(
+            "Lost", "Sent time that was given up unread in the time chosen; its messages are in no number here.",
+            "s", zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)),
+        ),
+        stat(
+            "Failing now", "Of the messages that settled in the last 15 minutes. No data below twenty messages.",
+            "percentunit", ratio_of_15_minutes(), decimals=1, steps=((None, GREEN), (0.05, YELLOW), (0.2, RED)),
+        ),
+        stat(
+            "Last message sent", "Age of the newest message seen.", "s",
+            f"time() - max(infobip_last_message_sent_timestamp_seconds{{{FEED}}})", steps=((None, BLUE),), decimals=0,
+        ),
+    ),
+)  # fmt: skip
+
+_FIRING = Row("What fires", 6, (firing_alerts(),))
 
 _FIGURES = Row(
     "In the time chosen",
@@ -67,11 +105,11 @@ _FIGURES = Row(
         ),
         stat(
             "Rejected", "Messages that Infobip or the network refused.", "short",
-            zero_where(_SETTLED, _ended("REJECTED")), decimals=0, steps=((None, GREEN), (1, YELLOW), (100, RED)),
+            zero_where(_SETTLED, _ended("REJECTED")), decimals=0,
         ),
         stat(
             "Undeliverable", "Messages that were sent on and did not arrive.", "short",
-            zero_where(_SETTLED, _ended("UNDELIVERABLE")), decimals=0, steps=((None, GREEN), (1, YELLOW), (100, RED)),
+            zero_where(_SETTLED, _ended("UNDELIVERABLE")), decimals=0,
         ),
         stat(
             "In flight", "Messages without a final status, at the end of the time chosen.", "short",
@@ -81,15 +119,15 @@ _FIGURES = Row(
             decimals=0,
         ),
         stat(
-            "Cost today", "By price list, of the messages that settled since midnight. It is not the invoice.", "short",
+            "Cost today (UTC)", "By price list, of the messages that settled since midnight UTC. It is not the invoice.", "short",
             total(grown("infobip_cost_total", MESSAGES), "currency"), legend="{{currency}}", decimals=2,
             time_from="now/d", text="value_and_name",
         ),
     ),
 )  # fmt: skip
 
-_TRAFFIC = Row(
-    "Traffic",
+_SINCE = Row(
+    "Since when, and how many",
     9,
     (
         lines(
@@ -98,47 +136,36 @@ _TRAFFIC = Row(
             stacked=True, overrides=by_status(),
         ),
         lines(
+            "Failed messages", "How many ended in each status but DELIVERED.", "short",
+            Query(counted("infobip_messages_total", f"{MESSAGES},{FAILED}", "general_status"), "{{general_status}}"),
+            bars=True, stacked=True, overrides=by_status(),
+        ),
+        lines(
             "Sent and settled a minute", "Settled below sent means that messages pile up in flight.", "suffix:/min",
             Query(f"60 * {total(rate('infobip_messages_sent_total', MESSAGES))}", "sent"),
             Query(f"60 * {total(rate('infobip_messages_total', MESSAGES))}", "settled"),
         ),
         lines(
-            "In flight", "Messages without a final status yet, by the status they have.", "short",
+            "In flight over time", "Messages without a final status yet, by the status they have.", "short",
             Query(total(f"infobip_messages_in_flight{{{MESSAGES}}}", "general_status"), "{{general_status}}"),
             stacked=True, overrides=by_status(),
-        ),
-        lines(
-            "Never resolved", "Messages that left the 48 h log without a final status: nobody knows what became of them.",
-            "short",
-            Query(
-                total(f"increase(infobip_messages_unresolved_total{{{MESSAGES}}}[$__rate_interval])", "general_status"),
-                "{{general_status}}",
-            ),
-            bars=True, stacked=True,
         ),
     ),
 )  # fmt: skip
 
-_FAILURES = Row(
-    "Failures",
+_WHO = Row(
+    "Which entity",
     9,
     (
         lines(
-            "Failure ratio by entity", "UNDELIVERABLE, EXPIRED or REJECTED, of all that settled. No line without messages.",
-            "percentunit", _failure_share("entity_id"), steps=((None, GREEN), (0.05, RED)),
+            "Failure ratio by entity",
+            "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
+            "percentunit", _worst("entity_id"), steps=((None, GREEN), (0.05, RED)),
         ),
         lines(
-            "Failure ratio by application", "UNDELIVERABLE, EXPIRED or REJECTED, of all that settled. No line without messages.",
-            "percentunit", _failure_share("application_id"), steps=((None, GREEN), (0.05, RED)),
-        ),
-        lines(
-            "Error groups of failed messages", "How many failed with which kind of error. Rare events: counted, not per second.",
-            "short",
-            Query(
-                total(f"increase(infobip_messages_total{{{MESSAGES},{FAILED}}}[$__rate_interval])", "general_status, error_group"),
-                "{{general_status}} {{error_group}}",
-            ),
-            bars=True, stacked=True, width=24,
+            "Failure ratio by application",
+            "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
+            "percentunit", _worst("application_id"), steps=((None, GREEN), (0.05, RED)),
         ),
         table(
             "Top failing entities",
@@ -151,46 +178,58 @@ _FAILURES = Row(
                 "account": ("Account", ""), "channel": ("Channel", ""), "entity_id": ("Entity", ""),
                 "Value #B": ("Failure ratio", "percentunit"), "Value #A": ("Failed", "short"),
             },
-            link=(
-                "Entity", "Only this entity",
-                to_deliveries("${application:queryparam}"),
-            ),
+            link=("Entity", "Only this entity", to_deliveries("${application:queryparam}")),
         ),
     ),
 )  # fmt: skip
 
+_WHY = Row(
+    "Why",
+    9,
+    (
+        table(
+            "Why",
+            "The most common statuses and errors of failed messages in the time chosen, by Infobip's names. Permanent: sending "
+            "unchanged fails again. Heeds the entity, not the application.",
+            (Query(_MOST_COMMON, instant=True, format="table"),),
+            {
+                "general_status": ("Group", ""), "status": ("Status", ""), "error": ("Error", ""),
+                "permanent": ("Permanent", ""), "Value": ("Failed", "short"),
+            },
+            width=12,
+        ),
+        lines(
+            "Error groups of failed messages", "How many failed with which kind of error.", "short",
+            Query(
+                counted("infobip_messages_total", f"{MESSAGES},{FAILED}", "general_status, error_group"),
+                "{{general_status}} {{error_group}}",
+            ),
+            bars=True, stacked=True,
+        ),
+        lines(
+            "Never resolved", "Messages that left the 48 h log without a final status: nobody knows what became of them.",
+            "short",
+            Query(counted("infobip_messages_unresolved_total", MESSAGES, "general_status"), "{{general_status}}"),
+            bars=True, stacked=True, width=24,
+        ),
+    ),
+)  # fmt: skip
+
+_HEEDS = "An entity or application can be chosen if metrics.duration_labels has it."
+
 _DURATION = Row(
-    "Time to deliver (all entities and applications)",
+    "Time to deliver",
     9,
     (
         heatmap(
-            "Delivered messages by duration", "From sentAt to doneAt of delivered messages, by Infobip's clock.",
+            "Delivered messages by duration", f"From sentAt to doneAt of delivered messages, by Infobip's clock. {_HEEDS}",
             total(f"increase({_BUCKETS}{{{_DELIVERED}}}[$__rate_interval])", "le"),
         ),
         lines(
-            "Percentiles", "From sentAt to doneAt of delivered messages. Failed ones are not in it.", "s",
-            _quantile(0.5), _quantile(0.95), _quantile(0.99), steps=((None, GREEN), (300, RED)),
-        ),
-    ),
-)  # fmt: skip
-
-_TRUST = Row(
-    "Can it be trusted?",
-    4,
-    (
-        stat(
-            "Behind", "How far the exporter is from having read everything. Above 10 minutes the numbers here are too low.",
-            "s", f"max(infobip_exporter_lag_seconds{{{FEED}}})", steps=((None, GREEN), (600, YELLOW), (86400, RED)),
-            width=8, decimals=0,
-        ),
-        stat(
-            "Lost", "Sent time that was given up unread in the time chosen; its messages are in no number here.",
-            "s", zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)), width=8,
-        ),
-        stat(
-            "Last message sent", "Age of the newest message seen.", "s",
-            f"time() - max(infobip_last_message_sent_timestamp_seconds{{{FEED}}})", steps=((None, BLUE),), width=8,
-            decimals=0,
+            "Percentiles", f"From sentAt to doneAt of delivered messages, and how many they are. {_HEEDS}", "s",
+            _quantile(0.5), _quantile(0.95), _quantile(0.99),
+            Query(f"60 * {total(rate('infobip_delivery_duration_seconds_count', _DELIVERED))}", "messages"),
+            steps=((None, GREEN), (300, RED)), overrides=(on_the_right("messages", "suffix:/min"),),
         ),
     ),
 )  # fmt: skip
@@ -202,6 +241,6 @@ def delivery() -> Json:
         "Infobip / Delivery overview",
         "What becomes of the messages: traffic, failures, time to deliver.",
         ("account", "channel", "entity_id", "application_id"),
-        (_FIGURES, _TRAFFIC, _FAILURES, _DURATION, _TRUST),
+        (_ALERTED, _FIRING, _FIGURES, _SINCE, _WHO, _WHY, _DURATION),
         "now-6h",
     )

@@ -25,6 +25,7 @@ from grafana.panels import STATUS_COLOURS
 
 COLUMNS = 2
 MOST_PANELS = 8
+MOST_FIGURES = 12
 COLOURS = STATUS_COLOURS | {"light-blue": "skyblue"}
 
 
@@ -55,9 +56,10 @@ class Source:
     def _get(self, path: str, expr: str, **parameters: float) -> list[dict[str, Any]]:
         for name, value in (
             ("$__range_s", f"{self.range_s}"), ("$__range", f"{self.range_s}s"), ("$__rate_interval", f"{4 * self.step_s}s"),
+            ("$__interval", f"{self.step_s}s"), ("$fine", "DELIVERED"),
         ):  # fmt: skip
             expr = expr.replace(name, value)
-        for variable in ("account", "channel", "entity", "application", "currency"):
+        for variable in ("job", "instance", "account", "channel", "entity", "application", "currency"):
             expr = expr.replace(f"${variable}", ".*")
         answer = httpx.get(
             f"{self.url}/api/v1/{path}", params={"query": expr, **parameters}, timeout=60
@@ -67,21 +69,22 @@ class Source:
 
 
 def draw(board: dict[str, Any], source: Source, path: Path) -> None:
-    figures = [panel for panel in board["panels"] if panel["type"] == "stat"][:6]
+    figures = [panel for panel in board["panels"] if panel["type"] == "stat"][:MOST_FIGURES]
     drawn = [panel for panel in board["panels"] if panel["type"] in {"timeseries", "heatmap"}]
     panels = [panel for panel in drawn if any(source.lines(each["expr"]) for each in panel["targets"])][
         :MOST_PANELS
     ]
     rows = -(-len(panels) // COLUMNS)
     plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
-    page = plt.figure(figsize=(13, 1.4 + 2.5 * rows), layout="constrained")
-    grid = page.add_gridspec(rows + 1, 6, height_ratios=[1, *[2.5] * rows])
+    above = -(-len(figures) // 6)
+    page = plt.figure(figsize=(13, 0.4 + above + 2.5 * rows), layout="constrained")
+    grid = page.add_gridspec(above + rows, 6, height_ratios=[*[1] * above, *[2.5] * rows])
     page.suptitle(board["title"], fontweight="bold")
     for place, panel in enumerate(figures):
-        draw_figure(page.add_subplot(grid[0, place]), panel, source)
+        draw_figure(page.add_subplot(grid[divmod(place, 6)]), panel, source)
     for place, panel in enumerate(panels):
         column = place % COLUMNS * 3
-        axes = page.add_subplot(grid[1 + place // COLUMNS, column : column + 3])
+        axes = page.add_subplot(grid[above + place // COLUMNS, column : column + 3])
         axes.set_title(panel["title"], loc="left", fontsize=9)
         (draw_heatmap if panel["type"] == "heatmap" else draw_lines)(axes, panel, source)
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
@@ -162,7 +165,7 @@ def day(moment_s: float) -> float:
 
 def legend(pattern: str, labels: dict[str, str]) -> str:
     for name in ("account", "channel", "entity_id", "application_id", "general_status", "error_group", "code", "reason",
-                 "currency", "from", "to", "label", "instance", "version"):  # fmt: skip
+                 "currency", "of", "from", "to", "label", "instance", "version"):  # fmt: skip
         pattern = pattern.replace(f"{{{{{name}}}}}", labels.get(name, ""))
     return pattern.strip() or "(none)"
 
@@ -178,6 +181,8 @@ def written(value: float, unit: str, decimals: int | None = None) -> str:
             if value < 7200
             else f"{value / 3600:.1f} h"
         )
+    if unit == "dateTimeAsIso":
+        return datetime.fromtimestamp(value / 1000, UTC).strftime("%H:%M:%S")
     if unit == "bytes":
         return f"{value / 2**20:.0f} MiB"
     text = (

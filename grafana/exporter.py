@@ -1,7 +1,20 @@
 """Exporter health: whether the numbers can be trusted, and what reading them costs."""
 
 from grafana.panels import BLUE, GREEN, RED, YELLOW, Json, Query, Row, lines, stat, timeline, values
-from grafana.parts import ALIVE, FEED, dashboard, grown, rate, total, zero_where
+from grafana.parts import (
+    ALIVE,
+    FEED,
+    PROCESS,
+    counted,
+    current,
+    dashboard,
+    exporter_up,
+    firing_alerts,
+    grown,
+    rate,
+    total,
+    zero_where,
+)
 
 _EACH = "{{account}} {{channel}}"
 _BY = "account, channel"
@@ -17,13 +30,27 @@ def _latency(quantile: float) -> Query:
 
 
 def _rare(metric: str, by: str, legend: str) -> Query:
-    return Query(total(f"increase({metric}{{{FEED}}}[$__rate_interval])", by), legend)
+    return Query(counted(metric, FEED, by), legend)
+
+
+def _freshness(quantile: float) -> Query:
+    buckets = total(rate("infobip_exporter_freshness_seconds_bucket", FEED), "of, le")
+    return Query(f"histogram_quantile({quantile}, {buckets})", f"{{{{of}}}} p{quantile * 100:.0f}")
+
+
+_AUDITED = "infobip_exporter_audit_messages_total"
+
+
+def _audited(result: str) -> str:
+    return zero_where(ALIVE, total(grown(_AUDITED, f'{FEED},result="{result}"')))
 
 
 _FIGURES = Row(
     "Now",
     4,
     (
+        exporter_up(),
+        current(),
         stat(
             "Feeds up", "Whether each feed's last poll succeeded: the worst of those chosen.", "none",
             f"min(infobip_up{{{FEED}}})", steps=((None, RED), (1, GREEN)), mappings=values(v0=("failing", RED), v1=("up", GREEN)),
@@ -43,11 +70,61 @@ _FIGURES = Row(
         stat(
             "Last success", "Age of the last poll that succeeded: the worst feed.", "s",
             f"time() - min(infobip_exporter_last_success_timestamp_seconds{{{FEED}}})",
-            steps=((None, GREEN), (600, YELLOW), (86400, RED)), decimals=0,
+            steps=((None, GREEN), (600, YELLOW), (86400, RED)), decimals=0, width=6,
         ),
         stat(
             "Rejected records", "Rows of the log that could not be counted, in the time chosen.", "short",
-            zero_where(ALIVE, total(grown("infobip_exporter_records_rejected_total", FEED))), steps=((None, GREEN), (1, YELLOW)), decimals=0,
+            zero_where(ALIVE, total(grown("infobip_exporter_records_rejected_total", FEED))), steps=((None, GREEN), (1, YELLOW)),
+            decimals=0, width=6,
+        ),
+        stat(
+            "Feeds", "How many are configured.", "short", f"count(infobip_exporter_feed_info{{{FEED}}})", decimals=0, width=6,
+        ),
+        stat(
+            "Configuration", "Whether the last reload took the configuration.", "none",
+            f"min(infobip_exporter_config_last_reload_successful{{{PROCESS}}})", steps=((None, RED), (1, GREEN)),
+            mappings=values(v0=("refused", RED), v1=("loaded", GREEN)), width=6,
+        ),
+    ),
+)  # fmt: skip
+
+_FIRING = Row("What fires", 6, (firing_alerts(),))
+
+_FRESH = Row(
+    "How fresh",
+    8,
+    (
+        lines(
+            "Freshness", "From a message being sent, or settled, to its being counted here. The alert CountsLate looks at p90 of sent.",
+            "s", _freshness(0.5), _freshness(0.9), _freshness(0.99), steps=((None, GREEN), (300, RED)), width=16,
+        ),
+        lines(
+            "Final age", "How long records may turn up late and still be counted.", "s",
+            Query(f"max by ({_BY}) (infobip_exporter_final_age_seconds{{{FEED}}})", _EACH), width=8,
+        ),
+    ),
+)  # fmt: skip
+
+_AUDIT = Row(
+    "Audit: final time, read again and compared",
+    5,
+    (
+        stat(
+            "Verified up to", "Sent time up to which every message has been verified: the feed that is least far. No data where the "
+            "request budget leaves no room.", "dateTimeAsIso",
+            f"1000 * min(infobip_exporter_audit_verified_timestamp_seconds{{{FEED}}})", width=8,
+        ),
+        stat("Verified", "Messages that were counted as the log has them.", "short", _audited("verified"), decimals=0),
+        stat(
+            "Recovered", "Messages that earlier reads had missed; the last one counted them.", "short", _audited("recovered"), decimals=0,
+        ),
+        stat(
+            "Missed", "Messages in the log that no count has.", "short", _audited("missed"), decimals=0,
+            steps=((None, GREEN), (1, RED)),
+        ),
+        stat(
+            "Vanished", "Messages that were counted and are no longer in the log.", "short", _audited("vanished"), decimals=0,
+            steps=((None, GREEN), (1, YELLOW)),
         ),
     ),
 )  # fmt: skip
@@ -61,8 +138,8 @@ _READING = Row(
             mappings=values(v0=("failing", RED), v1=("up", GREEN)),
         ),
         timeline(
-            "Caught up", "Yellow while more than 10 minutes of the log are unread. Delivery alerts wait for green.",
-            Query(f"account_channel:infobip_exporter_current:bool{{{FEED}}}", _EACH),
+            "Caught up", "Yellow while the feed is far behind or catches up. Delivery alerts wait until their window is green.",
+            Query(f"min by ({_BY}) (feed:infobip_exporter_current:bool{{{FEED}}})", _EACH),
             mappings=values(v0=("behind", YELLOW), v1=("current", GREEN)),
         ),
         lines(
@@ -100,7 +177,7 @@ _API = Row(
         lines("Latency", "How long requests take.", "s", _latency(0.5), _latency(0.95), _latency(0.99)),
         lines(
             "Failed requests", "Rare events: counted, not per second.", "short",
-            Query(total(f'increase({_REQUESTS}{{{FEED},code!="200"}}[$__rate_interval])', f"{_BY}, code"), f"{_EACH} {{{{code}}}}"),
+            Query(counted(_REQUESTS, f'{FEED},code!="200"', f"{_BY}, code"), f"{_EACH} {{{{code}}}}"),
             bars=True,
         ),
     ),
@@ -124,31 +201,36 @@ _ODD = Row(
         ),
         lines(
             "Clock skew", "Infobip's clock less the exporter's.", "s",
-            Query(f"max by (account) (infobip_exporter_clock_skew_seconds{{{FEED}}})", "{{account}}"), width=6, minimum=None,
+            Query(f"infobip_exporter_clock_skew_seconds{{{FEED}}}", _EACH), width=6, minimum=None,
+        ),
+        lines(
+            "Log lines dropped", "Log lines that could not be written.", "short",
+            Query(counted("infobip_exporter_log_lines_dropped_total", PROCESS, "instance"), "{{instance}}"), bars=True, width=24,
         ),
     ),
 )  # fmt: skip
 
-_JOB = 'job="infobip"'
+_KNOWN = f"on (job, instance) infobip_exporter_build_info{{{PROCESS}}}"
+"""Of all processes that Prometheus scrapes, the exporters."""
 
 _PROCESS = Row(
     "The process",
     7,
     (
         stat(
-            "Version", "What runs.", "none", "max by (version) (infobip_exporter_build_info)", legend="{{version}}", text="name",
+            "Version", "What runs.", "none", f"max by (version) (infobip_exporter_build_info{{{PROCESS}}})", legend="{{version}}", text="name",
             steps=((None, BLUE),),
         ),
         lines(
-            "Memory", "Resident.", "bytes", Query(f"process_resident_memory_bytes{{{_JOB}}}", "{{instance}}"), width=7,
+            "Memory", "Resident.", "bytes", Query(f"process_resident_memory_bytes{{{PROCESS}}} and {_KNOWN}", "{{instance}}"), width=7,
         ),
         lines(
             "CPU", "Of one core.", "percentunit",
-            Query(f"rate(process_cpu_seconds_total{{{_JOB}}}[$__rate_interval])", "{{instance}}"), width=6,
+            Query(f"{rate('process_cpu_seconds_total', PROCESS)} and {_KNOWN}", "{{instance}}"), width=6,
         ),
         lines(
             "Scrape duration", "How long Prometheus waits for the metrics.", "s",
-            Query(f"scrape_duration_seconds{{{_JOB}}}", "{{instance}}"), width=7,
+            Query(f"scrape_duration_seconds{{{PROCESS}}} and {_KNOWN}", "{{instance}}"), width=7,
         ),
     ),
 )  # fmt: skip
@@ -160,6 +242,6 @@ def exporter() -> Json:
         "Infobip / Exporter health",
         "Whether the numbers can be trusted, and what reading them costs.",
         ("account", "channel"),
-        (_FIGURES, _READING, _API, _ODD, _PROCESS),
+        (_FIGURES, _FIRING, _READING, _FRESH, _AUDIT, _API, _ODD, _PROCESS),
         "now-6h",
     )

@@ -53,6 +53,11 @@ class Panel:
     transformations: tuple[Json, ...] = ()
     time_from: str | None = None
     """A range of its own instead of the dashboard's, such as now/d: today."""
+    least_step: str | None = None
+    """The least `$__interval`."""
+    repeat: str | None = None
+    """The variable of which each chosen value gets a panel of its own."""
+    no_value: str = "no data"
 
     def json(self, number: int, x: int, y: int, height: int) -> Json:
         shown: Json = {
@@ -65,7 +70,7 @@ class Panel:
             "fieldConfig": {
                 "defaults": {
                     "unit": self.unit,
-                    "noValue": "no data",
+                    "noValue": self.no_value,
                     "color": {"mode": "thresholds" if self.type in {"stat", "gauge"} else "palette-classic"},
                     "thresholds": {
                         "mode": "absolute",
@@ -83,6 +88,10 @@ class Panel:
             shown["transformations"] = list(self.transformations)
         if self.time_from:
             shown["timeFrom"] = self.time_from
+        if self.least_step:
+            shown["interval"] = self.least_step
+        if self.repeat:
+            shown |= {"repeat": self.repeat, "repeatDirection": "h", "maxPerRow": 3}
         return shown
 
 
@@ -119,13 +128,13 @@ def stat(
 def lines(
     title: str, description: str, unit: str, *queries: Query, width: int = 12, stacked: bool = False, bars: bool = False,
     steps: tuple[tuple[float | None, str], ...] = ((None, GREEN),), overrides: tuple[Json, ...] = (),
-    maximum: float | None = None, minimum: float | None = 0,
+    maximum: float | None = None, minimum: float | None = 0, repeat: str | None = None,
 ) -> Panel:  # fmt: skip
     """Lines over time; `stacked` areas or `bars`. Gaps stay gaps. Steps other than the first are drawn as lines."""
     return Panel(
         "timeseries", title, description, unit, queries, width, steps,
         options={
-            "legend": {"showLegend": True, "displayMode": "table", "placement": "bottom", "calcs": ["mean", "max"]},
+            "legend": {"showLegend": True, "displayMode": "table", "placement": "bottom", "calcs": ["sum"] if bars else ["mean", "max"]},
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
         custom={
@@ -135,8 +144,19 @@ def lines(
             "thresholdsStyle": {"mode": "line" if len(steps) > 1 else "off"},
         },
         defaults={name: value for name, value in (("min", minimum), ("max", maximum)) if value is not None},
-        overrides=overrides,
+        overrides=overrides, least_step="1m" if bars else None, repeat=repeat,
     )  # fmt: skip
+
+
+def on_the_right(name: str, unit: str) -> Json:
+    """The line of this name has an axis of its own."""
+    properties: list[Json] = [
+        {"id": "unit", "value": unit},
+        {"id": "custom.axisPlacement", "value": "right"},
+        {"id": "custom.fillOpacity", "value": 0},
+        {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [4, 4]}},
+    ]
+    return {"matcher": {"id": "byName", "options": name}, "properties": properties}
 
 
 def heatmap(title: str, description: str, expr: str, width: int = 12) -> Panel:
@@ -155,9 +175,9 @@ def heatmap(title: str, description: str, expr: str, width: int = 12) -> Panel:
 
 def table(
     title: str, description: str, queries: tuple[Query, ...], columns: dict[str, tuple[str, str]], *,
-    link: tuple[str, str, str] | None = None, width: int = 24,
+    link: tuple[str, str, str] | None = None, hidden: tuple[str, ...] = (), empty: str = "no data", width: int = 24,
 ) -> Panel:  # fmt: skip
-    """Rows by labels. `columns`: a field as Grafana names it -> its heading and unit, sorted by the last one.
+    """Rows by labels. `columns`: a field as Grafana names it -> its heading and unit, sorted by the last one; `hidden` others.
 
     `link`: the heading whose cells are links, their title, and where they lead.
     """
@@ -177,7 +197,7 @@ def table(
     organize: Json = {
         "indexByName": {name: place for place, name in enumerate(columns)},
         "renameByName": {name: heading for name, (heading, _) in columns.items()},
-        "excludeByName": {"Time": True},
+        "excludeByName": dict.fromkeys(("Time", *hidden), True),
     }
     return Panel(
         "table", title, description, "short", queries, width,
@@ -185,6 +205,7 @@ def table(
         custom={"align": "auto", "filterable": True},
         overrides=tuple(overrides),
         transformations=({"id": "merge", "options": {}}, {"id": "organize", "options": organize}),
+        no_value=empty,
     )  # fmt: skip
 
 
@@ -240,13 +261,15 @@ class Variable:
     name: str
     label: str
     series: str
+    everything: str = ".*"
+    """What stands for all: `.*` also matches series without the label."""
 
     def json(self, label: str) -> Json:
         query = f"label_values({self.series}, {label})"
         return {
             "type": "query", "name": self.name, "label": self.label, "datasource": DATASOURCE, "definition": query,
             "query": {"query": query, "refId": f"variable-{self.name}"}, "refresh": 2, "sort": 1, "multi": True,
-            "includeAll": True, "allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+            "includeAll": True, "allValue": self.everything, "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
             "options": [], "hide": 0, "skipUrlSync": False, "regex": "",
         }  # fmt: skip
 

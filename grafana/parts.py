@@ -1,17 +1,43 @@
 """What the three dashboards share: their choices, links, annotations, and the ways to ask."""
 
-from grafana.panels import DATASOURCE, SCHEMA_VERSION, Json, Row, Variable, lay_out
+from grafana.panels import (
+    DATASOURCE,
+    GREEN,
+    RED,
+    SCHEMA_VERSION,
+    YELLOW,
+    Json,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    lay_out,
+    stat,
+    table,
+    values,
+)
 
-FEED = 'account=~"$account",channel=~"$channel"'
+EXPORTER = 'job=~"$job",instance=~"$instance"'
+FEED = f'{EXPORTER},account=~"$account",channel=~"$channel"'
+PROCESS = 'job=~"$job"'
+"""For what is about the process: its `instance` is its address, that of a feed's series is constant."""
 ALIVE = f"sum(infobip_exporter_backlog_seconds{{{FEED}}})"
 """There whenever the exporter is."""
 
 MESSAGES = f'{FEED},entity_id=~"$entity",application_id=~"$application"'
-FAILED = 'general_status=~"UNDELIVERABLE|EXPIRED|REJECTED"'
+FAILED = 'general_status!~"$fine"'
+"""As for the alerts: everything but DELIVERED, also a group that nobody has heard of."""
+
+FLOOR = 20
+"""A ratio of fewer messages than this is chance, and not shown."""
+
+RUNBOOKS = "https://github.com/infobip-exporter/infobip-exporter/blob/main/docs/runbooks"
 
 _VARIABLES = {
-    "account": Variable("account", "Account", "infobip_up"),
-    "channel": Variable("channel", "Channel", 'infobip_up{account=~"$account"}'),
+    "job": Variable("job", "Job", "infobip_up", everything=".+"),
+    "instance": Variable("instance", "Instance", 'infobip_up{job=~"$job"}', everything=".+"),
+    "account": Variable("account", "Account", f"infobip_up{{{EXPORTER}}}"),
+    "channel": Variable("channel", "Channel", f'infobip_up{{{EXPORTER},account=~"$account"}}'),
     "entity_id": Variable("entity", "Entity", f"infobip_messages_sent_total{{{FEED}}}"),
     "application_id": Variable("application", "Application", f"infobip_messages_sent_total{{{FEED}}}"),
     "currency": Variable("currency", "Currency", f"infobip_cost_total{{{FEED}}}"),
@@ -31,6 +57,23 @@ def grown(metric: str, selector: str, window: str = "$__range", offset: str = ""
 def rate(metric: str, selector: str, offset: str = "") -> str:
     """Per second."""
     return f"rate({metric}{{{selector}}}[$__rate_interval]{f' offset {offset}' if offset else ''})"
+
+
+def counted(metric: str, selector: str, by: str = "") -> str:
+    """How much the counters grew in each step of a graph: whole messages, and the steps add up to the whole."""
+    series = f"{metric}{{{selector}}}"
+    return f"clamp_min({total(series, by)} - {total(f'{series} offset $__interval', by)}, 0)"
+
+
+def last_15_minutes(metric: str, selector: str, by: str = "") -> str:
+    return total(f"increase({metric}{{{selector}}}[15m])", by)
+
+
+def ratio_of_15_minutes(by: str = "") -> str:
+    """The share of failures of the last 15 minutes, where so many messages settled that it means something."""
+    everything = last_15_minutes("infobip_messages_total", MESSAGES, by)
+    failed = last_15_minutes("infobip_messages_total", f"{MESSAGES},{FAILED}", by)
+    return f"{zero_where(everything, failed)} / ({everything} >= {FLOOR})"
 
 
 def total(inner: str, by: str = "") -> str:
@@ -59,7 +102,7 @@ def to_deliveries(application: str) -> str:
 def dashboard(
     uid: str, title: str, description: str, choices: tuple[str, ...], rows: tuple[Row, ...], time_from: str
 ) -> Json:
-    """`choices` are the labels that can be chosen at the top, besides the data source."""
+    """`choices` are the labels that can be chosen at the top, besides data source, job and instance."""
     return {
         "uid": uid,
         "title": title,
@@ -70,16 +113,22 @@ def dashboard(
         "editable": True,
         "graphTooltip": 1,
         "refresh": "1m",
-        "timezone": "browser",
+        "timezone": "utc",
         "time": {"from": time_from, "to": "now"},
         "timepicker": {},
         "fiscalYearStartMonth": 0,
         "liveNow": False,
         "style": "dark",
         "weekStart": "",
-        "links": [_siblings()],
+        "links": [_siblings(), _runbooks()],
         "annotations": {"list": [_alerts(), _restarts()]},
-        "templating": {"list": [_datasource(), *(_VARIABLES[label].json(label) for label in choices)]},
+        "templating": {
+            "list": [
+                _datasource(),
+                *(_VARIABLES[label].json(label) for label in ("job", "instance", *choices)),
+                _fine(),
+            ]
+        },
         "panels": lay_out(rows),
     }
 
@@ -99,17 +148,74 @@ def _siblings() -> Json:
     }  # fmt: skip
 
 
+def _runbooks() -> Json:
+    return {
+        "type": "link", "title": "Runbooks", "url": f"{RUNBOOKS}/README.md", "tags": [], "asDropdown": False,
+        "includeVars": False, "keepTime": False, "targetBlank": True, "icon": "doc", "tooltip": "",
+    }  # fmt: skip
+
+
+def _fine() -> Json:
+    """The final statuses that are no failure: where others than DELIVERED are, this and the recording rules say so."""
+    return {
+        "type": "constant", "name": "fine", "label": "Statuses that are fine", "query": "DELIVERED", "hide": 2,
+        "skipUrlSync": True, "current": {"selected": False, "text": "DELIVERED", "value": "DELIVERED"},
+        "options": [{"selected": True, "text": "DELIVERED", "value": "DELIVERED"}],
+    }  # fmt: skip
+
+
+FIRING = (
+    'ALERTS{alertstate="firing",severity=~"critical|warning",component=~"delivery|exporter",job=~"$job|",'
+    'account=~"$account|",channel=~"$channel|"}'
+)
+"""Also those without a job, an account or a channel."""
+
+
+def firing_alerts() -> Panel:
+    return table(
+        "Firing alerts",
+        "Since when each has held, to the start of its first sign. An alert is a link to its runbook.",
+        (
+            Query(
+                f"1000 * ALERTS_FOR_STATE and ignoring (alertstate) {FIRING}", instant=True, format="table"
+            ),
+        ),
+        {
+            "severity": ("Severity", ""), "alertname": ("Alert", ""), "account": ("Account", ""), "channel": ("Channel", ""),
+            "entity_id": ("Entity", ""), "general_status": ("Status", ""), "Value": ("Since", "dateTimeAsIso"),
+        },
+        link=("Alert", "Its runbook", f"{RUNBOOKS}/${{__value.raw}}.md"),
+        hidden=("__name__", "component", "job", "instance", "window", "reason", "code", "currency", "label"),
+        empty="none",
+    )  # fmt: skip
+
+
+def exporter_up(width: int = 4) -> Panel:
+    return stat(
+        "Exporter", "Whether Prometheus can scrape every exporter it knew in the last two days.", "none",
+        f"min(up{{{PROCESS}}} and on (job, instance) max_over_time(infobip_exporter_build_info{{{PROCESS}}}[2d]))",
+        steps=((None, RED), (1, GREEN)), mappings=values(v0=("down", RED), v1=("up", GREEN)), width=width,
+    )  # fmt: skip
+
+
+def current(width: int = 4) -> Panel:
+    return stat(
+        "Reading", "Whether the numbers are of now: 'catching up' means that they are of the past, and delivery alerts wait.",
+        "none", f"min(feed:infobip_exporter_current:bool{{{FEED}}})", steps=((None, RED), (1, GREEN)),
+        mappings=values(v0=("catching up", YELLOW), v1=("current", GREEN)), width=width,
+    )  # fmt: skip
+
+
 def _alerts() -> Json:
-    expr = (
-        'ALERTS{alertstate="firing",component=~"delivery|exporter",account=~"$account|",channel=~"$channel|"}'
-    )
+    expr = FIRING
     return _annotation(
         "Alerts", "red", expr, "{{alertname}}", "{{account}} {{channel}} {{entity_id}} {{severity}}"
     )
 
 
 def _restarts() -> Json:
-    expr = 'process_start_time_seconds{job="infobip"} * 1000'
+    known = f"max_over_time(infobip_exporter_build_info{{{PROCESS}}}[2d])"
+    expr = f"1000 * process_start_time_seconds{{{PROCESS}}} and on (job, instance) {known}"
     return _annotation("Restarts", "blue", expr, "Exporter started", "{{instance}}") | {
         "useValueForTime": "on"
     }

@@ -132,7 +132,7 @@ def _where_to_look(address: str, sandbox_url: str, watched: str) -> str:
 A simulated Infobip is at {sandbox_url}, with {" and ".join(CHANNELS)} traffic of the last hours and of now.
 The exporter reads it every 5 s:
 
-  status page   {url}/
+  status page   {url}/   (with "Verified up to": how far the audit has proven the counts)
   metrics       {url}/metrics
 
 {watched}
@@ -146,6 +146,8 @@ Ask Prometheus (your own: scrape_interval: 5s):
       / sum by (entity_id) (rate(infobip_messages_total[1m]))
   cost of the last hour by price list
     sum by (currency) (increase(infobip_cost_total[1h]))
+  what the audit has verified, recovered and missed
+    sum by (channel, result) (infobip_exporter_audit_messages_total)
   half of the messages are delivered within
     histogram_quantile(0.5, sum by (le) (
       rate(infobip_delivery_duration_seconds_bucket{{general_status="DELIVERED"}}[5m])))

@@ -44,8 +44,10 @@ def substituted(expr: str, range_s: int = 21600, rate_interval: str = "1m") -> s
         ("$__range_s", f"{range_s}"),
         ("$__range", f"{range_s}s"),
         ("$__rate_interval", rate_interval),
+        ("$__interval", rate_interval),
+        ("$fine", "DELIVERED"),
     ):
         expr = expr.replace(name, value)
-    for variable in ("account", "channel", "entity", "application", "currency"):
+    for variable in ("job", "instance", "account", "channel", "entity", "application", "currency"):
         expr = expr.replace(f"${variable}", ".*")
     return expr

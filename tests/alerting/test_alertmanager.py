@@ -52,15 +52,17 @@ def test_the_rules_are_valid_and_each_is_there_once() -> None:
 
 @amtool
 def test_the_example_for_alertmanager_is_valid() -> None:
-    assert "2 receivers" in run("amtool", "check-config", str(CONFIG))
+    assert "3 receivers" in run("amtool", "check-config", str(CONFIG))
 
 
 @amtool
 @pytest.mark.parametrize(
     ("alert", "severity"), sorted({(a["alert"], a["labels"]["severity"]) for a in ALERTS})
 )
-def test_critical_alerts_go_to_the_pager_and_others_to_the_chat(alert: str, severity: str) -> None:
-    receiver = "pager" if severity == "critical" else "chat"
+def test_critical_alerts_page_warnings_go_to_the_chat_and_the_watchdog_to_its_service(
+    alert: str, severity: str
+) -> None:
+    receiver = {"critical": "pager", "warning": "chat", "none": "watchdog"}[severity]
     labels = [f"alertname={alert}", f"severity={severity}", "account=main", "channel=instagram"]
     run(
         "amtool",
@@ -73,25 +75,66 @@ def test_critical_alerts_go_to_the_pager_and_others_to_the_chat(alert: str, seve
     )
 
 
-BLIND = {"account": "main", "channel": "instagram"}
-SEEING = {"account": "main", "channel": "sms"}
+HERE = {"job": "infobip", "instance": "infobip", "account": "main", "channel": "instagram"}
+ELSEWHERE = {**HERE, "channel": "sms"}
+STAGING = {**HERE, "job": "infobip-staging"}
+DELIVERY = {each["alert"] for each in ALERTS if each["labels"]["component"] == "delivery"}
+SPIKES = {"RejectedSpike", "UndeliverableSpike", "FailureSpike"}
+FOLLOWS = {"ErrorBudgetBurn", "MessagesStuckInFlight", "StatusUnknown", "TrafficLow"}
+INHIBITED: dict[str, set[str]] = {
+    "ExporterBlind": DELIVERY | {"ExporterBehind", "CountsLate"},
+    "ApiRefusing": DELIVERY | {"ExporterBlind", "ExporterBehind", "CountsLate"},
+    "ApiThrottled": {"ExporterBehind", "CountsLate"},
+    "ExporterBehind": {"CountsLate", "ExporterBehind"},
+    "RecordsRejected": {"NothingSettles", "TrafficStopped", "TrafficLow", "RecordsRejected"},
+    "AccountFailing": SPIKES | FOLLOWS,
+    "RejectedSpike": FOLLOWS,
+    "UndeliverableSpike": FOLLOWS,
+    "FailureSpike": FOLLOWS,
+    "NothingSettles": FOLLOWS,
+    "TrafficStopped": FOLLOWS,
+}
+"""By what fires, the alerts of the same feed that are held back: one incident pages once."""
+
+
+def labels_of(alert: str, severity: str | None = None) -> dict[str, str]:
+    """The labels in the rule; of an alert with two severities, the warning's unless one is chosen."""
+    found = [each["labels"] for each in ALERTS if each["alert"] == alert]
+    severities = sorted({each["severity"] for each in found})
+    wanted = severity or severities[-1]
+    return next({"alertname": alert, **each} for each in found if each["severity"] == wanted)
 
 
 @pytest.mark.skipif(
     shutil.which("prometheus-alertmanager") is None, reason="Alertmanager is not on this machine"
 )
-@pytest.mark.parametrize("cause", ["ExporterBehind", "ApiRefusing"])
-def test_a_blind_exporter_silences_its_own_delivery_alerts_and_no_others(cause: str, tmp_path: Path) -> None:
-    delivery = {a["alert"]: a["labels"] for a in ALERTS if a["labels"]["component"] == "delivery"}
-    told = [{"alertname": cause, "severity": "critical", "component": "exporter", **BLIND}]
-    told += [
-        {"alertname": name, **labels, **feed} for name, labels in delivery.items() for feed in (BLIND, SEEING)
-    ]
+@pytest.mark.parametrize("cause", INHIBITED)
+def test_one_incident_pages_once_and_other_feeds_are_not_silenced(cause: str, tmp_path: Path) -> None:
+    severity = min(each["labels"]["severity"] for each in ALERTS if each["alert"] == cause)
+    told = []
+    for target in {each["alert"] for each in ALERTS}:
+        # An account of its own for each, or others would hold it back as well.
+        told += [{**labels_of(cause, severity), **HERE, "account": target}]
+        if labels_of(target) != labels_of(cause, severity):
+            told += [{**labels_of(target), **feed, "account": target} for feed in (HERE, ELSEWHERE, STAGING)]
     with alertmanager(CONFIG, tmp_path) as url:
         httpx.post(f"{url}/api/v2/alerts", json=[{"labels": labels} for labels in told]).raise_for_status()
         until(lambda: len(httpx.get(f"{url}/api/v2/alerts").json()) == len(told))
         alerts = httpx.get(f"{url}/api/v2/alerts").json()
-    inhibited = {
-        (a["labels"]["alertname"], a["labels"]["channel"]) for a in alerts if a["status"]["inhibitedBy"]
-    }
-    assert inhibited == {(name, BLIND["channel"]) for name in delivery}
+    inhibited = [
+        (each["labels"]["alertname"], each["labels"]["job"], each["labels"]["channel"])
+        for each in alerts
+        if each["status"]["inhibitedBy"]
+        and (each["labels"]["alertname"], each["labels"]["severity"]) != (cause, severity)
+    ]
+    assert sorted(inhibited) == sorted((name, HERE["job"], HERE["channel"]) for name in INHIBITED[cause])
+
+
+def test_no_alert_is_held_back_by_what_it_holds_back() -> None:
+    for cause, effects in INHIBITED.items():
+        assert all(cause == effect or cause not in INHIBITED.get(effect, set()) for effect in effects)
+
+
+def test_what_holds_back_is_of_the_same_feed() -> None:
+    for rule in yaml.safe_load(CONFIG.read_text())["inhibit_rules"]:
+        assert set(rule["equal"]) >= set(HERE)

@@ -14,6 +14,8 @@ from infobip_exporter.metrics import catalog
 from tests.alerting.dashboards import DASHBOARDS, PATHS, Asked, panels, queries, substituted
 from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
 
+RUNBOOKS = "https://github.com/infobip-exporter/infobip-exporter/blob/main/docs/runbooks"
+
 each_dashboard = pytest.mark.parametrize("uid", DASHBOARDS)
 each_query = pytest.mark.parametrize("asked", list(queries()), ids=lambda asked: asked.name)
 
@@ -42,7 +44,7 @@ def test_every_panel_has_a_title_a_description_a_unit_and_says_so_without_data(u
         assert panel["title"]
         assert panel["description"].endswith("."), panel["title"]
         assert defaults["unit"], panel["title"]
-        assert defaults["noValue"] == "no data"
+        assert defaults["noValue"] == ("none" if panel["title"] == "Firing alerts" else "no data")
         assert defaults["thresholds"]["steps"][0]["value"] is None
         assert panel["targets"]
 
@@ -85,19 +87,29 @@ def test_the_data_source_is_always_the_chosen_one(uid: str) -> None:
 
 @each_dashboard
 def test_several_or_all_can_be_chosen_and_the_first_choice_is_the_data_source(uid: str) -> None:
-    source, *choices = DASHBOARDS[uid]["templating"]["list"]
+    source, *choices, fine = DASHBOARDS[uid]["templating"]["list"]
     assert (source["type"], source["query"]) == ("datasource", "prometheus")
     for choice in choices:
         assert choice["multi"]
         assert choice["includeAll"]
-        assert choice["allValue"] == ".*"  # also what has no such label
-    expected = {"infobip-delivery": 4, "infobip-cost": 5, "infobip-exporter": 2}
+        everything = ".+" if choice["name"] in {"job", "instance"} else ".*"  # also what has no such label
+        assert choice["allValue"] == everything
+    expected = {"infobip-delivery": 6, "infobip-cost": 7, "infobip-exporter": 4}
     assert len(choices) == expected[uid]
+    assert (fine["name"], fine["type"], fine["query"]) == ("fine", "constant", "DELIVERED")
+
+
+@each_dashboard
+def test_times_are_utc_as_the_days_and_months_of_the_figures_are(uid: str) -> None:
+    assert DASHBOARDS[uid]["timezone"] == "utc"
+    for panel in panels(uid):
+        assert ("timeFrom" in panel) == ("UTC" in panel["title"])
 
 
 @each_dashboard
 def test_links_to_the_other_dashboards_carry_the_choices_and_the_time(uid: str) -> None:
-    (link,) = DASHBOARDS[uid]["links"]
+    link, runbooks = DASHBOARDS[uid]["links"]
+    assert runbooks["url"] == f"{RUNBOOKS}/README.md"
     assert (link["type"], link["includeVars"], link["keepTime"]) == ("dashboards", True, True)
     assert link["tags"] == DASHBOARDS[uid]["tags"] == ["infobip"]
 
@@ -105,6 +117,23 @@ def test_links_to_the_other_dashboards_carry_the_choices_and_the_time(uid: str) 
 def test_links_in_tables_lead_to_a_dashboard_and_carry_the_row() -> None:
     links = re.findall(r'"url": "(/d/[^"]+)"', "".join(path.read_text() for path in PATHS))
     assert len(links) == 2
+
+
+def test_the_dashboards_for_incidents_list_what_fires_and_link_its_runbooks() -> None:
+    for uid in ("infobip-delivery", "infobip-exporter"):
+        (panel,) = [each for each in panels(uid) if each["title"] == "Firing alerts"]
+        links = [
+            link["url"]
+            for override in panel["fieldConfig"]["overrides"]
+            for each in override["properties"]
+            if each["id"] == "links"
+            for link in each["value"]
+        ]
+        assert links == [f"{RUNBOOKS}/${{__value.raw}}.md"]
+
+
+def test_links_in_tables_carry_the_choices() -> None:
+    links = re.findall(r'"url": "(/d/[^"]+)"', "".join(path.read_text() for path in PATHS))
     for link in links:
         assert re.match(r"/d/(infobip-[a-z]+)\?", link).group(1) in DASHBOARDS  # type: ignore[union-attr]
         assert "${datasource:queryparam}" in link
@@ -119,18 +148,41 @@ def test_alerts_and_restarts_are_marked(uid: str) -> None:
 
 @each_query
 def test_a_rate_looks_back_by_the_rate_interval_and_a_figure_by_the_range(asked: Asked) -> None:
-    for function, window in re.findall(r"\b(rate|increase|\w+_over_time)\([^\[\]]*\[([^\]]+)\]", asked.expr):
-        assert window == ("$__range" if function.endswith("_over_time") else "$__rate_interval")
-        assert asked.instant == (window == "$__range")
+    found = re.findall(r"\b(rate|\w+_over_time)\(([^\[\]]*)\[([^\]]+)\]", asked.expr)
+    for function, series, window in found:
+        if series.startswith("infobip_exporter_build_info"):
+            assert window == "2d"  # as in the alert ExporterDown
+        else:
+            assert window == ("$__range" if function.endswith("_over_time") else "$__rate_interval")
+            assert asked.instant == (window == "$__range")
+
+
+@each_query
+def test_a_ratio_of_failures_over_time_has_a_floor_of_20_messages_in_15_minutes(asked: Asked) -> None:
+    if "ailure ratio" in asked.panel or asked.panel == "Failing now":
+        assert re.search(r"\[15m\]\)\) >= 20\)", asked.expr)
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_bars_do_not_overlap_and_their_legend_adds_them_up(uid: str) -> None:
+    for panel in panels(uid):
+        if panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars":
+            assert panel["options"]["legend"]["calcs"] == ["sum"]
+            assert panel["interval"] == "1m"
+            assert all("offset $__interval" in target["expr"] for target in panel["targets"])
 
 
 @each_query
 def test_every_query_follows_the_choices(asked: Asked) -> None:
-    whole = ("infobip_exporter_build_info", 'job="infobip"')
-    if not any(part in asked.expr for part in whole):
-        selectors = re.findall(r"infobip_\w+(?::\w+)?\{([^}]*)\}", asked.expr)
-        assert selectors
-        assert all('account=~"$account",channel=~"$channel"' in selector for selector in selectors)
+    if asked.panel == "Firing alerts":
+        assert 'job=~"$job|",account=~"$account|",channel=~"$channel|"' in asked.expr
+        return
+    selectors = re.findall(r"\b(?:up|\w+_seconds\w*|[\w:]*infobip_[\w:]+)\{([^}]*)\}", asked.expr)
+    assert selectors
+    for selector in selectors:
+        assert selector.startswith('job=~"$job"')
+        if selector != 'job=~"$job"':
+            assert 'instance=~"$instance",account=~"$account",channel=~"$channel"' in selector
 
 
 @each_query
@@ -138,17 +190,19 @@ def test_every_metric_in_a_query_exists_with_its_labels(asked: Asked) -> None:
     known: dict[str, set[str]] = {}
     for family in catalog.FAMILIES:
         labels = {*family.labels, "account", "channel", "job", "instance", "le"}
+        if family.name == "infobip_delivery_duration_seconds":
+            labels |= {"entity_id", "application_id"}  # where metrics.duration_labels has them
         for suffix in ("", "_bucket", "_count", "_sum") if family.type == "histogram" else ("",):
             known[family.name + suffix] = labels
     known |= {
-        rule["record"]: {"account", "channel"}
+        rule["record"]: {"job", "instance", "account", "channel", "currency"}
         for group in GROUPS
         for rule in group["rules"]
         if "record" in rule
     }
-    for metric, inside in re.findall(r"\b([a-z_]*:?infobip_[a-z_]+(?::\w+)?)(?:\{([^}]*)\})?", asked.expr):
+    for metric, inside in re.findall(r"\b([a-z_]*:?infobip_[a-z_]+(?::\w+)?)(?:\{([^}]*)\})", asked.expr):
         assert metric in known
-        assert set(re.findall(r"(\w+)(?==)", inside)) <= known[metric], metric
+        assert set(re.findall(r"(\w+)(?=!?=)", inside)) <= known[metric], metric
 
 
 @each_query
@@ -190,9 +244,16 @@ def test_every_query_parses(tmp_path: Path) -> None:
 def test_alerts_link_to_dashboards_and_choices_that_exist() -> None:
     for alert in ALERTS:
         link = alert["annotations"]["dashboard_url"]
-        uid = re.fullmatch(r"http://localhost:3000/d/([a-z-]+)(\?.*)?", link).group(1)  # type: ignore[union-attr]
+        uid = re.match(r"http://localhost:3000/d/([a-z-]+)\?", link).group(1)  # type: ignore[union-attr]
         choices = {choice["name"] for choice in DASHBOARDS[uid]["templating"]["list"]}
         assert set(re.findall(r"var-(\w+)=", link)) <= choices
+
+
+def test_alerts_link_to_the_time_of_their_own_incident() -> None:
+    for alert in ALERTS:
+        link = alert["annotations"]["dashboard_url"]
+        assert f"ALERTS_FOR_STATE{{alertname='{alert['alert']}'" in link
+        assert "&to=now" in link
 
 
 def test_grafana_is_provisioned_with_the_dashboards_and_a_data_source() -> None:

@@ -1,4 +1,4 @@
-"""Worlds for promtool: series as a scrape every 30 s would have stored them, and what the rules make of them."""
+"""Worlds for promtool: series as Prometheus would have stored them, and what the rules make of them."""
 
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,19 @@ GROUPS: list[dict[str, Any]] = [
 ]
 ALERTS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
 
-STEPS_A_MINUTE = 2
 FEED = {"account": "main", "channel": "instagram"}
+EXPORTER = {"job": "infobip", "instance": "infobip"}
+"""The labels of a feed's series: `instance` is constant."""
 TARGET = {"job": "infobip", "instance": "exporter:10470"}
+"""Those of the process, such as `up`."""
+
+DELIVERY_PAGES = "RejectedSpike|UndeliverableSpike|FailureSpike|AccountFailing|NothingSettles|TrafficStopped"
+DELIVERY_ALERTS = (
+    f"{DELIVERY_PAGES}|ErrorBudgetBurn|DeliverySlow|MessagesStuckInFlight|CostSpike|TrafficLow|StatusUnknown"
+)
+
+LEARNT = 120.0
+"""Minutes after which what an entity always does is usual."""
 
 Sample = float | None
 """None is a moment at which the exporter was not there."""
@@ -59,25 +69,37 @@ class Reset:
     """The counter starts again at zero."""
 
 
-Part = Rate | Hold | Jump | Gap | Reset
+@dataclass(frozen=True)
+class Slope:
+    """A gauge that goes to `value` in a straight line."""
+
+    minutes: float
+    value: float
 
 
-def samples(parts: Iterable[Part]) -> list[Sample]:
+Part = Rate | Hold | Slope | Jump | Gap | Reset
+
+
+def samples(parts: Iterable[Part], steps_a_minute: float) -> list[Sample]:
     values: list[Sample] = []
     now = 0.0
     for part in parts:
         match part:
             case Rate(minutes, per_minute):
-                for _ in range(round(minutes * STEPS_A_MINUTE)):
+                for _ in range(round(minutes * steps_a_minute)):
                     values.append(now // 1)  # whole: in a sum of fractions promtool would see resets
-                    now = round(now + per_minute / STEPS_A_MINUTE, 6)
+                    now = round(now + per_minute / steps_a_minute, 6)
             case Hold(minutes, value):
                 now = value
-                values += [value] * round(minutes * STEPS_A_MINUTE)
+                values += [value] * round(minutes * steps_a_minute)
+            case Slope(minutes, value):
+                steps = round(minutes * steps_a_minute)
+                values += [round(now + (value - now) * step / steps, 3) for step in range(1, steps + 1)]
+                now = value
             case Jump(amount):
                 now += amount
             case Gap(minutes):
-                values += [None] * round(minutes * STEPS_A_MINUTE)
+                values += [None] * round(minutes * steps_a_minute)
             case Reset():
                 now = 0.0
     return values
@@ -112,14 +134,21 @@ def selector(name: str, labels: Mapping[str, str]) -> str:
 
 @dataclass
 class World:
+    """`every_s` is the time between scrapes and, if `evaluated_s` doesn't say otherwise, between evaluations."""
+
+    every_s: int = 15
+    evaluated_s: int | None = None
     series: dict[str, list[Sample]] = field(default_factory=dict)
     expression_tests: list[dict[str, Any]] = field(default_factory=list)
     alert_tests: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, name: str, *parts: Part, labels: Mapping[str, str] | None = None, **more: str) -> None:
-        """A series of the exporter; `labels` replaces the feed's account and channel."""
+        """A series of the exporter; `labels` replaces the feed's account and channel, or job and instance."""
         where = FEED if labels is None else labels
-        self.series[selector(name, {**TARGET, **where, **more})] = samples(parts)
+        self.series[selector(name, {**EXPORTER, **where, **more})] = self.samples(*parts)
+
+    def samples(self, *parts: Part) -> list[Sample]:
+        return samples(parts, 60 / self.every_s)
 
     def messages(
         self, status: str, *parts: Part, entity: str = "shop", labels: Mapping[str, str] | None = None
@@ -137,12 +166,20 @@ class World:
 
     def watched(self, *lag: Part, labels: Mapping[str, str] | None = None) -> None:
         """The exporter's own gauges: `lag` as given, no backlog, up while it is there."""
-        values = samples(lag)
-        where = {**TARGET, **(FEED if labels is None else labels)}
+        values = self.samples(*lag)
+        where = {**EXPORTER, **(FEED if labels is None else labels)}
         self.series[selector("infobip_exporter_lag_seconds", where)] = values
-        for name, value in (("infobip_exporter_backlog_seconds", 0.0), ("infobip_up", 1.0)):
+        for name, value in (
+            ("infobip_exporter_backlog_seconds", 0.0),
+            ("infobip_up", 1.0),
+            ("infobip_exporter_feed_info", 1.0),
+        ):
             self.series[selector(name, where)] = [None if lagging is None else value for lagging in values]
-        self.series[selector("up", TARGET)] = [0.0 if lagging is None else 1.0 for lagging in values]
+        target = TARGET | {"job": where["job"]}
+        self.series[selector("up", target)] = [0.0 if lagging is None else 1.0 for lagging in values]
+        self.series[selector("infobip_exporter_build_info", target)] = [
+            None if lagging is None else 1.0 for lagging in values
+        ]
 
     def firing(self, minute: float, alert: str, *expected: Mapping[str, str]) -> None:
         """At `minute` the alert fires with exactly these label sets (none: it does not fire)."""
@@ -160,12 +197,33 @@ class World:
             }
         )
 
-    def never(self, minutes: float, alerts: str) -> None:
-        """None of the alerts that match the pattern fires in the first so many minutes."""
-        self.value(
-            minutes,
-            f'count_over_time(ALERTS{{alertname=~"{alerts}",alertstate="firing"}}[{duration(minutes)}])',
-        )
+    def never(self, minutes: float, alerts: str, since: float = 0) -> None:
+        """None of the alerts that match the pattern fires from `since` to `minutes`."""
+        window = duration(minutes - since)
+        self.value(minutes, f'count_over_time(ALERTS{{alertname=~"{alerts}",alertstate="firing"}}[{window}])')
+
+    def pages(self, start: float, within: float, alerts: str = ".*", until: float | None = None) -> None:
+        """One of the alerts is the first to page, at most `within` minutes after `start`; `until` then some alert pages."""
+        end = start + within
+        since = min(LEARNT, start)
+        if start > since:
+            self.never(start - 0.5, DELIVERY_PAGES, since)
+        self.value(end, f"{self.first_page(end, alerts, since)} <= bool {round(end * 60)}", ("{}", 1))
+        if until is not None:
+            paged = f'max(ALERTS{{alertname=~"{alerts}",severity="critical",alertstate="firing"}})'
+            steps = round((until - end) * 60 / self.evaluated)
+            seen = f"count_over_time({paged}[{duration(until - end)}:{self.evaluated}s]) >= bool {steps}"
+            self.value(until, seen, ("{}", 1))
+
+    def first_page(self, minute: float, alerts: str = ".*", since: float = LEARNT) -> str:
+        """An expression for the second at which one of the alerts began to page, from `since` to `minute`."""
+        firing = f'ALERTS{{alertname=~"{alerts}",severity="critical",alertstate="firing"}}'
+        return f"min(min_over_time(timestamp({firing})[{duration(minute - since)}:{self.evaluated}s]))"
+
+    @property
+    def evaluated(self) -> int:
+        """Seconds between evaluations."""
+        return self.evaluated_s or self.every_s
 
     def value(self, minute: float, expression: str, *expected: tuple[str, float]) -> None:
         self.expression_tests.append(
@@ -191,14 +249,14 @@ class World:
     def check(self, folder: Path) -> None:
         """Runs promtool; fails with what it says."""
         groups = [group["name"] for group in GROUPS]
-        order = ["infobip-current", "infobip-delivery", "infobip-baseline"]
+        order = ["infobip-current", "infobip-delivery", "infobip-delivery-long", "infobip-usual"]
         test = {
             "rule_files": [str(path) for path in RULES],
-            "evaluation_interval": "30s",
+            "evaluation_interval": f"{self.evaluated}s",
             "group_eval_order": order + [name for name in groups if name not in order],
             "tests": [
                 {
-                    "interval": "30s",
+                    "interval": f"{self.every_s}s",
                     "input_series": [
                         {"series": name, "values": notation(values)} for name, values in self.series.items()
                     ],
