@@ -41,6 +41,7 @@ class Planner:
         self._asked: Counter[Why] = Counter()
         self._statuses: list[str] = []
         self._head_since_ms = 0
+        self._sweep_to_ms = 0
         self._polls_without_audit = 0
 
     def head(self, situation: Situation) -> list[ReadRange]:
@@ -50,6 +51,7 @@ class Planner:
         self._asked.clear()
         self._statuses = list(FAILURE_STATUSES)
         self._head_since_ms = ranges[0].range.since_ms
+        self._sweep_to_ms = situation.now_ms - situation.final_age_ms
         self._polls_without_audit += 1
         return ranges
 
@@ -68,10 +70,10 @@ class Planner:
         unread = situation.unread.without(TimeRanges(ranges))
         request = (
             _leaving(situation, prospects, unread)
+            or self._failures(situation, prospects)
             or _final(situation, prospects)
             or self._sample(situation, prospects)
             or self._backlog(situation, unread)
-            or self._failures(situation, prospects)
             or _recheck(situation, prospects, quota)
             or self._backlog(situation, unread, alone=True)
             or _audit(situation, prospects)
@@ -93,7 +95,7 @@ class Planner:
     def _backlog(self, situation: Situation, unread: TimeRanges, *, alone: bool = False) -> Request | None:
         """The newest unread time: every second request of those left, or `alone` where nothing else is worth one."""
         if situation.one_read_only:
-            unread = unread.below(situation.now_ms - situation.final_age_ms)
+            unread = unread.below(self._sweep_to_ms)
         elif not alone and self._asked[Why.BACKLOG] > self._asked[Why.FAILURES] + self._asked[Why.RECHECK]:
             return None
         newest = newest_unread(situation, unread)
