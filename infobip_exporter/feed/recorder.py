@@ -42,8 +42,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
-"""Requests that may be made before the next commit: as many as may be under way at once."""
-RESERVED_FOR_S = HOUR_MS / 1000
+"""Requests that may be made before the next commit: as many as may be under way at once,"""
+RESERVED_FOR_S = 30.0
+"""and within this time of the last one."""
 EDGE_MS = 300_000
 """Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
@@ -68,7 +69,7 @@ class Reading:
     `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
     was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
     messages come from a backlog, their freshness is not the exporter's. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
-    that are in flight matter. `looked` are cells of which all messages in flight were asked for.
+    that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` as in `count`.
     """
 
     page: Page
@@ -81,6 +82,7 @@ class Reading:
     oversized: bool = False
     only_in_flight: bool = False
     looked: tuple[int, ...] = ()
+    postpones: bool = True
 
 
 class Recorder:
@@ -122,6 +124,7 @@ class Recorder:
         self._kept_requests = kept_requests
         self._published = published
         self._reserved = 0
+        self._reserved_until_s = 0.0
 
     def move(self, **progress: object) -> None:
         """Change what the next commit will say of the progress."""
@@ -141,7 +144,7 @@ class Recorder:
 
     async def reserve(self) -> None:
         """Make durable that a request may be under way before it is: a restart then makes none too many."""
-        if self._reserved <= 0:
+        if self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
             await self.commit()
         self._reserved -= 1
 
@@ -152,8 +155,8 @@ class Recorder:
         self.later = Changes()
         while True:
             kept = self._kept_requests()
-            # When they will be made is not known: a restart counts moments that are still to come as its own.
-            reserved = (kept.monotonic_s + RESERVED_FOR_S,) * RESERVED_REQUESTS
+            reserved_until_s = kept.monotonic_s + RESERVED_FOR_S
+            reserved = (reserved_until_s,) * RESERVED_REQUESTS
             self.move(
                 requests=msgspec.structs.replace(kept, times=kept.times + reserved),
                 statuses=tuple(self._statuses.names),
@@ -164,7 +167,7 @@ class Recorder:
             except LedgerError as error:
                 await self._wait_for_ledger(error)
                 continue
-            self._reserved = RESERVED_REQUESTS
+            self._reserved, self._reserved_until_s = RESERVED_REQUESTS, reserved_until_s
             self._incidents.ended("state")
             self._published()
             return
@@ -254,6 +257,7 @@ class Recorder:
             self._statuses,
             is_open=self._opens(closed, only_in_flight=reading.only_in_flight),
             proven=reading.proven,
+            postpones=reading.postpones,
         )
         findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
         await self._reject(changes, reading.page, asked_ms)
@@ -340,7 +344,8 @@ class Recorder:
                 )
             changes.cells.append(cell)
         self._note_findings(changes, findings, asked_ms)
-        self._note_lateness(cells, counted, asked_ms)
+        if reading.postpones:  # else what is new was seen before
+            self._note_lateness(cells, counted, asked_ms)
         return findings
 
     def _audited(
