@@ -15,7 +15,7 @@ from infobip_exporter.ledger.changes import Changes, Remembered
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
-from infobip_exporter.metrics.snapshot import Histogram, InFlight, Series
+from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.reading.spans import SpanSet
 from infobip_exporter.state_command import state
 
@@ -28,11 +28,18 @@ def changes() -> Changes:
         counters={
             Series(SENT, ("shop", "")): 4,
             Series(MESSAGES, ("DELIVERED", "OK", "shop", "")): 2,
-            Series("infobip_messages_unresolved_total", ("PENDING", "shop", "")): 1,
-            Series("infobip_exporter_lost_seconds_total", ("expired",)): Decimal("1.5"),
+            Series.of(
+                "infobip_messages_unresolved_total",
+                general_status="PENDING",
+                entity_id="shop",
+                application_id="",
+            ): 1,
+            Series.of("infobip_exporter_lost_seconds_total", reason="expired"): Decimal("1.5"),
         },
         histograms={
-            Series("infobip_delivery_duration_seconds", ("DELIVERED",)): Histogram((2, *[0] * 19), Decimal(1))
+            Series.of("infobip_delivery_duration_seconds", general_status="DELIVERED"): Histogram(
+                (2, *[0] * 19), Decimal(1)
+            )
         },
         in_flight=Counter({InFlight("PENDING", "shop", ""): 1}),
         remember={"p": Remembered(4000, "PENDING", "shop", "", settled=False)},
