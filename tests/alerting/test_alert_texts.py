@@ -160,7 +160,282 @@ class Told(NamedTuple):
     description: str
 
 
-TEXTS: dict[str, list[Told]] = {}
+def choices(account: str) -> str:
+    return f"var-job=infobip&var-instance=infobip&var-account={account}&var-channel=sms"
+
+
+TEXTS: dict[str, list[Told]] = {
+    "AccountFailing": [
+        Told(
+            "critical",
+            feed("account"),
+            NOW - 4,
+            f"infobip-delivery?{choices('account')}",
+            "account sms: 80% of the messages fail beyond the usual, over many entities",
+            "Of the messages that settled in the last 15 minutes, 80% failed beyond the usual share of their entities.",
+        ),
+    ],
+    "CostSpike": [
+        Told(
+            "warning",
+            {**feed("dear"), "currency": "EUR"},
+            NOW - 53,
+            f"infobip-cost?{choices('dear')}&var-currency=EUR",
+            "dear sms: messages cost 6000.00 EUR in an hour",
+            "By price list, the messages that settled in the last hour cost 6000.00 EUR. The last week's dearest hours allow 1200.00 EUR.",
+        ),
+    ],
+    "DeliverySlow": [
+        Told(
+            "warning",
+            feed("slow"),
+            NOW - 58,
+            f"infobip-delivery?{choices('slow')}",
+            "slow sms: messages take 9m 45s to arrive",
+            "One in twenty of the messages delivered in the last 30 minutes took longer than 9m 45s from sentAt to doneAt. The limit is 5m 0s.",
+        ),
+    ],
+    "ErrorBudgetBurn": [
+        Told(
+            "warning",
+            {**feed("burns"), "window": "6h"},
+            NOW - 1539,
+            f"infobip-delivery?{choices('burns')}",
+            "burns sms: 39.99% of the messages of the last 6 hours failed",
+            "Of the messages that settled in the last 6 hours, 39.99% failed. Over a month, at most 5% may fail.",
+        ),
+    ],
+    "FailureSpike": [
+        Told(
+            "critical",
+            {**feed("spikes"), "general_status": "EXPIRED"},
+            NOW - 59,
+            f"infobip-delivery?{choices('spikes')}&var-entity=",
+            "spikes sms: 40% of the messages without an entity are EXPIRED",
+            "300 messages ended EXPIRED in the last 15 minutes. Usual for this entity: 0%. ",
+        ),
+    ],
+    "MessagesStuckInFlight": [
+        Told(
+            "warning",
+            feed("stuck"),
+            NOW - 29,
+            f"infobip-delivery?{choices('stuck')}",
+            "stuck sms: 400 messages have no outcome",
+            "400 messages are ACCEPTED or PENDING, the oldest for 1h 30m 0s. In the last week there were 20 on average.",
+        ),
+    ],
+    "NothingSettles": [
+        Told(
+            "critical",
+            feed("unsettled"),
+            NOW - 46,
+            f"infobip-delivery?{choices('unsettled')}",
+            "unsettled sms: messages are sent, but only 0% settle",
+            "300 messages were sent in the last 15 minutes. For 0% as many a final status arrived. Usually it is 100%.",
+        ),
+    ],
+    "RejectedSpike": [
+        Told(
+            "critical",
+            {**feed("spikes"), "entity_id": "R&D", "general_status": "REJECTED"},
+            NOW - 57,
+            f"infobip-delivery?{choices('spikes')}&var-entity=R%26D",
+            "spikes sms: 33.33% of the messages of entity R&D are REJECTED, mostly REJECTED_NOT_ENOUGH_CREDITS",
+            "150 messages ended REJECTED in the last 15 minutes. Usual for this entity: 0.9901%. Most common error: EC_CREDITS.",
+        ),
+    ],
+    "StatusUnknown": [
+        Told(
+            "warning",
+            {**feed("new"), "general_status": "BLOCKED"},
+            NOW - 59,
+            f"infobip-delivery?{choices('new')}",
+            "new sms: messages end as BLOCKED, which is not a known status group",
+            "60 messages of the last hour. They count as failed. If BLOCKED is fine, say so in infobip-recording.yml.",
+        ),
+    ],
+    "TrafficLow": [
+        Told(
+            "warning",
+            feed("silent"),
+            NOW - 35,
+            f"infobip-delivery?{choices('silent')}&var-entity=",
+            "silent sms: few messages without an entity are sent",
+            "0 messages were sent in the last 30 minutes, less than a fifth of what is usual at this time.",
+        ),
+    ],
+    "TrafficStopped": [
+        Told(
+            "critical",
+            feed("silent"),
+            NOW - 30,
+            f"infobip-delivery?{choices('silent')}",
+            "silent sms: hardly any message is sent any more",
+            "0 messages were sent in the last 30 minutes, less than a fiftieth of what is usual at this time. The exporter reads the log without errors. The last message was sent 1h 0m 0s ago.",
+        ),
+    ],
+    "UndeliverableSpike": [
+        Told(
+            "critical",
+            {**feed("spikes"), "general_status": "UNDELIVERABLE"},
+            NOW - 55,
+            f"infobip-delivery?{choices('spikes')}&var-entity=",
+            "spikes sms: 20% of the messages without an entity are UNDELIVERABLE",
+            "150 messages ended UNDELIVERABLE in the last 15 minutes. Usual for this entity: 0%. ",
+        ),
+    ],
+    "ApiRefusing": [
+        Told(
+            "critical",
+            {**feed("refused"), "code": "401"},
+            NOW - 55,
+            f"infobip-exporter?{choices('refused')}",
+            "refused sms: Infobip refuses to give the log (401)",
+            "The API key is not accepted. 6 requests were refused in the last 30 minutes and none has succeeded since. No message is lost if the exporter is let in again within 48 hours.",
+        ),
+    ],
+    "ApiThrottled": [
+        Told(
+            "warning",
+            feed("throttled"),
+            NOW - 52,
+            f"infobip-exporter?{choices('throttled')}",
+            "throttled sms: Infobip throttles the reading of the log",
+            "10% of the requests of the last 15 minutes were answered 429. The exporter waits and goes on; if it falls behind, ExporterBehind follows.",
+        ),
+    ],
+    "AuditMissed": [
+        Told(
+            "warning",
+            feed("missed"),
+            NOW - 30,
+            f"infobip-exporter?{choices('missed')}",
+            "missed sms: 3 messages were missed in the counts",
+            "The audit read final time again and found 3 messages that no count has. The totals are too low by them.",
+        ),
+    ],
+    "ClockSkew": [
+        Told(
+            "warning",
+            feed("skewed"),
+            NOW - 1560,
+            f"infobip-exporter?{choices('skewed')}",
+            "skewed sms: this machine's clock and Infobip's differ by 45s",
+            "The difference has been more than 30 seconds for 15 minutes. Counts are right; ages and lag on the dashboards are off by it.",
+        ),
+    ],
+    "ConfigReloadFailed": [
+        Told(
+            "warning",
+            TARGET,
+            NOW - 60,
+            "infobip-exporter",
+            "exporter:10470: the configuration could not be reloaded",
+            "The exporter goes on with the configuration it had. Its log names the mistake.",
+        ),
+    ],
+    "CountsLate": [
+        Told(
+            "warning",
+            feed("fresh"),
+            NOW - 56,
+            f"infobip-exporter?{choices('fresh')}",
+            "fresh sms: messages are counted 9m 30s after they were sent",
+            "One in ten of the messages counted in the last 30 minutes had been sent more than 9m 30s before. Alerts on messages come that much later.",
+        ),
+    ],
+    "ExporterBehind": [
+        Told(
+            "warning",
+            feed("behind"),
+            NOW - 60,
+            f"infobip-exporter?{choices('behind')}",
+            "behind sms: the exporter is late",
+            "2h 0m 0s of the log are not read. What is not read within 48 hours after it was sent is lost.",
+        ),
+    ],
+    "ExporterBlind": [
+        Told(
+            "critical",
+            feed("refused"),
+            NOW - 60,
+            f"infobip-exporter?{choices('refused')}",
+            "refused sms: the exporter can't see what happens to messages now",
+            "30s of the log are not read. Delivery alerts of this feed are silent. What is not read within 48 hours after it was sent is lost.",
+        ),
+    ],
+    "ExporterDown": [
+        Told(
+            "critical",
+            {"instance": "dead:10470", "job": "other"},
+            NOW - 60,
+            "infobip-exporter",
+            "The Infobip exporter dead:10470 can't be scraped",
+            "Prometheus has had no metrics from it for 5 minutes. No message is lost if the exporter is back within 48 hours.",
+        ),
+    ],
+    "ExporterLosingData": [
+        Told(
+            "critical",
+            {**feed("loses"), "reason": "expired"},
+            NOW - 30,
+            f"infobip-exporter?{choices('loses')}",
+            "loses sms: 11m 0s of the log could not be counted (expired)",
+            "In the last hour, 11m 0s of sent time were given up: they left the 48 h log before they were read. The totals are too low by the messages sent then.",
+        ),
+    ],
+    "FeedGone": [
+        Told(
+            "critical",
+            feed("gone"),
+            NOW - 60,
+            f"infobip-exporter?{choices('gone')}",
+            "gone sms: the exporter no longer shows this feed",
+            "The exporter is scraped, but gone sms is not among its feeds any more. It may have been removed from the configuration.",
+        ),
+    ],
+    "LabelOverflow": [
+        Told(
+            "warning",
+            {**feed("many"), "label": "entity_id"},
+            NOW - 30,
+            f"infobip-exporter?{choices('many')}",
+            "many sms: more values of entity_id than metrics.max_label_values",
+            "4 more values of entity_id in the last hour are counted under __other__. Totals are right, but these values can't be told apart.",
+        ),
+    ],
+    "LogLinesDropped": [
+        Told(
+            "warning",
+            TARGET,
+            NOW - 30,
+            "infobip-exporter",
+            "exporter:10470: 7 log lines could not be written",
+            "The exporter's log output was blocked or full in the last hour. Counting went on.",
+        ),
+    ],
+    "RecordsRejected": [
+        Told(
+            "warning",
+            feed("broken"),
+            NOW - 59,
+            f"infobip-exporter?{choices('broken')}",
+            "broken sms: 600 rows of the log can't be counted",
+            "Mostly: no_status. The messages are in no count. Infobip may have changed the form of its log.",
+        ),
+    ],
+    "Watchdog": [
+        Told(
+            "none",
+            {},
+            NOW - 1560,
+            "infobip-exporter",
+            "Alerting works",
+            "This alert always fires. If it no longer arrives, Prometheus or Alertmanager is down, or the way from there to you is broken.",
+        ),
+    ],
+}
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
