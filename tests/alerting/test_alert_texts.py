@@ -198,6 +198,14 @@ TEXTS: dict[str, list[Told]] = {
     "ErrorBudgetBurn": [
         Told(
             "warning",
+            {**feed("burns"), "window": "1d"},
+            NOW - 1539,
+            f"infobip-delivery?{choices('burns')}",
+            "burns sms: 40% of the messages of the last day failed",
+            "Of the messages that settled in the last day, 40% failed. Over a month, at most 5% may fail.",
+        ),
+        Told(
+            "warning",
             {**feed("burns"), "window": "6h"},
             NOW - 1539,
             f"infobip-delivery?{choices('burns')}",
@@ -212,7 +220,7 @@ TEXTS: dict[str, list[Told]] = {
             NOW - 59,
             f"infobip-delivery?{choices('spikes')}&var-entity=",
             "spikes sms: 40% of the messages without an entity are EXPIRED",
-            "300 messages ended EXPIRED in the last 15 minutes. Usual for this entity: 0%. ",
+            "300 messages ended EXPIRED in the last 15 minutes. Usual for this entity: 0%.",
         ),
     ],
     "MessagesStuckInFlight": [
@@ -258,6 +266,14 @@ TEXTS: dict[str, list[Told]] = {
     "TrafficLow": [
         Told(
             "warning",
+            feed("low"),
+            NOW - 33,
+            f"infobip-delivery?{choices('low')}&var-entity=",
+            "low sms: few messages without an entity are sent",
+            "30 messages were sent in the last 30 minutes, less than a fifth of what is usual at this time.",
+        ),
+        Told(
+            "warning",
             feed("silent"),
             NOW - 35,
             f"infobip-delivery?{choices('silent')}&var-entity=",
@@ -282,7 +298,7 @@ TEXTS: dict[str, list[Told]] = {
             NOW - 55,
             f"infobip-delivery?{choices('spikes')}&var-entity=",
             "spikes sms: 20% of the messages without an entity are UNDELIVERABLE",
-            "150 messages ended UNDELIVERABLE in the last 15 minutes. Usual for this entity: 0%. ",
+            "150 messages ended UNDELIVERABLE in the last 15 minutes. Usual for this entity: 0%.",
         ),
     ],
     "ApiRefusing": [
@@ -358,6 +374,14 @@ TEXTS: dict[str, list[Told]] = {
     "ExporterBlind": [
         Told(
             "critical",
+            feed("behind"),
+            NOW - 60,
+            f"infobip-exporter?{choices('behind')}",
+            "behind sms: the exporter can't see what happens to messages now",
+            "2h 0m 0s of the log are not read. Delivery alerts of this feed are silent. What is not read within 48 hours after it was sent is lost.",
+        ),
+        Told(
+            "critical",
             feed("refused"),
             NOW - 60,
             f"infobip-exporter?{choices('refused')}",
@@ -416,6 +440,14 @@ TEXTS: dict[str, list[Told]] = {
         ),
     ],
     "RecordsRejected": [
+        Told(
+            "critical",
+            feed("broken"),
+            NOW - 59,
+            f"infobip-exporter?{choices('broken')}",
+            "broken sms: 25% of the rows of the log can't be counted",
+            "Mostly: no_status. The messages are in no count. Infobip may have changed the form of its log.",
+        ),
         Told(
             "warning",
             feed("broken"),
