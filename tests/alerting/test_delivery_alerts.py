@@ -82,7 +82,7 @@ def test_a_handful_of_messages_pages_nobody(status: str, alert: str, tmp_path: P
     world = World()
     world.watched(Hold(120, 30))
     world.messages("DELIVERED", Rate(120, 3))
-    world.messages(status, Rate(60, 0), Rate(60, 1.2))  # 18 of 63
+    world.messages(status, Rate(60, 0), Rate(60, 0.3))  # 18 in an hour, of 198
     world.never(120, alert)
     world.check(tmp_path)
 
