@@ -144,7 +144,11 @@ def test_every_query_works_and_every_figure_is_the_truth(asking: tuple[Asking, C
         )
         for currency in cost
     }
-    for panel in ("infobip-delivery: Cost today (UTC)", "infobip-cost: Cost", "infobip-cost: This month (UTC)"):
+    for panel in (
+        "infobip-delivery: Cost today (UTC)",
+        "infobip-cost: Cost",
+        "infobip-cost: This month (UTC)",
+    ):
         assert grafana.figures(panel) == pytest.approx(cost)
     assert grafana.figures("infobip-cost: Not delivered") == pytest.approx(wasted)
     assert grafana.figures("infobip-cost: Share not delivered") == pytest.approx(
