@@ -153,7 +153,6 @@ def _run(flags: Flags, _words: Sequence[str]) -> int:
         _configure_logs(config)
         for warning in warnings(config):
             structlog.get_logger().warning(warning)
-        _tell_of_state(config.state.url)
         if SIGNALS.end_wanted:
             return 0
         tell_ready(os.environ)
@@ -250,17 +249,6 @@ def _config_file(flags: Flags) -> str:
 
 def _configure_logs(config: Config) -> None:
     logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
-
-
-def _tell_of_state(url: str) -> None:
-    """Log where the state is: with a relative path, a start in another folder would begin a new one in silence."""
-    if (file := url.removeprefix(rules.SQLITE)) == url:
-        return
-    path = Path(file).absolute()
-    if path.exists():
-        structlog.get_logger().info("state", path=str(path))
-    else:
-        structlog.get_logger().warning("new ledger, counting begins at 0", path=str(path))
 
 
 def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 import infobip_exporter
-from infobip_exporter import check as check_module
 from infobip_exporter import app, cli, demo, logs, state_command
+from infobip_exporter import check as check_module
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
@@ -113,9 +113,7 @@ def test_state_gets_the_url_of_the_config_and_the_words_behind_it(
 def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "config.yaml").unlink()
     assert cli.main(["state", "--state.url=sqlite:///x.db"]) == 2
-    assert (
-        capsys.readouterr().err == "state x.db: no such file, nothing has been counted there yet\n"
-    )
+    assert capsys.readouterr().err == "state x.db: no such file, nothing has been counted there yet\n"
 
 
 def test_state_needs_no_keys_and_no_files_that_the_configuration_names(
@@ -300,19 +298,6 @@ def test_what_is_hardly_meant_is_warned_of(
     cli.main(["run"])
     logs.flush()
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
-
-
-def test_where_the_state_is_is_told_and_that_it_is_new(
-    ran: list[tuple[object, ...]], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = folder / "infobip-exporter.db"
-    cli.main([])
-    logs.flush()
-    assert f'level=warn msg="new ledger, counting begins at 0" path={path}\n' in capsys.readouterr().err
-    path.touch()
-    cli.main([])
-    logs.flush()
-    assert f"level=info msg=state path={path}\n" in capsys.readouterr().err
 
 
 def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(

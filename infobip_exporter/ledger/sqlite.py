@@ -55,7 +55,7 @@ class SqliteStore:
             store.close()
             raise
         if file.is_new:
-            _log.warning("new ledger, counting begins at 0", state=str(path))
+            _log.warning("new ledger, counting begins at 0", path=str(path))
         return store
 
     def create_tables(self) -> None:
