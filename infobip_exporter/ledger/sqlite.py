@@ -282,7 +282,10 @@ def _text(series: Series) -> str:
 
 
 def _labels(text: object) -> tuple[tuple[str, str], ...]:
-    return tuple((str(name), str(value)) for name, value in json.loads(str(text)).items())
+    labels = json.loads(str(text))
+    if not isinstance(labels, dict):
+        raise ValueError(f"{str(text)[:20]!r} is no set of labels")
+    return tuple((str(name), str(value)) for name, value in labels.items())
 
 
 def _plain(value: Value) -> int | str:
