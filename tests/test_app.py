@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter import app as app_module
+from infobip_exporter import logs
 from infobip_exporter.app import App
 from infobip_exporter.config.schema import Account, Config, Metrics, Poll, State
 from infobip_exporter.errors import ConfigError, LedgerError, RequestFailed
@@ -166,12 +168,14 @@ class Stubborn:
 
     async def fetch(self) -> Answer:
         self.asked.set()
-        while not self.let_go.is_set():
+        cancelled: asyncio.CancelledError | None = None
+        deadline_s = time.monotonic() + 5
+        while not self.let_go.is_set() and time.monotonic() < deadline_s:
             try:
-                await self.let_go.wait()
-            except asyncio.CancelledError:
-                continue
-        raise RequestFailed("timeout", "no whole answer")
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        raise cancelled or RequestFailed("timeout", "no whole answer")
 
 
 @pytest.fixture
@@ -198,7 +202,8 @@ def test_a_feed_that_hangs_delays_no_reload_and_never_do_two_write_its_ledger(
             changed = replace(ONE, requests_per_minute=budget)
             async with asyncio.timeout(2):
                 await app.change_to(replace(CONFIG, accounts=(changed, TWO)))
-        assert "feed is slow to end, its successor waits" in capsys.readouterr().out
+        logs.flush()
+        assert "feed is slow to end, its successor waits" in capsys.readouterr().err
         last = feeds(app)["one/sms"]
         assert runs(first)
         assert last.feed is first.feed  # what it shows meanwhile
@@ -260,6 +265,7 @@ def test_marks_are_saved_though_a_reload_comes_in_between_and_offered_again_wher
         assert ledger.marks() == {}
         monkeypatch.setattr(Ledger, "save_marks", save)
         saving = asyncio.create_task(app._save_marks())
+        await asyncio.sleep(0)
         await app.change_to(replace(CONFIG, accounts=(TWO,)))
         await saving
         assert list(ledger.marks()) == [SENT]

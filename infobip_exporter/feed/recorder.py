@@ -255,7 +255,7 @@ class Recorder:
         ranges = TimeRanges(cell.range for cell in closed)
 
         def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not ranges.holds(sent_ms)
+            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
 
         return (lambda _sent_ms: False) if only_in_flight else is_open
 
@@ -323,13 +323,14 @@ class Recorder:
             cell = settle(cell, inside.settled, self._statuses)
         if not proven:
             return cell, None
-        shown = [record for record in records if cell.range.holds(record.sent_ms)]
+        since_ms, until_ms = cell.range
+        shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
         if cell.final:
             in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
             return audit(cell, shown) if cell.auditable and in_log and reading.asked.certain else (cell, None)
         if cell.until_ms > final_until_ms:
             return cell, None
-        recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
+        recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
         return finalize(cell, inside, shown, self._statuses, recovered=recovered)
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -277,6 +278,7 @@ def other_schema(where: str, version: int) -> str:
     )
 
 
+@lru_cache(maxsize=65_536)
 def _text(series: Series) -> str:
     return json.dumps(dict(series.labels), ensure_ascii=False, separators=(",", ":"))
 
