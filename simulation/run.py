@@ -39,6 +39,8 @@ from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
 from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
+SHORTEST_S = 1e-6
+"""Time always goes on: the loop takes what is a billionth of a second away for due already."""
 LONGEST_GAP_S = 7200.0
 """How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it."""
 LAST_ASK_S = 360.0
@@ -124,7 +126,7 @@ class SimulatedClock:
         self.monotonic_s = time.monotonic_s
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(SHORTEST_S, seconds))
 
 
 class Life:
