@@ -596,6 +596,7 @@ class Feed:
         return Kept(self._limiter.times(now), self._clock.wall_s(), now, boot_id())
 
     def _publish(self) -> None:
+        self.progressed_s = self._clock.monotonic_s()
         self.snapshot = self._show()
 
     def _show(self) -> FeedSnapshot:
