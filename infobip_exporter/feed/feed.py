@@ -553,9 +553,10 @@ class Feed:
             self._avoided.filter_failed("generalStatus", self._clock.monotonic_s())
         else:
             self._avoided.filter_works("generalStatus")
-            self._failures[status] = self._failures[status].observed(
-                page.rows, wanted.length_ms / 1000, full=is_full(page, self._page_limit)
-            )
+            if job.why is Why.FAILURES:  # the newest page, not one of a sweep further back
+                self._failures[status] = self._failures[status].observed(
+                    page.rows, wanted.length_ms / 1000, full=is_full(page, self._page_limit)
+                )
         await self._record(job, page, self._sender.asked(answer), None)
 
     def _note_rows(self, job: _Job, answer: Answer, asked: Bounds) -> None:
