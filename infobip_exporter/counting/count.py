@@ -207,9 +207,7 @@ class _Counting:
             self._settle(record, tally, key)
         else:
             self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
-            self._changes.in_flight[tally.in_flight_series] += 1
-            if tally.in_flight.general_status == OTHER:
-                self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
+            self._into_flight(tally)
             self._counted.touched_ms.append(record.sent_ms)
 
     def _in_flight_again(self, record: Record, sent_ms: int, before: InFlight, key: int) -> None:
@@ -220,9 +218,14 @@ class _Counting:
             self._settle(record, tally, key)
         elif tally.in_flight.general_status != before.general_status:
             self._changes.in_flight[in_flight_series(before)] -= 1
-            self._changes.in_flight[tally.in_flight_series] += 1
+            self._into_flight(tally)
             self._known.in_flight[record.message_id, sent_ms] = tally.in_flight
             self._counted.touched_ms.append(sent_ms)
+
+    def _into_flight(self, tally: "_Tally") -> None:
+        self._changes.in_flight[tally.in_flight_series] += 1
+        if tally.in_flight.general_status == OTHER:
+            self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
 
     def _settle(self, record: Record, tally: "_Tally", key: int) -> None:
         tally.settled_ms.append(record.sent_ms)
