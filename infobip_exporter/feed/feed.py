@@ -169,7 +169,8 @@ class Feed:
             await self._recorder.set_back(self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
-            self._recorder.prune(self._sender.bounds().latest_ms - LOG_KEEPS_MS)
+            if self._sender.bounds().certain:
+                self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
         self._up = well
         self._last_poll_s = self._clock.wall_s()
         if self._api_clock.known:
@@ -484,9 +485,12 @@ class Feed:
         await self._record(job, page, asked, wanted, too_dense=not seen.whole, oversized=True)
 
     def _proven(self, part: Part, asked: Bounds) -> TimeRange | None:
-        """What an answer that is not full has shown completely: not what may have left the log, nor what is to come."""
+        """What an answer that is not full has shown completely of the time that is counted.
+
+        Not of that: what may have left the log, and what is to come.
+        """
         edge_ms = self._sender.bounds().latest_ms - LOG_KEEPS_MS
-        since_ms = max(part.range.since_ms, edge_ms)
+        since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)
         until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)
         return TimeRange(since_ms, until_ms) if until_ms > since_ms else None
 

@@ -14,6 +14,7 @@ from infobip_exporter.counting import known as known_
 from infobip_exporter.counting.audit import Finding, audit, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
+    MOVED_MS,
     Counted,
     Statuses,
     count,
@@ -198,18 +199,17 @@ class Recorder:
     def _cells_of(
         self, proven: TimeRange | None, records: Sequence[Record], looked: Sequence[int]
     ) -> list[Cell]:
-        """The cells that have time in common with an answer, and those `looked` at."""
+        """The cells that have time in common with an answer or where its messages may have been, and those `looked` at."""
         cells = self.ledger.cells
         table = cells.table
         places = set(range(*cells.places(proven))) if proven is not None else set()
         for since_ms in looked:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
         sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
-        at = np.searchsorted(table["since_ms"], sent_ms, side="right") - 1
-        inside = (
-            (at >= 0) & (sent_ms < table["until_ms"][np.maximum(at, 0)]) if len(table) else at > len(table)
-        )
-        places.update(at[inside].tolist())
+        first = np.searchsorted(table["until_ms"], sent_ms - MOVED_MS, side="right")
+        last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="right")
+        for one, other in set(zip(first.tolist(), last.tolist(), strict=True)):
+            places.update(range(one, other))
         if len(sent_ms):  # cells of unread time grow together: all of them around are needed
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
             unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
