@@ -19,8 +19,9 @@ from prometheus_client.registry import Collector
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import Feed, Renderer
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Series
+from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.model.series import Series
 from infobip_exporter.web.app import GZIP_LEVEL
 
 ROUNDS = 30
@@ -41,7 +42,7 @@ def snapshot(series: int, generation: int) -> FeedSnapshot:
         value = (
             Decimal(i + generation) * Decimal("0.00787679") if family is catalog.COST else i * 7 + generation
         )
-        counters[Series(family.name, tuple(words[label] for label in family.labels))] = value
+        counters[Series(family.name, tuple((label, words[label]) for label in family.labels))] = value
     return FeedSnapshot("main", "instagram", counters=counters, up=True, requests_per_minute=100)
 
 
@@ -58,7 +59,7 @@ class ClientLibrary(Collector):
             )
             for series, value in self._feed.counters.items():
                 if series.family == family.name:
-                    metric.add_metric(("main", "instagram", *series.labels), float(value))
+                    metric.add_metric(("main", "instagram", *(value for _, value in series.labels)), float(value))
             yield metric
 
 

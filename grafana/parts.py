@@ -60,9 +60,14 @@ def rate(metric: str, selector: str, offset: str = "") -> str:
 
 
 def counted(metric: str, selector: str, by: str = "") -> str:
-    """How much the counters grew in each step of a graph: whole messages, and the steps add up to the whole."""
+    """How much the counters grew in each step of a graph: whole messages, and the steps add up to the whole.
+
+    Also over a gap of up to an hour. What was not known a step before is new, or back after longer: increase() has it.
+    """
     series = f"{metric}{{{selector}}}"
-    return f"clamp_min({total(series, by)} - {total(f'{series} offset $__interval', by)}, 0)"
+    before = total(f"last_over_time({series}[1h] offset $__interval)", by)
+    new = total(f"increase({series}[$__rate_interval])", by)
+    return f"(clamp_min({total(series, by)} - {before}, 0) or {new})"
 
 
 def last_15_minutes(metric: str, selector: str, by: str = "") -> str:

@@ -8,8 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -38,7 +37,7 @@ DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
 
 LOOK_EVERY_S = 0.5
 WATCH_EVERY_S = 5.0
-END_WITHIN_S = 3.0
+END_WITHIN_S = 2.0
 CLOSE_WITHIN_S = 1.0
 START_APART_S = 0.05
 """Feeds begin their polls so far apart, so that a thousand of them do not all count at the same moment."""
@@ -122,7 +121,12 @@ class App:
         for feed in self._feeds.values():
             feed.start()
         besides = [
-            asyncio.create_task(each) for each in (self._save_marks(), self._watch(), self._reload(reloads))
+            asyncio.create_task(each)
+            for each in (
+                _every(LOOK_EVERY_S, self._save_marks),
+                _every(LOOK_EVERY_S, partial(self._reload, reloads)),
+                _every(WATCH_EVERY_S, self._restart_stalled),
+            )
         ]
         await ending.wait()
         for task in besides:
@@ -135,39 +139,29 @@ class App:
         for feed in feeds:
             feed.end()
         await asyncio.gather(*(feed.wait(END_WITHIN_S) for feed in feeds))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN_S):
-                await self._save_marks_once()
+        await asyncio.wait([asyncio.create_task(self._save_marks())], timeout=CLOSE_WITHIN_S)
+        self._worker.abandon()
 
     async def _save_marks(self) -> None:
         """Make durable which series have been shown, so that they may be shown with their real value."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            await self._save_marks_once()
-
-    async def _save_marks_once(self) -> None:
+        feeds = self._feeds  # a reload may come in between
         for key, zero_start in self._zero_starts.items():
             marks = zero_start.unsaved(self.now())
             if marks:
-                save = partial(self._feeds[key].ledger.save_marks, marks)
+                save = partial(feeds[key].ledger.save_marks, marks)
                 try:
                     await self._worker.run(save)
                 except LedgerError:
                     return  # the feeds report it; the marks are offered again
                 zero_start.saved(marks)
 
-    async def _watch(self) -> None:
-        """Restart feeds that make no progress."""
-        while True:
-            await asyncio.sleep(WATCH_EVERY_S)
-            for feed in self._feeds.values():
-                await feed.restart_if_stalled()
+    async def _restart_stalled(self) -> None:
+        await asyncio.gather(*(feed.restart_if_stalled() for feed in self._feeds.values() if feed.stalled))
 
     # Reload
 
     async def _reload(self, reloads: Reloads | None) -> None:
-        while reloads is not None:
-            await asyncio.sleep(LOOK_EVERY_S)
+        if reloads is not None:
             self.reloaded = await reloads.serve(self.reloaded, self.change_to)
 
     async def change_to(self, config: Config) -> None:
@@ -221,16 +215,15 @@ class App:
         before: Supervisor | None = None,
         delay_s: float = 0.0,
     ) -> Supervisor:
-        client = Client(
-            account.base_url,
-            LOG_PATHS[settings.channel],
-            credentials_of(account),
-            account.filters,
-            settings.poll.timeout_s,
-        )
         return Supervisor(
             settings,
-            client,
+            lambda: Client(
+                account.base_url,
+                LOG_PATHS[settings.channel],
+                credentials_of(account),
+                account.filters,
+                settings.poll.timeout_s,
+            ),
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,
@@ -267,6 +260,16 @@ class App:
 
     def now(self) -> Moment:
         return Moment(time.time(), time.monotonic())
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` again and again, whatever becomes of it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - whatever it was, the feeds and the next time are not affected
+            _log.exception("internal error, continuing")
 
 
 def settings_of(config: Config) -> dict[Key, tuple[Settings, Account]]:

@@ -68,11 +68,12 @@ def chain(exporter: str, folder: Path, told: Callable[[str], None]) -> Iterator[
     missing = [program for program, path in found.items() if path is None]
     if missing or not RULES.is_dir():
         what = (
-            f"{' and '.join(missing)} not on this machine"
-            if missing
-            else "the rules are in the source tree only"
+            f"{' and '.join(missing)} not found here" if missing else "the rules are in the source tree only"
         )
-        yield f"No alerts: {what}."
+        yield (
+            f"The demo starts no Prometheus of its own: {what}.\n"
+            "A Prometheus that scrapes it with prometheus/rules, as compose.yaml's does, has the alerts."
+        )
         return
     prometheus, alertmanager = _free_address(), _free_address()
     folder.mkdir(exist_ok=True)

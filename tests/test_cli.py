@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import socket
@@ -10,8 +11,8 @@ import pytest
 import structlog
 
 import infobip_exporter
+from infobip_exporter import app, cli, demo, logs, state_command
 from infobip_exporter import check as check_module
-from infobip_exporter import cli, demo, logs, service, state_command
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
@@ -41,7 +42,7 @@ def ran(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...
 
         return called
 
-    monkeypatch.setattr(service, "run", command("run"))
+    monkeypatch.setattr(app, "run", command("run"))
     monkeypatch.setattr(check_module, "check", command("check"))
     monkeypatch.setattr(demo, "demo", command("demo"))
     return calls
@@ -112,9 +113,7 @@ def test_state_gets_the_url_of_the_config_and_the_words_behind_it(
 def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "config.yaml").unlink()
     assert cli.main(["state", "--state.url=sqlite:///x.db"]) == 2
-    assert (
-        capsys.readouterr().err == "state x.db: there is no such file: nothing has been counted there yet\n"
-    )
+    assert capsys.readouterr().err == "state x.db: no such file, nothing has been counted there yet\n"
 
 
 def test_state_needs_no_keys_and_no_files_that_the_configuration_names(
@@ -127,7 +126,7 @@ def test_state_needs_no_keys_and_no_files_that_the_configuration_names(
         f"accounts: [{account}]\nweb: {{config_file: gone.yml}}\nstate: {{url: 'sqlite:///kept.db'}}\n"
     )
     assert cli.main(["state"]) == 2
-    assert capsys.readouterr().err.startswith("state kept.db: there is no such file")
+    assert capsys.readouterr().err.startswith("state kept.db: no such file")
 
 
 def test_state_tells_what_is_wrong_with_its_own_section_and_with_the_flags(
@@ -151,7 +150,11 @@ def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     assert isinstance(reloads, Reloads)
     reloads.wanted = True
     read: list[Config] = []
-    reloads.serve(Reloaded(successful=True, success_s=0.0), read.append)
+
+    async def change_to(config: Config) -> None:
+        read.append(config)
+
+    asyncio.run(reloads.serve(Reloaded(successful=True, success_s=0.0), change_to))
     [config] = read
     assert (config.accounts[0].name, config.web.listen_address) == ("other", (":1",))
     cli.main([])
@@ -275,7 +278,7 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
     def run(_: Config, *_others: object, **_flags: object) -> int:
         raise error
 
-    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(app, "run", run)
     stdout = os.dup(1)
     try:
         assert cli.main(["--log.level=error"]) == code
@@ -309,7 +312,7 @@ def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_o
 
     real = cli.load_config
     monkeypatch.setattr(cli, "load_config", load_config)
-    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(app, "run", run)
     assert cli.main([]) == 3
 
 
@@ -320,7 +323,7 @@ def test_keys_are_kept_out_of_the_log_lines(
         structlog.get_logger().info("the key is 0123456789")
         return 0
 
-    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(app, "run", run)
     assert cli.main([]) == 0
     logs.flush()
     assert 'msg="the key is <secret>"' in capsys.readouterr().err

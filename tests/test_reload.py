@@ -1,5 +1,6 @@
 """Reading the configuration anew: asked for in one thread, done in another, refused with its reason."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -30,8 +31,11 @@ class World:
             raise self.mistake
         return self.config
 
+    async def change_to(self, config: Config) -> None:
+        self.now.append(config)
+
     def serve(self, last: Reloaded) -> Reloaded:
-        return self.reloads.serve(last, self.now.append)
+        return asyncio.run(self.reloads.serve(last, self.change_to))
 
     def ask_and_serve(self) -> tuple[Reloaded, BaseException | None]:
         """What the main thread made of it, and what the one who asked was told."""
@@ -89,9 +93,9 @@ def test_an_error_nobody_thought_of_is_a_refusal_as_well(capsys: pytest.CaptureF
     world.mistake = OSError(24, "Too many open files")
     last, told = world.ask_and_serve()
     assert last == Reloaded(successful=False, success_s=FIRST.success_s)
-    assert str(told) == "an error of the exporter's own, OSError: see the log"
+    assert str(told) == "internal error, OSError: see the log"
     said = capsys.readouterr().out
-    assert "the configuration was not reloaded, the last one holds" in said
+    assert "reloading the configuration failed, keeping the old one" in said
     assert "Too many open files" in said
     assert world.now == []
 
@@ -100,10 +104,10 @@ def test_so_is_one_of_going_on_with_it() -> None:
     world = World()
     world.reloads.wanted = True
 
-    def change_to(_: Config) -> None:
+    async def change_to(_: Config) -> None:
         raise RuntimeError("can't start new thread")
 
-    assert not world.reloads.serve(FIRST, change_to).successful
+    assert not asyncio.run(world.reloads.serve(FIRST, change_to)).successful
     world.reloads.wanted = True
     assert world.serve(FIRST).successful
 

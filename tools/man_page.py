@@ -23,6 +23,7 @@ _EXIT_STATUS = (
     ("1", "something did not work; check: a feed failed"),
     ("2", "flags, configuration, state or port can't be used"),
     ("130", "Ctrl-C before or after the work"),
+    ("143", "SIGTERM before check or state was done"),
 )
 _SIGNALS = (
     ("SIGTERM, SIGINT", "finish the write at hand, and exit with 0 within 5 seconds"),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from infobip_exporter.infobip.refusal import describe_refusal
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.snapshot import FeedSnapshot, InFlight, PastTrouble, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident
+from infobip_exporter.model.series import Series
 from infobip_exporter.web import status_page
 from tools.browser import Screen, browser
 
@@ -85,26 +86,27 @@ def _feeds() -> list[FeedSnapshot]:
             "shop", "sms", up=True, last_poll_s=NOW_S - 3, last_success_s=NOW_S - 3,
             read_up_to_ms=round((NOW_S - 9840) * 1000), backlog_ms=9_826_000,
             requests_per_minute=60.0, requests_last_minute=60,
-            counters={_sent(): 98_765, Series(catalog.LOST.name, ("expired",)): 5400},
+            counters={_sent(): 98_765, Series.of(catalog.LOST.name, reason="expired"): 5400},
             in_flight=_in_flight(42), by_hour=_traffic(day - 3, 310),
-            last_trouble=PastTrouble("503: Service Unavailable", NOW_S - 190_000, NOW_S - 9_900),
+            last_incident=PastIncident("503: Service Unavailable", NOW_S - 190_000, NOW_S - 9_900),
         ),
         FeedSnapshot(
             "outlet", "instagram", up=False, last_poll_s=NOW_S - 20, last_success_s=NOW_S - 7200,
             read_up_to_ms=round((NOW_S - 7202) * 1000), requests_per_minute=100.0, requests_last_minute=2,
             counters={_sent(): 45_678}, in_flight=_in_flight(12), by_hour=_traffic(day - 2, 96),
-            trouble=Trouble(refused, NOW_S - 7190, refused=True),
+            incident=Incident(refused, NOW_S - 7190, refused=True),
         ),
         FeedSnapshot("outlet", "messenger", requests_per_minute=100.0, requests_last_minute=1),
     ]  # fmt: skip
 
 
 def _sent() -> Series:
-    return Series(catalog.SENT.name, tuple("" for _ in catalog.SENT.labels))
+    return Series(catalog.SENT.name, tuple((name, "") for name in catalog.SENT.labels))
 
 
-def _in_flight(messages: int) -> dict[InFlight, int]:
-    return {InFlight("PENDING", "", ""): messages}
+def _in_flight(messages: int) -> dict[Series, int]:
+    labels = {"general_status": "PENDING", "entity_id": "", "application_id": ""}
+    return {Series.of(catalog.IN_FLIGHT.name, **labels): messages}
 
 
 def _traffic(last_hour: int, at_noon: int) -> dict[int, dict[str, int]]:

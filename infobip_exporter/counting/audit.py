@@ -55,13 +55,14 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-def audit(cell: Cell, shown: Sequence[Record]) -> tuple[Cell, Finding]:
+def audit(cell: Cell, shown: Sequence[Record], statuses: Statuses) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
     shown = each_once(shown)
     in_log = _keys(shown)
     final = [record for record in shown if record.kind.final]
     ids = _xor(in_log)
-    outcome = _sum(_keys(final), [record.kind.general_status for record in final])
+    names = [statuses.kept(record.kind.general_status) for record in final]
+    outcome = _sum(_keys(final), names)
     missed = max(0, len(in_log) - cell.messages)
     vanished = max(0, cell.messages - len(in_log))
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):

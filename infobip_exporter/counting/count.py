@@ -54,6 +54,10 @@ class Statuses:
                 self.names.append(name)
         return self._numbers[name]
 
+    def kept(self, name: str) -> str:
+        """The name under which a status is kept: `__other__` where the numbers have run out."""
+        return self.names[self.number(name)]
+
     def name(self, flags: int) -> str:
         return self.names[flags & STATUS_MASK]
 
@@ -87,13 +91,15 @@ def count(
     *,
     is_open: Callable[[int], bool],
     proven: TimeRange | None = None,
+    postpones: bool = True,
 ) -> Counted:
     """Count `records`, each message once, into `changes`.
 
     `known` are the messages known of the time in which they were sent. `is_open` says whether a message sent at a moment
     may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
+    Unless it `postpones`, a message is another one where the page can't tell whether it has moved.
     """
-    counting = _Counting(known, changes, caps, statuses, proven)
+    counting = _Counting(known, changes, caps, statuses, proven, postpones=postpones)
     records = each_once(records)
     if records:
         counting.page(records, is_open)
@@ -112,12 +118,20 @@ def each_once(records: Sequence[Record]) -> list[Record]:
 
 class _Counting:
     def __init__(
-        self, known: Known, changes: Changes, caps: Caps, statuses: Statuses, proven: TimeRange | None
+        self,
+        known: Known,
+        changes: Changes,
+        caps: Caps,
+        statuses: Statuses,
+        proven: TimeRange | None,
+        *,
+        postpones: bool,
     ) -> None:
         self._changes = changes
         self._caps = caps
         self._statuses = statuses
         self._proven = proven
+        self._postpones = postpones
         self._known = Known(known.settled.copy(), known.in_flight)
         self._counted = Counted(self._known)
         self._tallies: dict[tuple[int, Labels | None], _Tally] = {}
@@ -162,6 +176,8 @@ class _Counting:
             if self._proven is None or not (
                 self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)
             ):
+                if self._proven is not None and not self._postpones:
+                    continue
                 both = TimeRange(min(old_ms, record.sent_ms), max(old_ms, record.sent_ms) + 1)
                 if self._proven is not None:
                     self._counted.postponed.append(both)

@@ -18,9 +18,6 @@ SHORT_MS = 300_000
 """Cells are not joined beyond this: a cell becomes final as a whole, and all its messages count as of its middle age."""
 
 
-_NONE = np.empty(0, np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class Cut:
     """`gone` are the cells that end, by `since_ms`; `cells` those that take their place, with their counts still open."""
@@ -35,13 +32,13 @@ def cut(
     proven: TimeRange | None,
     asked_ms: int,
     page_rows: int,
-    read_since_ms: NDArray[np.int64] = _NONE,
+    beside: Iterable[TimeRange] = (),
 ) -> Cut:
     """The cells after an answer.
 
     `cells` are those that have time in common with the answer, `sent_ms` the sent times of all messages known in them
     and in the answer, sorted. `proven` is the range that the answer, asked for at `asked_ms`, has shown completely.
-    `read_since_ms` is where the feed's cells of time that was read begin: no cell of unread time reaches beyond one.
+    `beside` is time between these messages that other cells hold.
     """
     kept = [cell for cell in cells if cell.read_ms != NEVER_MS]
     unproven = [cell for cell in cells if cell.read_ms == NEVER_MS]
@@ -49,7 +46,8 @@ def cut(
     if proven is not None:
         made += _proven(proven, kept, sent_ms, asked_ms, page_rows)
         kept = [_read_again(piece, proven, asked_ms) for cell in kept for piece in _at_edges(cell, proven)]
-    made += _unproven(unproven, kept, sent_ms, proven, read_since_ms)
+    held = [*(cell.range for cell in kept), *beside, *([proven] if proven else [])]
+    made += _unproven(unproven, TimeRanges(held), sent_ms)
     after = _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
     ends = {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
     return Cut(ends, after)
@@ -94,23 +92,17 @@ def _read_again(cell: Cell, proven: TimeRange, asked_ms: int) -> Cell:
     )
 
 
-def _unproven(
-    before: Iterable[Cell],
-    kept: Iterable[Cell],
-    sent_ms: NDArray[np.int64],
-    proven: TimeRange | None,
-    read_since_ms: NDArray[np.int64],
-) -> list[Cell]:
-    """Cells for the messages that lie in no other cell: they were seen, and their time is still unread."""
-    taken = TimeRanges([*(cell.range for cell in kept), *([proven] if proven else [])])
+def _unproven(before: Iterable[Cell], taken: TimeRanges, sent_ms: NDArray[np.int64]) -> list[Cell]:
+    """Cells for the messages that lie in no `taken` time: they were seen, and their time is still unread."""
     around = TimeRanges(cell.range for cell in before).without(taken)
     alone = _outside(sent_ms, taken)
     if len(alone):
         # One cell for each stretch between other cells: they are few, and are cut anew when their time is read.
-        begins = np.sort(np.concatenate([read_since_ms, [each.since_ms for each in taken]]))
-        stretches = np.searchsorted(begins, alone, side="right")
-        for inside in np.split(alone, np.flatnonzero(np.diff(stretches)) + 1):
-            around = around.add((int(inside[0]), int(inside[-1]) + 1))
+        holes = TimeRanges([(int(alone[0]), int(alone[-1]) + 1)]).without(taken)
+        for hole in holes:
+            inside = alone[np.searchsorted(alone, hole.since_ms) : np.searchsorted(alone, hole.until_ms)]
+            if len(inside):
+                around = around.add((int(inside[0]), int(inside[-1]) + 1))
     return [Cell(*each) for each in around if np.diff(np.searchsorted(sent_ms, each))[0]]
 
 

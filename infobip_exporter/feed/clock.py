@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -40,15 +40,20 @@ class RealClock:
 
 
 class ThreadWorker:
-    """One thread that does the work in the order in which it came. It never holds up the end of the process."""
+    """One thread that does the work in the order in which it came. It never holds up the end of the process.
+
+    Whoever is cancelled waits for his work to end: a commit that was begun is finished, and its outcome known.
+    """
 
     def __init__(self, name: str) -> None:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waited_for: set[asyncio.Future[Any]] = set()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
+        self._waited_for.add(done)
 
         def do() -> None:
             try:
@@ -59,13 +64,19 @@ class ThreadWorker:
                 loop.call_soon_threadsafe(_finish, done, finish, outcome)
 
         self._work.put(do)
-        # Shielded: a commit that was begun is finished, and its outcome known, before a cancelled feed ends.
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             if not done.done():
                 await asyncio.wait([done])
             raise
+        finally:
+            self._waited_for.discard(done)
+
+    def abandon(self) -> None:
+        """Nobody waits any longer for what is under way: the process ends, and work that hangs must not keep it."""
+        for done in self._waited_for:
+            done.cancel()
 
     def _run(self) -> None:
         while True:

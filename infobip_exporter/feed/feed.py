@@ -83,6 +83,8 @@ class _Job:
     """Cells of which all messages in flight are asked for."""
     suspect_rows: int = 0
     """How many rows the answer had that made the exporter ask for less: perhaps the server's cap."""
+    postponed: bool = False
+    """Whether it is asked for because a message could not be told from one with the same id."""
 
 
 class Feed:
@@ -169,8 +171,7 @@ class Feed:
             await self._recorder.set_back(self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
-            if self._sender.bounds().certain:
-                self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
+            self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
         self._up = well
         self._last_poll_s = self._clock.wall_s()
         if self._api_clock.known:
@@ -351,7 +352,9 @@ class Feed:
                 query = Query(*wanted, general_status=status, limit=self._page_limit)
                 return _Job(request.why, query, request)
             case LookUp(cells=cells):
-                return await self._look_up_job(request, cells)
+                job = await self._look_up_job(request, cells)
+                # All of them may have settled since the planner reckoned: it does not ask for the same again.
+                return job if job.ids else await self._next_job(quota, under_way)
 
     def _range_job(self, request: ReadRange) -> _Job:
         return self._part_job(request.why, Part(request.range, request.open_ended), request)
@@ -436,7 +439,10 @@ class Feed:
         self._avoided.range_read(part.range)
         if part.open_ended and proven is not None:
             self._recorder.advance(proven.until_ms)
-        return [self._part_job(job.why, Part(each), ReadRange(job.why, each)) for each in postponed]
+        return [
+            replace(self._part_job(job.why, Part(each), ReadRange(job.why, each)), postponed=True)
+            for each in postponed
+        ]
 
     async def _split(self, job: _Job, part: Part, answer: Answer, ends_s: float) -> list[_Job]:
         """An answer that proves nothing: count what it shows, and ask for less."""
@@ -454,6 +460,7 @@ class Feed:
             replace(
                 self._part_job(job.why, each, ReadRange(job.why, each.range, each.open_ended)),
                 suspect_rows=job.suspect_rows,
+                postponed=job.postponed,
             )
             for each in parts
         ]
@@ -518,6 +525,7 @@ class Feed:
                 oversized=oversized,
                 only_in_flight=bool(job.ids),
                 looked=job.looked,
+                postpones=not job.postponed and not oversized,
             )
         )
         if self._recorder.durations_ms:
@@ -548,9 +556,10 @@ class Feed:
             self._avoided.filter_failed("generalStatus", self._clock.monotonic_s())
         else:
             self._avoided.filter_works("generalStatus")
-            self._failures[status] = self._failures[status].observed(
-                page.rows, wanted.length_ms / 1000, full=is_full(page, self._page_limit)
-            )
+            if job.why is Why.FAILURES:  # the newest page, not one of a sweep further back
+                self._failures[status] = self._failures[status].observed(
+                    page.rows, wanted.length_ms / 1000, full=is_full(page, self._page_limit)
+                )
         await self._record(job, page, self._sender.asked(answer), None)
 
     def _note_rows(self, job: _Job, answer: Answer, asked: Bounds) -> None:
@@ -590,6 +599,7 @@ class Feed:
         return Kept(self._limiter.times(now), self._clock.wall_s(), now, boot_id())
 
     def _publish(self) -> None:
+        self.progressed_s = self._clock.monotonic_s()
         self.snapshot = self._show()
 
     def _show(self) -> FeedSnapshot:

@@ -42,8 +42,9 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
-"""Requests that may be made before the next commit: as many as may be under way at once."""
-RESERVED_FOR_S = HOUR_MS / 1000
+"""Requests that may be made before the next commit: as many as may be under way at once,"""
+RESERVED_FOR_S = 30.0
+"""and within this time of the last one."""
 EDGE_MS = 300_000
 """Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
@@ -68,7 +69,7 @@ class Reading:
     `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
     was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
     messages come from a backlog, their freshness is not the exporter's. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
-    that are in flight matter. `looked` are cells of which all messages in flight were asked for.
+    that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` as in `count`.
     """
 
     page: Page
@@ -81,6 +82,7 @@ class Reading:
     oversized: bool = False
     only_in_flight: bool = False
     looked: tuple[int, ...] = ()
+    postpones: bool = True
 
 
 class Recorder:
@@ -122,6 +124,7 @@ class Recorder:
         self._kept_requests = kept_requests
         self._published = published
         self._reserved = 0
+        self._reserved_until_s = 0.0
 
     def move(self, **progress: object) -> None:
         """Change what the next commit will say of the progress."""
@@ -141,7 +144,7 @@ class Recorder:
 
     async def reserve(self) -> None:
         """Make durable that a request may be under way before it is: a restart then makes none too many."""
-        if self._reserved <= 0:
+        if self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
             await self.commit()
         self._reserved -= 1
 
@@ -152,8 +155,8 @@ class Recorder:
         self.later = Changes()
         while True:
             kept = self._kept_requests()
-            # When they will be made is not known: a restart counts moments that are still to come as its own.
-            reserved = (kept.monotonic_s + RESERVED_FOR_S,) * RESERVED_REQUESTS
+            reserved_until_s = kept.monotonic_s + RESERVED_FOR_S
+            reserved = (reserved_until_s,) * RESERVED_REQUESTS
             self.move(
                 requests=msgspec.structs.replace(kept, times=kept.times + reserved),
                 statuses=tuple(self._statuses.names),
@@ -164,7 +167,7 @@ class Recorder:
             except LedgerError as error:
                 await self._wait_for_ledger(error)
                 continue
-            self._reserved = RESERVED_REQUESTS
+            self._reserved, self._reserved_until_s = RESERVED_REQUESTS, reserved_until_s
             self._incidents.ended("state")
             self._published()
             return
@@ -206,15 +209,32 @@ class Recorder:
         for since_ms in looked:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
         sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
+        # A message whose sent time has moved is known in a cell nearby.
         first = np.searchsorted(table["until_ms"], sent_ms - MOVED_MS, side="right")
-        last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="right")
-        for one, other in set(zip(first.tolist(), last.tolist(), strict=True)):
-            places.update(range(one, other))
+        last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="left")
+        depth = np.zeros(len(table) + 1, np.int64)
+        np.add.at(depth, first, 1)
+        np.add.at(depth, last, -1)
+        places.update(np.flatnonzero(np.cumsum(depth)[:-1] > 0).tolist())
         if len(sent_ms):  # cells of unread time grow together: all of them around are needed
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
             unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
             places.update((np.flatnonzero(unproven) + around.start).tolist())
         return [cells[place] for place in sorted(places)]
+
+    def _beside(self, cells: Sequence[Cell], sent_ms: NDArray[np.int64]) -> list[TimeRange]:
+        """The time between these messages that cells hold which have nothing to do with the answer."""
+        if not len(sent_ms):
+            return []
+        span = TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)
+        loaded = {cell.since_ms for cell in cells}
+        first, last = self.ledger.cells.places(span)
+        table = self.ledger.cells.table[first:last]
+        return [
+            TimeRange(since_ms, until_ms)
+            for since_ms, until_ms in table[["since_ms", "until_ms"]].tolist()
+            if since_ms not in loaded
+        ]
 
     # Answers
 
@@ -237,12 +257,14 @@ class Recorder:
             self._statuses,
             is_open=self._opens(closed, only_in_flight=reading.only_in_flight),
             proven=reading.proven,
+            postpones=reading.postpones,
         )
         findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
         await self._reject(changes, reading.page, asked_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
-        if reading.too_dense and reading.proven is not None:
+        known_dense = any(cell.range == reading.proven and not cell.auditable for cell in cells)
+        if reading.too_dense and reading.proven is not None and not known_dense:
             self._lose(changes, reading.proven.length_ms, "too_dense")
             self._log.warning(
                 "a millisecond holds more messages than the API shows, counted those seen",
@@ -267,7 +289,7 @@ class Recorder:
         ranges = TimeRanges(cell.range for cell in closed)
 
         def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not ranges.holds(sent_ms)
+            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
 
         return (lambda _sent_ms: False) if only_in_flight else is_open
 
@@ -283,9 +305,14 @@ class Recorder:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = counted.known
         sent_ms = _sent_ms(known)
-        table = self.ledger.cells.table
-        read_since_ms = table["since_ms"][table["read_ms"] != NEVER_MS]
-        after = cut(cells, sent_ms, reading.proven, asked_ms, self._page_rows, read_since_ms)
+        after = cut(
+            cells,
+            sent_ms,
+            reading.proven,
+            asked_ms,
+            self._page_rows,
+            beside=self._beside(cells, sent_ms),
+        )
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
@@ -317,7 +344,8 @@ class Recorder:
                 )
             changes.cells.append(cell)
         self._note_findings(changes, findings, asked_ms)
-        self._note_lateness(cells, counted, asked_ms)
+        if reading.postpones:  # else what is new was seen before
+            self._note_lateness(cells, counted, asked_ms)
         return findings
 
     def _audited(
@@ -339,13 +367,15 @@ class Recorder:
             return cell, None
         since_ms, until_ms = cell.range
         shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
+        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+        audits = cell.auditable and in_log and reading.asked.certain
         if cell.final:
-            in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-            return audit(cell, shown) if cell.auditable and in_log and reading.asked.certain else (cell, None)
-        if cell.until_ms > final_until_ms:
+            return audit(cell, shown, self._statuses) if audits else (cell, None)
+        if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
-        recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
-        return finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
+        final, finding = finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        return final, finding if audits else None
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
         for finding in findings:
@@ -474,12 +504,13 @@ class Recorder:
             return
         repeated = TimeRange(now.latest_ms, progress.watermark_ms)
         changes = Changes()
-        lost = TimeRanges()
+        lost, unread = TimeRanges(), progress.unread
         for cell in self.ledger.cells.between(TimeRange(now.latest_ms, 1 << 62)):
             if cell.final:
                 lost = lost.add(cell.range.meet(repeated))
             elif cell.read_ms != NEVER_MS:
                 changes.cells.append(cell._replace(read_ms=NEVER_MS, reads=0))
+                unread = unread.add(cell.range)
         self._lose(changes, lost.total_ms, "clock_set_back")
         self._log.warning(
             "API clock was set back, reading the repeated time again",
@@ -488,7 +519,7 @@ class Recorder:
         )
         self.move(
             watermark_ms=now.latest_ms,
-            unread=progress.unread.below(now.latest_ms),
+            unread=unread.below(now.latest_ms),
         )
         await self.commit(changes)
 

@@ -30,7 +30,7 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        client: Client,
+        open_client: Callable[[], Client],
         open_ledger: Callable[[], Ledger],
         clock: Clock,
         worker: Worker,
@@ -39,7 +39,8 @@ class Supervisor:
         delay_s: float = 0.0,
     ) -> None:
         self.settings = settings
-        self.client = client
+        self._open_client = open_client
+        self.client = open_client()
         self._open_ledger = open_ledger
         self._clock = clock
         self._worker = worker
@@ -50,6 +51,7 @@ class Supervisor:
         self.ledger: Ledger = before.ledger if before else open_ledger()
         self.feed: Feed = before.feed if before else self._make_feed()
         self._task: asyncio.Task[None] | None = None
+        self._restarted_s = float("-inf")
 
     def start(self) -> None:
         """Run the feed in the running loop."""
@@ -63,10 +65,7 @@ class Supervisor:
     @property
     def stalled(self) -> bool:
         """Whether the feed makes no progress though it should. Any thread may ask."""
-        allowed_s = (
-            STALLED_POLLS * self.settings.poll.interval_s + self.settings.poll.timeout_s + STALLED_MARGIN_S
-        )
-        return self._clock.monotonic_s() - self.feed.progressed_s > allowed_s
+        return self._clock.monotonic_s() - self.feed.progressed_s > self._allowed_s
 
     def end(self) -> None:
         """End the feed: a commit under way is finished, a request under way is not counted."""
@@ -81,15 +80,26 @@ class Supervisor:
         return bool(done)
 
     async def restart_if_stalled(self) -> None:
-        """Start the feed again from its ledger if it makes no progress."""
-        if not self.stalled or self._task is None:
+        """Start the feed again from its ledger if it makes no progress. It counts as stalled until it makes some."""
+        now = self._clock.monotonic_s()
+        if self._task is None or self._before is not None or not self.stalled:
             return
-        self._log.error("feed makes no progress, restarting from its saved state")
-        self.end()
-        if await self.wait(START_AGAIN_AFTER_S):
-            self._before = None
-            self.feed.progressed_s = self._clock.monotonic_s()
-            self._task = asyncio.create_task(self._run(from_ledger=True), name=self.settings.name)
+        if not self._task.done():
+            if now - self._restarted_s <= self._allowed_s:
+                return
+            self._restarted_s = now
+            self._log.error("feed makes no progress, restarting from its saved state")
+            self.end()
+            if not await self.wait(START_AGAIN_AFTER_S):
+                return  # stuck in a commit or a request; looked at again
+        self.client = self._open_client()
+        self._task = asyncio.create_task(self._run(from_ledger=True), name=self.settings.name)
+
+    @property
+    def _allowed_s(self) -> float:
+        """How long a feed may take from one sign of progress to the next."""
+        poll = self.settings.poll
+        return STALLED_POLLS * poll.interval_s + poll.timeout_s + STALLED_MARGIN_S
 
     async def _run(self, *, from_ledger: bool = False) -> None:
         try:
@@ -113,10 +123,15 @@ class Supervisor:
             await self.client.close()
 
     async def _take_over(self, before: "Supervisor") -> None:
-        if before._task is not None:  # noqa: SLF001 - of the same class
-            await asyncio.wait([before._task])  # noqa: SLF001
-        self._answered_before = before.answered
-        self.ledger = before.ledger
+        last = before
+        while True:
+            if last._task is not None:  # noqa: SLF001 - of the same class
+                await asyncio.wait([last._task])  # noqa: SLF001
+            if last._before is None:  # noqa: SLF001
+                break
+            last = last._before  # noqa: SLF001 - it was ended before its turn came
+        self._answered_before = last.answered
+        self.ledger = last.ledger
         self.feed = self._make_feed()
         self._before = None
 

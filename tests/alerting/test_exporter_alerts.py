@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.alerting.world import FEED, TARGET, Gap, Hold, Jump, Rate, World
+from tests.alerting.world import EXPORTER, FEED, TARGET, Gap, Hold, Jump, Rate, Slope, World
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
 
 CRITICAL = {"severity": "critical", "component": "exporter"}
 WARNING = {"severity": "warning", "component": "exporter"}
-EXPORTER_ALERTS = "Exporter.*|Api.*"
+HERE = {**EXPORTER, **FEED}
+EXPORTER_ALERTS = "Exporter.*|Api.*|FeedGone|RecordsRejected|AuditMissed|CountsLate|ConfigReloadFailed|LabelOverflow|ClockSkew|LogLinesDropped"
 
 
 def requests(world: World, code: str, *parts: Rate | Jump | Gap) -> None:
@@ -51,26 +52,66 @@ def test_a_restart_of_two_minutes_pages_nobody(tmp_path: Path) -> None:
 def test_an_exporter_that_nobody_scrapes_pages(tmp_path: Path) -> None:
     world = World()
     world.firing(4.5, "ExporterDown")
-    world.firing(5, "ExporterDown", {**CRITICAL, "job": "infobip"})
+    world.firing(5, "ExporterDown", CRITICAL)
+    world.check(tmp_path)
+
+
+def test_another_target_that_is_down_is_no_exporter(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add("up", Hold(60, 0), labels={"job": "node", "instance": "node:9100"})
+    world.never(60, EXPORTER_ALERTS)
     world.check(tmp_path)
 
 
 def test_an_exporter_behind_warns_and_pages_when_a_day_is_unread(tmp_path: Path) -> None:
     world = World()
-    world.watched(Hold(30, 30), Hold(30, 700), Hold(30, 25 * 3600), Hold(30, 30))
-    world.firing(34.5, "ExporterBehind")
-    world.firing(35, "ExporterBehind", {**FEED, **WARNING})
-    world.firing(65, "ExporterBehind", {**FEED, **WARNING}, {**FEED, **CRITICAL})
-    world.firing(90, "ExporterBehind")
+    world.watched(Hold(240, 30), Hold(30, 1400), Hold(30, 25 * 3600), Hold(30, 30))
+    world.firing(249.5, "ExporterBehind")
+    world.firing(251, "ExporterBehind", {**HERE, **WARNING})
+    world.firing(276, "ExporterBehind", {**HERE, **WARNING}, {**HERE, **CRITICAL})
+    world.firing(329, "ExporterBehind")
     world.check(tmp_path)
 
 
-def test_a_backlog_below_a_fresh_frontier_is_behind_too(tmp_path: Path) -> None:
+def test_a_backlog_behind_a_fresh_lag_is_behind_too(tmp_path: Path) -> None:
     world = World()
-    world.watched(Hold(60, 30))
-    world.add("infobip_exporter_backlog_seconds", Hold(30, 0), Hold(30, 7200))
-    world.firing(35, "ExporterBehind", {**FEED, **WARNING})
-    world.value(35, "max(ALERTS_FOR_STATE{alertname='ExporterBehind'})", ("{}", 30 * 60))
+    world.watched(Hold(120, 30))
+    world.add("infobip_exporter_backlog_seconds", Hold(60, 0), Hold(60, 7200))
+    world.firing(71, "ExporterBehind", {**HERE, **WARNING})
+    world.firing(76, "ExporterBlind", {**HERE, **CRITICAL})
+    world.check(tmp_path)
+
+
+def test_polls_that_fail_for_less_than_a_quarter_of_an_hour_page_nobody(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Slope(10, 630), Hold(60, 30))
+    world.add("infobip_up", Hold(60, 1), Hold(10, 0), Hold(60, 1))
+    world.never(129, EXPORTER_ALERTS)
+    world.check(tmp_path)
+
+
+def test_an_exporter_that_is_always_late_is_not_behind(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 3000))
+    world.never(119, EXPORTER_ALERTS)
+    world.check(tmp_path)
+
+
+def test_a_feed_that_moved_to_another_instance_is_not_gone(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Gap(60))
+    world.watched(Gap(60), Hold(60, 30), labels={**FEED, "instance": "other"})
+    world.never(119, "FeedGone")
+    world.check(tmp_path)
+
+
+def test_an_exporter_that_is_down_has_not_lost_its_feeds(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30), Gap(60))
+    world.watched(Hold(120, 30), labels={"job": "second", "account": "second", "channel": "sms"})
+    world.never(119, "FeedGone")
+    world.firing(119, "ExporterDown", {**CRITICAL, **TARGET})
     world.check(tmp_path)
 
 
@@ -80,8 +121,8 @@ def test_lost_time_pages_at_once(reason: str, tmp_path: Path) -> None:
     world.watched(Hold(180, 30))
     world.add("infobip_exporter_lost_seconds_total", Hold(30, 0), Hold(150, 600), reason=reason)
     world.firing(29.5, "ExporterLosingData")
-    world.firing(30, "ExporterLosingData", {**FEED, **CRITICAL, "reason": reason})
-    world.firing(110, "ExporterLosingData", {**FEED, **CRITICAL, "reason": reason})
+    world.firing(30, "ExporterLosingData", {**HERE, **CRITICAL, "reason": reason})
+    world.firing(110, "ExporterLosingData", {**HERE, **CRITICAL, "reason": reason})
     world.firing(121, "ExporterLosingData")
     world.check(tmp_path)
 
@@ -102,8 +143,8 @@ def test_a_refused_key_pages_within_minutes_and_until_a_poll_succeeds(code: str,
     # A series is shown at zero first; asked again only every five minutes.
     requests(world, code, Gap(30), Rate(1, 0), Jump(1), Rate(59, 0.2), Rate(30, 0))
     world.firing(32.5, "ApiRefusing")
-    world.firing(33, "ApiRefusing", {**FEED, **CRITICAL, "code": code})
-    world.firing(89, "ApiRefusing", {**FEED, **CRITICAL, "code": code})
+    world.firing(33, "ApiRefusing", {**HERE, **CRITICAL, "code": code})
+    world.firing(89, "ApiRefusing", {**HERE, **CRITICAL, "code": code})
     world.firing(90, "ApiRefusing")
     world.check(tmp_path)
 
@@ -123,7 +164,7 @@ def test_throttling_warns_when_it_lasts(tmp_path: Path) -> None:
     requests(world, "200", Rate(120, 18))
     requests(world, "429", Rate(30, 0), Rate(60, 2), Rate(30, 0))  # 10 %, over 5 % from minute 37.5 on
     world.firing(47, "ApiThrottled")
-    world.firing(47.5, "ApiThrottled", {**FEED, **WARNING})
+    world.firing(47.5, "ApiThrottled", {**HERE, **WARNING})
     world.firing(119, "ApiThrottled")
     world.check(tmp_path)
 
@@ -134,4 +175,103 @@ def test_a_few_throttled_requests_warn_nobody(tmp_path: Path) -> None:
     requests(world, "200", Rate(120, 2))
     requests(world, "429", Rate(30, 0), Rate(90, 0.2))
     world.never(120, EXPORTER_ALERTS)
+    world.check(tmp_path)
+
+
+def test_a_row_that_cannot_be_counted_warns(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add("infobip_messages_sent_total", Rate(60, 100), entity_id="shop")
+    world.add("infobip_exporter_records_rejected_total", Rate(30, 0), Rate(30, 1), reason="no_status")
+    world.firing(29, "RecordsRejected")
+    world.firing(59, "RecordsRejected", {**HERE, **WARNING})
+    world.check(tmp_path)
+
+
+def test_messages_that_the_audit_finds_missed_warn(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    for result, parts in (
+        ("verified", [Rate(60, 100)]),
+        ("recovered", [Rate(60, 1)]),
+        ("missed", [Rate(30, 0), Jump(3), Rate(30, 0)]),
+    ):
+        world.add("infobip_exporter_audit_messages_total", *parts, result=result)
+    world.firing(29, "AuditMissed")
+    world.firing(31, "AuditMissed", {**HERE, **WARNING})
+    world.check(tmp_path)
+
+
+def freshness(world: World, late_from: float, minutes: float, of: str) -> None:
+    """Messages that are counted within a minute, and from `late_from` on within ten."""
+    name = "infobip_exporter_freshness_seconds"
+    for bound in ("60", "300"):
+        world.add(f"{name}_bucket", Rate(late_from, 10), Rate(minutes - late_from, 0), of=of, le=bound)
+    for bound in ("600", "+Inf"):
+        world.add(f"{name}_bucket", Rate(minutes, 10), of=of, le=bound)
+    world.add(f"{name}_count", Rate(minutes, 10), of=of)
+
+
+def test_messages_that_are_counted_late_warn(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    freshness(world, 60, 120, "sent")
+    world.firing(70, "CountsLate")
+    world.firing(80, "CountsLate", {**HERE, **WARNING})
+    world.check(tmp_path)
+
+
+def test_outcomes_that_are_counted_late_do_not(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(120, 30))
+    freshness(world, 120, 120, "sent")
+    freshness(world, 0, 120, "settled")
+    world.never(119, "CountsLate")
+    world.check(tmp_path)
+
+
+def test_a_configuration_that_is_refused_warns_until_one_is_taken(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add(
+        "infobip_exporter_config_last_reload_successful", Hold(20, 1), Hold(20, 0), Hold(20, 1), labels=TARGET
+    )
+    world.firing(19, "ConfigReloadFailed")
+    world.firing(23, "ConfigReloadFailed", {**TARGET, **WARNING})
+    world.firing(41, "ConfigReloadFailed")
+    world.check(tmp_path)
+
+
+def test_label_values_without_a_series_of_their_own_warn(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add("infobip_exporter_label_overflow_total", Hold(30, 0), Hold(30, 4), label="entity_id")
+    world.firing(29, "LabelOverflow")
+    world.firing(31, "LabelOverflow", {**HERE, **WARNING, "label": "entity_id"})
+    world.check(tmp_path)
+
+
+@pytest.mark.parametrize("skew", [-40, 40])
+def test_a_clock_that_is_wrong_warns_whichever_way(skew: float, tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add("infobip_exporter_clock_skew_seconds", Hold(20, 2), Hold(40, skew))
+    world.firing(34, "ClockSkew")
+    world.firing(36, "ClockSkew", {**HERE, **WARNING})
+    world.check(tmp_path)
+
+
+def test_log_lines_that_are_lost_warn(tmp_path: Path) -> None:
+    world = World()
+    world.watched(Hold(60, 30))
+    world.add("infobip_exporter_log_lines_dropped_total", Hold(30, 0), Hold(30, 7), labels=TARGET)
+    world.firing(29, "LogLinesDropped")
+    world.firing(31, "LogLinesDropped", {**TARGET, **WARNING})
+    world.check(tmp_path)
+
+
+def test_the_watchdog_always_fires(tmp_path: Path) -> None:
+    world = World()
+    world.firing(0, "Watchdog", {"severity": "none", "component": "exporter"})
+    world.firing(60, "Watchdog", {"severity": "none", "component": "exporter"})
     world.check(tmp_path)

@@ -220,6 +220,8 @@ class Incident(NamedTuple):
     """Minutes from START to the first page."""
     alerts: str
     """What pages first."""
+    lasts: float = END - START - 1
+    """Minutes from START for which some such alert pages, at the least."""
 
 
 SAWTOOTH = [part for _ in range(round(END / 9)) for part in (Hold(8, 200), Hold(1, 610))]
@@ -231,7 +233,7 @@ INCIDENTS: dict[str, Incident] = {
     "a group nobody has heard of": Incident(unheard_of, 8, "FailureSpike"),
     "all expired, 10 a minute": Incident(lambda: expired(10, 1), 12, "FailureSpike"),
     "half expired, 1000 a minute": Incident(lambda: expired(1000, 0.5), 8, "FailureSpike"),
-    "2 to 9 % undeliverable, 1000 a minute": Incident(undeliverable, 45, "UndeliverableSpike"),
+    "2 to 9 % undeliverable, 1000 a minute": Incident(undeliverable, 45, "UndeliverableSpike", lasts=90),
     "40 entities of 1 a minute": Incident(many_entities, 15, "AccountFailing"),
     "a healthy entity beside a big failing one": Incident(beside_a_big_one, 8, "RejectedSpike"),
     "35 to 65 % undeliverable": Incident(from_35_to_65, 45, "UndeliverableSpike"),
@@ -253,7 +255,7 @@ INCIDENTS: dict[str, Incident] = {
     "a late exporter of the same account beside it": Incident(lambda: staging(720), 6, "RejectedSpike"),
     "the API down": Incident(api_down, 31, "ExporterBlind"),
     "the API never reached": Incident(never_reached, 31, "ExporterBlind"),
-    "a feed's series gone": Incident(series_gone, 15, "FeedGone"),
+    "a feed's series gone": Incident(series_gone, 15, "FeedGone", lasts=90),
     "rows that can't be counted": Incident(uncountable, 25, "RecordsRejected"),
     "a job of another name down": Incident(another_job_down, 12, "ExporterDown"),
 }
@@ -263,9 +265,7 @@ INCIDENTS: dict[str, Incident] = {
 def test_an_incident_pages_in_time_and_as_long_as_it_goes_on(name: str, tmp_path: Path) -> None:
     incident = INCIDENTS[name]
     world = incident.world()
-    # FeedGone ends when nobody missed the feed for two hours, TrafficStopped needs a day.
-    until = START + 90 if incident.alerts == "FeedGone" else END - 1
-    world.pages(START, incident.within, incident.alerts, until)
+    world.pages(START, incident.within, incident.alerts, START + incident.lasts)
     world.check(tmp_path)
 
 

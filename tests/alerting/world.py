@@ -234,15 +234,18 @@ class World:
             }
         )
 
-    def text(
-        self, minute: float, alert: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+    def texts(
+        self, minute: float, alert: str, expected: list[tuple[Mapping[str, str], Mapping[str, str]]]
     ) -> None:
-        """At `minute` the alert fires once, and reads so."""
+        """At `minute` the alert fires with exactly these labels and annotations."""
         self.alert_tests.append(
             {
                 "eval_time": duration(minute),
                 "alertname": alert,
-                "exp_alerts": [{"exp_labels": dict(labels), "exp_annotations": dict(annotations)}],
+                "exp_alerts": [
+                    {"exp_labels": dict(labels), "exp_annotations": dict(annotations)}
+                    for labels, annotations in expected
+                ],
             }
         )
 

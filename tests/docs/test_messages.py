@@ -9,7 +9,7 @@ import pytest
 
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.infobip.refusal import _HINTS
-from infobip_exporter.ledger.store import _ADVICE
+from infobip_exporter.ledger.sqlite_file import _ADVICE
 from tests.docs.pages import DOCS, REPOSITORY
 
 PAGE = DOCS / "when-things-go-wrong.md"

@@ -3,6 +3,7 @@
 The rules and configurations are those that are shipped, with all their durations divided: minutes become seconds.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             servers.alertmanager(configs[1], tmp_path, address) as alertmanager,
             servers.prometheus(configs[0], tmp_path) as prometheus,
         ):
-            watched = "count(account_channel:infobip_exporter_current:min20m)"
+            watched = "count(feed:infobip_exporter_current:min20m)"
             until(lambda: ask(prometheus, watched) == [1.0], within_s=60)
-            assert received == []
+            assert [each for each in received if each["path"] == "/pager"] == []
             api.control(
                 "POST",
                 "incident",
@@ -66,10 +67,11 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             assert page["path"] == "/pager"
             assert page["labels"] == {
                 "alertname": "RejectedSpike", "severity": "critical", "component": "delivery",
-                "account": "demo", "channel": "instagram", "entity_id": "shop-france", "general_status": "REJECTED",
+                "job": "infobip", "instance": "infobip", "account": "demo", "channel": "instagram", "entity_id": "shop-france", "general_status": "REJECTED",
             }  # fmt: skip
             assert "of the messages of entity shop-france are REJECTED" in page["annotations"]["summary"]
             assert page["annotations"]["runbook_url"].endswith("/RejectedSpike.md")
+            assert re.search(r"\?from=\d{13}&to=now&var-job=infobip", page["annotations"]["dashboard_url"])
             (shown,) = [
                 each
                 for each in httpx.get(f"{alertmanager}/api/v2/alerts").json()

@@ -33,24 +33,25 @@ def check_page(page: Page) -> None:
 def check_record(record: Record) -> None:
     kind = record.kind
     assert record.message_id
-    for text in (record.message_id, record.sender, *kind[:5]):
+    for text in (record.message_id, record.sender, *kind[:8]):
         assert type(text) is str
         text.encode()  # no half of a character: neither SQLite nor a label could carry it
-    for name in (kind.general_status, kind.error_group):
+    for name in (kind.general_status, kind.error_group, kind.status, kind.error):
         assert name == normalised(name)
         assert not set(name) & set(' \n"\\{}')
     assert kind.general_status
     assert type(kind.parts) is int
     assert 0 <= kind.parts <= MOST_PARTS
     # As many digits as a sum can hold and a page can show: never rounded, never slow.
-    assert type(kind.cost) is Decimal
-    assert kind.cost.is_finite()
-    assert 0 <= kind.cost < MOST_COST
-    assert not kind.cost.is_signed()
-    digits = kind.cost.as_tuple()
-    assert isinstance(digits.exponent, int)
-    assert digits.exponent >= -50
-    assert len(digits.digits) <= 80
+    if kind.cost is not None:
+        assert type(kind.cost) is Decimal
+        assert kind.cost.is_finite()
+        assert 0 <= kind.cost < MOST_COST
+        assert not kind.cost.is_signed()
+        digits = kind.cost.as_tuple()
+        assert isinstance(digits.exponent, int)
+        assert digits.exponent >= -50
+        assert len(digits.digits) <= 80
     for moment_ms in (record.sent_ms, record.done_ms):
         if moment_ms is not None:
             assert type(moment_ms) is int

@@ -155,15 +155,30 @@ prices = (
 )
 
 
-@given(st.tuples(texts, texts, texts, texts, texts, st.none() | prices, st.none() | st.integers()))
-@example(("A", "", "", "", "", Decimal("9999999999999999." + "9" * 50), 2**31))
+raw_kinds = st.tuples(
+    texts,
+    texts,
+    texts,
+    texts,
+    st.none() | st.booleans(),
+    texts,
+    texts,
+    texts,
+    st.none() | prices,
+    st.none() | st.integers(),
+)
+
+
+@given(raw_kinds)
+@example(("A", "", "", "", None, "", "", "", Decimal("9999999999999999." + "9" * 50), 2**31))
 @fuzzed(400)
 def test_what_a_message_costs_is_exact_or_nothing(raw: RawKind) -> None:
     kind = kind_of(raw)
     if kind is None:
         return
     check_record(Record("a", 0, None, kind, ""))
-    price, count = raw[5], raw[6]
+    price, count = raw[-2:]
+    assert (kind.cost is None) == (price is None)
     if kind.cost:
         assert price is not None
         parts = count if count is not None and 0 <= count <= 2**31 else 1

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from infobip_exporter.counting.count import Counting
-from infobip_exporter.counting.labels import Caps
+from infobip_exporter.counting.caps import Caps
+from infobip_exporter.counting.count import Statuses, count
+from infobip_exporter.counting.known import Known
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics.process import Process
@@ -39,9 +40,7 @@ def records_of(texts: list[str]) -> list[Record]:
 
 def page_of(records: list[Record], *, open_metrics: bool = False) -> str:
     changes = Changes()
-    counting = Counting(changes, {}, Caps(1000), open_from_ms=-(1 << 62), hour=None)
-    counting.first_reads(records)
-    counting.finish()
+    count(records, Known(), changes, Caps(1000, ()), Statuses(()), is_open=lambda _: True)
     feed = FeedSnapshot(
         "main",
         "sms",
@@ -66,7 +65,7 @@ def test_whatever_was_counted_is_on_a_page_that_can_be_read(open_metrics: bool, 
     families = list((parse_open_metrics if open_metrics else parse_text)(page))
     samples = [sample for family in families for sample in family.samples]
     sent = sum(sample.value for sample in samples if sample.name == "infobip_messages_sent_total")
-    assert sent == len({record.message_id for record in records})
+    assert sent == len({(record.message_id, record.sent_ms) for record in records})
 
 
 def row_of(number: int, text: str) -> str:

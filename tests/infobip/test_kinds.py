@@ -10,7 +10,7 @@ from infobip_exporter.model.record import Kind
 
 
 def kind(price: Decimal | None = Decimal("0.15"), count: int | None = 1, status: str = "DELIVERED") -> Kind:
-    made = kind_of((status, "OK", "entity", "app", "EUR", price, count))
+    made = kind_of((status, "NAME", "OK", "NO_ERROR", False, "entity", "app", "EUR", price, count))
     assert made is not None
     return made
 
@@ -41,13 +41,21 @@ def test_a_status_nobody_has_heard_of_is_an_ordinary_final_value() -> None:
 
 @pytest.mark.parametrize("status", [None, "", " ", "-_-"])
 def test_a_status_without_a_name_has_no_kind(status: str | None) -> None:
-    assert kind_of((status, None, None, None, None, None, None)) is None
+    assert kind_of((status, *[None] * 9)) is None  # type: ignore[arg-type]
 
 
-def test_what_is_missing_is_empty_and_costs_nothing() -> None:
-    assert kind_of(("PENDING", None, None, None, None, None, None)) == Kind(
-        "PENDING", "", "", "", "", Decimal(0), 1
-    )
+def test_what_is_missing_is_empty_and_has_no_cost() -> None:
+    made = kind_of(("PENDING", *[None] * 9))  # type: ignore[arg-type]
+    assert made == Kind("PENDING", "", "", "", "", "", "", "", None, 1)
+
+
+@pytest.mark.parametrize(("permanent", "text"), [(True, "true"), (False, "false"), (None, "")])
+def test_why_a_message_failed_is_kept_by_the_names_of_the_api(permanent: bool | None, text: str) -> None:
+    raw = ("REJECTED", "REJECTED_NOT_ENOUGH_CREDITS", "USER_ERRORS", "EC_ABSENT_SUBSCRIBER", permanent)
+    made = kind_of((*raw, None, None, None, None, None))
+    assert made is not None
+    assert (made.status, made.error) == ("REJECTED_NOT_ENOUGH_CREDITS", "EC_ABSENT_SUBSCRIBER")
+    assert made.permanent == text
 
 
 @pytest.mark.parametrize(
@@ -61,17 +69,18 @@ def test_a_count_that_is_none_counts_one_part(count: int | None, parts: int) -> 
 @pytest.mark.parametrize(
     "price",
     [
-        None,
-        *map(
-            Decimal,
-            ["0", "-0", "-0.1", "NaN", "sNaN", "-NaN", "Infinity", "1e400", "1e-400", "1e16", "1e-51"],
-        ),
+        Decimal(price)
+        for price in ("0", "-0", "-0.1", "NaN", "sNaN", "-NaN", "Infinity", "1e400", "1e-400", "1e16", "1e-51")
     ],
 )
-def test_a_price_that_is_none_costs_nothing_and_keeps_its_currency(price: Decimal | None) -> None:
+def test_a_price_that_is_none_costs_nothing_and_keeps_its_currency(price: Decimal) -> None:
     made = kind(price)
     assert made.cost == 0
     assert made.currency == "EUR"
+
+
+def test_a_row_without_a_price_has_no_cost_yet() -> None:
+    assert kind(None).cost is None
 
 
 @pytest.mark.parametrize("price", ["9999999999999999", "1e15", "1e-50"])
@@ -81,7 +90,7 @@ def test_the_widest_prices_count(price: str) -> None:
 
 def test_the_longest_price_of_the_most_parts_is_exact() -> None:
     price = Decimal("9" * 16 + "." + "9" * 50)
-    assert Fraction(kind(price, MOST_PARTS).cost) == Fraction(price) * MOST_PARTS
+    assert Fraction(kind(price, MOST_PARTS).cost or 0) == Fraction(price) * MOST_PARTS
 
 
 @given(
@@ -92,4 +101,5 @@ def test_the_longest_price_of_the_most_parts_is_exact() -> None:
 def test_cost_is_exact_whatever_the_context_in_use(price: Decimal, parts: int, precision: int) -> None:
     with localcontext(prec=precision):
         cost = kind(price, parts).cost
+    assert cost is not None
     assert Fraction(cost) == Fraction(price) * parts

@@ -19,13 +19,14 @@ from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import FAMILIES
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Histogram, InFlight, Reloaded, Series
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.model.series import Histogram, Series
 
 NOW = Moment(1_700_000_000.0, 100.0)
 PROCESS = Process()
-SENT = Series("infobip_messages_sent_total", ("shop", "web"))
-DELIVERED = Series("infobip_delivery_duration_seconds", ("DELIVERED",))
+SENT = Series.of("infobip_messages_sent_total", entity_id="shop", application_id="web")
+DELIVERED = Series.of("infobip_delivery_duration_seconds", general_status="DELIVERED")
 BUCKETS = len(catalog.DELIVERY_DURATION.buckets) + 1
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -77,16 +78,21 @@ histogram_families = [family for family in FAMILIES if family.type == "histogram
 @st.composite
 def counter(draw: st.DrawFn) -> tuple[Series, int | Decimal]:
     family = draw(st.sampled_from(counter_families))
-    labels = tuple(draw(texts) for _ in family.labels)
+    labels = tuple((name, draw(texts)) for name in family.labels)
     return Series(family.name, labels), draw(prices if family in {catalog.COST, catalog.LOST} else counts)
 
 
 @st.composite
 def histogram(draw: st.DrawFn) -> tuple[Series, Histogram]:
     family = draw(st.sampled_from(histogram_families))
-    labels = tuple(draw(texts) for _ in family.labels)
+    labels = tuple((name, draw(texts)) for name in family.labels)
     in_buckets = tuple(draw(st.integers(0, 1000)) for _ in range(len(family.buckets) + 1))
     return Series(family.name, labels), Histogram(in_buckets, draw(prices))
+
+
+@st.composite
+def in_flight(draw: st.DrawFn) -> Series:
+    return Series(catalog.IN_FLIGHT.name, tuple((name, draw(texts)) for name in catalog.IN_FLIGHT.labels))
 
 
 @st.composite
@@ -96,11 +102,13 @@ def snapshots(draw: st.DrawFn, channel: str) -> FeedSnapshot:
         channel=channel,
         counters=dict(draw(st.lists(counter(), max_size=8))),
         histograms=dict(draw(st.lists(histogram(), max_size=3))),
-        in_flight=draw(st.dictionaries(st.tuples(texts, texts, texts), counts, max_size=3)),
+        in_flight=draw(st.dictionaries(in_flight(), counts, max_size=3)),
         oldest_in_flight_ms=draw(moments_ms),
         last_sent_ms=draw(moments_ms),
         up=draw(st.none() | st.booleans()),
         last_success_s=draw(st.none() | st.floats(0, 2e9)),
+        final_age_s=draw(st.none() | st.floats(0, 21_600)),
+        verified_up_to_ms=draw(moments_ms),
         read_up_to_ms=draw(moments_ms),
         backlog_ms=draw(st.integers(0, 172_800_000)),
         requests_per_minute=draw(st.floats(0, 120)),
@@ -113,21 +121,21 @@ def expected(feed: FeedSnapshot) -> Samples:
     found: Samples = {}
     label_names = {family.name: family.labels for family in FAMILIES}
     for series in ALWAYS_THERE:
-        found[key(series.family, feed, reason=series.labels[0])] = 0.0
+        found[key(series.family, feed, **dict(series.labels))] = 0.0
     for series, value in feed.counters.items():
-        labels = dict(zip(label_names[series.family], series.labels, strict=True))
+        assert [name for name, _ in series.labels] == list(label_names[series.family])
+        labels = dict(series.labels)
         found[key(series.family, feed, **labels)] = float(value)
     for series, value in feed.histograms.items():
         family = next(family for family in FAMILIES if family.name == series.family)
-        labels = dict(zip(family.labels, series.labels, strict=True))
+        labels = dict(series.labels)
         bounds = [*map(str, map(float, family.buckets)), "+Inf"]
         for bound, count in zip(bounds, accumulate(value.counts), strict=True):
             found[key(f"{series.family}_bucket", feed, **labels, le=bound)] = count
         found[key(f"{series.family}_sum", feed, **labels)] = float(value.sum_s)
         found[key(f"{series.family}_count", feed, **labels)] = sum(value.counts)
-    for (status, entity, application), count in feed.in_flight.items():
-        labels = {"general_status": status, "entity_id": entity, "application_id": application}
-        found[key("infobip_messages_in_flight", feed, **labels)] = float(count)
+    for series, count in feed.in_flight.items():
+        found[key("infobip_messages_in_flight", feed, **dict(series.labels))] = float(count)
     gauges = {
         "infobip_oldest_in_flight_timestamp_seconds": feed.oldest_in_flight_ms
         and feed.oldest_in_flight_ms / 1000,
@@ -137,6 +145,10 @@ def expected(feed: FeedSnapshot) -> Samples:
         "infobip_exporter_backlog_seconds": feed.backlog_ms / 1000,
         "infobip_exporter_api_requests_per_minute_limit": feed.requests_per_minute,
         "infobip_exporter_clock_skew_seconds": feed.clock_skew_s,
+        "infobip_exporter_final_age_seconds": feed.final_age_s,
+        "infobip_exporter_audit_verified_timestamp_seconds": feed.verified_up_to_ms
+        and feed.verified_up_to_ms / 1000,
+        "infobip_exporter_feed_info": 1,
     }
     if feed.read_up_to_ms is not None:
         lag = NOW.wall_s + (feed.clock_skew_s or 0) - feed.read_up_to_ms / 1000
@@ -177,8 +189,10 @@ def lines_of(page: str, start: str) -> list[str]:
 
 
 def test_numbers_are_exact() -> None:
-    cost = Series("infobip_cost_total", ("EUR", "DELIVERED", "shop", ""))
-    lost = Series("infobip_exporter_lost_seconds_total", ("expired",))
+    cost = Series.of(
+        "infobip_cost_total", currency="EUR", general_status="DELIVERED", entity_id="shop", application_id=""
+    )
+    lost = Series.of("infobip_exporter_lost_seconds_total", reason="expired")
     feed = FeedSnapshot(
         "main",
         "instagram",
@@ -187,7 +201,9 @@ def test_numbers_are_exact() -> None:
     )
     page = rendered(feed)
     assert lines_of(page, "infobip_cost_total")[0].endswith(" 12345678901234567890.00787679")
-    assert lines_of(page, "infobip_exporter_lost")[0].endswith(" 0.000000001")
+    assert [line.split()[-1] for line in lines_of(page, "infobip_exporter_lost") if "expired" in line] == [
+        "0.000000001"
+    ]
     assert lines_of(page, "infobip_messages_sent_total")[0].endswith(" 1152921504606846977")
     assert lines_of(page, "infobip_last_message_sent")[0].endswith(" 1.675293303379e+09")
 
@@ -197,14 +213,16 @@ def test_numbers_are_exact() -> None:
     [(Decimal("1E+1000000"), "+Inf"), (Decimal("1E+60"), "1e+060"), (Decimal("1E-1000000"), "0.0")],
 )
 def test_a_number_out_of_all_reason_neither_breaks_nor_bloats_the_page(value: Decimal, text: str) -> None:
-    cost = Series("infobip_cost_total", ("EUR", "DELIVERED", "", ""))
+    cost = Series.of(
+        "infobip_cost_total", currency="EUR", general_status="DELIVERED", entity_id="", application_id=""
+    )
     page = rendered(FeedSnapshot("main", "instagram", counters={cost: value}))
     assert math.isclose(float(lines_of(page, "infobip_cost_total")[0].split()[-1]), float(text))
     assert len(page) < 20_000
 
 
 def test_a_missing_value_is_the_empty_label() -> None:
-    series = Series("infobip_messages_sent_total", ("", ""))
+    series = Series.of("infobip_messages_sent_total", entity_id="", application_id="")
     page = rendered(FeedSnapshot("main", "instagram", counters={series: 1}))
     assert (
         'infobip_messages_sent_total{account="main",channel="instagram",entity_id="",application_id=""} 1\n'
@@ -214,7 +232,9 @@ def test_a_missing_value_is_the_empty_label() -> None:
 
 @pytest.mark.parametrize("open_metrics", [False, True])
 def test_families_come_once_in_the_catalogues_order_and_series_sorted(open_metrics: bool) -> None:
-    counters = {Series("infobip_messages_sent_total", (entity, "")): 1 for entity in "cab"}
+    counters = {
+        Series.of("infobip_messages_sent_total", entity_id=entity, application_id=""): 1 for entity in "cab"
+    }
     one = FeedSnapshot("main", "sms", counters=counters, up=True, read_up_to_ms=0)
     page = rendered(one, FeedSnapshot("main", "viber", counters=counters), open_metrics=open_metrics)
     suffix = "_total" if open_metrics else ""
@@ -279,7 +299,11 @@ def test_a_feed_that_is_gone_is_forgotten() -> None:
 
 def test_a_series_that_is_gone_is_forgotten() -> None:
     renderer = Renderer("1", PROCESS)
-    for in_flight in ({("PENDING", "a", ""): 1, ("PENDING", "b", ""): 2}, {("PENDING", "b", ""): 3}):
+    a, b = (
+        Series.of("infobip_messages_in_flight", general_status="PENDING", entity_id=entity, application_id="")
+        for entity in "ab"
+    )
+    for in_flight in ({a: 1, b: 2}, {b: 3}):
         feed = FeedSnapshot("main", "sms", in_flight=in_flight)
         page = renderer.render([Feed(feed, released(feed))], NOW).body.decode()
     assert [line[-2:] for line in lines_of(page, "infobip_messages_in_flight")] == [" 3"]
@@ -336,14 +360,15 @@ def test_only_what_a_page_shows_counts_as_shown() -> None:
 def test_known_reasons_are_there_before_anything_was_counted() -> None:
     feed = FeedSnapshot("main", "sms", counters={ALWAYS_THERE[0]: 4})
     found = samples(rendered(feed))
-    values = [found[key(series.family, feed, reason=series.labels[0])] for series in ALWAYS_THERE]
-    assert values == [4, 0, 0, 0, 0]
+    values = [found[key(series.family, feed, **dict(series.labels))] for series in ALWAYS_THERE]
+    assert values == [4, *[0] * (len(ALWAYS_THERE) - 1)]
 
 
 def test_a_series_in_flight_is_shown_at_zero_as_well() -> None:
-    labels = InFlight("PENDING", "shop", "web")
-    feed = FeedSnapshot("main", "sms", in_flight={labels: 0})
-    assert samples(rendered(feed))[key(catalog.IN_FLIGHT.name, feed, **labels._asdict())] == 0
+    labels = {"general_status": "PENDING", "entity_id": "shop", "application_id": "web"}
+    series = Series.of("infobip_messages_in_flight", **labels)
+    feed = FeedSnapshot("main", "sms", in_flight={series: 0})
+    assert samples(rendered(feed))[key(series.family, feed, **labels)] == 0
 
 
 def test_buckets_never_fall() -> None:
@@ -359,16 +384,32 @@ def test_buckets_never_fall() -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_has_nothing_to_say() -> None:
-    counters = {Series(family.name, ('a"\\\n',) * len(family.labels)): 1 for family in counter_families}
+    counters = {
+        Series(family.name, tuple((name, 'a"\\\n') for name in family.labels)): 1
+        for family in counter_families
+    }
     histograms = {
-        Series(family.name, ("X",) * len(family.labels)): Histogram(
+        Series(family.name, tuple((name, "X") for name in family.labels)): Histogram(
             (1,) * (len(family.buckets) + 1), Decimal(1)
         )
         for family in histogram_families
     }
+    in_flight = {Series(catalog.IN_FLIGHT.name, tuple((name, "x") for name in catalog.IN_FLIGHT.labels)): 1}
     feed = FeedSnapshot(
-        "main", "instagram", counters, histograms, {("PENDING", "", ""): 1}, 1, 1, True, 1.0, 1.0, 1, 1, 1.0, 1, 1.0
-    )  # fmt: skip
+        "main",
+        "instagram",
+        counters,
+        histograms,
+        in_flight,
+        oldest_in_flight_ms=1,
+        last_sent_ms=1,
+        up=True,
+        last_success_s=1.0,
+        read_up_to_ms=1,
+        clock_skew_s=1.0,
+        final_age_s=3600.0,
+        verified_up_to_ms=1,
+    )
     page = rendered(feed, reloaded=Reloaded(successful=True, success_s=1.0))
     assert [line.split()[2] for line in lines_of(page, "# TYPE infobip")] == [
         family.name for family in FAMILIES

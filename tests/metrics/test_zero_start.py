@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infobip_exporter.metrics.snapshot import Series
 from infobip_exporter.metrics.zero_start import RELEASE_AHEAD_S, Mark, Moment, ZeroStart
+from infobip_exporter.model.series import Series
 
-A, B, C = (Series("infobip_messages_sent_total", (name, "")) for name in "abc")
+A, B, C = (Series.of("infobip_messages_sent_total", entity_id=name, application_id="") for name in "abc")
 START = Moment(1_700_000_000.0, 5_000.0)
 
 
@@ -217,7 +217,9 @@ def test_threads_can_use_it_at_once() -> None:
     def commit() -> None:
         try:
             for i in range(3000):
-                zero_start.add([Series("infobip_messages_sent_total", (str(i), ""))])
+                zero_start.add(
+                    [Series.of("infobip_messages_sent_total", entity_id=str(i), application_id="")]
+                )
                 zero_start.saved(zero_start.unsaved(START) if i % 500 == 0 else {})
         except BaseException as error:  # noqa: BLE001 - told to the test's own thread
             failures.append(error)

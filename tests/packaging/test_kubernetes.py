@@ -214,11 +214,11 @@ def test_the_network_lets_scrapes_in_and_names_and_the_api_out() -> None:
     assert out == {(53, "UDP"), (53, "TCP"), (443, "TCP")}
 
 
-def test_the_job_has_the_name_that_rules_and_dashboards_know() -> None:
+def test_a_feeds_series_have_a_constant_instance_and_no_pod() -> None:
     [scraped] = read(OPERATOR / "service-monitor.yaml")["spec"]["endpoints"]
-    [job] = scraped["relabelings"]
-    [config] = read(REPOSITORY / "prometheus" / "prometheus.yml")["scrape_configs"]
-    assert job == {"targetLabel": "job", "replacement": config["job_name"]}
+    instance, pod = scraped["metricRelabelings"]
+    assert (instance["targetLabel"], instance["sourceLabels"][0]) == ("instance", "account")
+    assert (pod["targetLabel"], pod["sourceLabels"], pod["replacement"]) == ("pod", ["account"], "")
     assert scraped["interval"] == "15s"
 
 

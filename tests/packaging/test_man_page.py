@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from infobip_exporter import cli
+from infobip_exporter.signals import TERMINATED
 from tests.docs.pages import REPOSITORY
 
 PAGE = REPOSITORY / "packaging" / "man" / "infobip-exporter.1"
@@ -40,7 +41,7 @@ def test_the_page_shows_each_command_flag_and_exit_code() -> None:
         given = f"--{flag}={value}" if value else f"--{flag}"
         assert re.search(rf"^ +{given}\s+{re.escape(told)}$", sections["OPTIONS"], re.MULTILINE)
     assert entries(sections["COMMANDS"]) == set(cli._COMMANDS)
-    codes = {0, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED}
+    codes = {0, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED, TERMINATED}
     assert entries(sections["EXIT STATUS"]) == {str(code) for code in codes}
 
 

@@ -11,12 +11,13 @@ from infobip_exporter import logs
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.metrics.process import Process
-from infobip_exporter.metrics.snapshot import Reloaded, Series
+from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.metrics.zero_start import Moment
+from infobip_exporter.model.series import Series
 from infobip_exporter.web.app import create_app
 from tests.web.views import START, Client, FakeView, lively
 
-SENT = Series("infobip_messages_sent_total", ("shop", "web"))
+SENT = Series.of("infobip_messages_sent_total", entity_id="shop", application_id="web")
 
 
 @pytest.fixture
@@ -115,10 +116,14 @@ def test_the_figures_of_the_process_are_read_anew_while_serving(
     asyncio.run(serve())
 
 
-def test_healthy_is_always_answered(view: FakeView, client: Client) -> None:
+def test_healthy_names_the_feeds_that_make_no_progress(view: FakeView, client: Client) -> None:
     view.missing = ["main/instagram"]
     answer = client.get("/-/healthy")
     assert (answer.status_code, answer.text) == (200, "infobip-exporter is healthy.\n")
+    view.stuck = ["main/instagram", "main/sms"]
+    answer = client.get("/-/healthy")
+    assert answer.status_code == 503
+    assert answer.text == "infobip-exporter is not healthy, no progress: main/instagram, main/sms\n"
 
 
 def test_ready_names_the_feeds_that_have_not_been_asked(view: FakeView, client: Client) -> None:
@@ -171,7 +176,7 @@ def test_a_reload_is_answered_with_how_it_went(view: FakeView) -> None:
     client = Client(create_app(view, reload))
     answers = [client.request("POST", "/-/reload") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [500, 504, 200]
-    assert answers[0].text.endswith("the last one holds:\nconfig.yaml:1: pol: unknown key\n")
+    assert answers[0].text.endswith("keeping the old one:\nconfig.yaml:1: pol: unknown key\n")
     wrong = client.get("/-/reload")
     assert (wrong.status_code, wrong.text) == (405, "Only POST can be asked for here.\n")
 
@@ -216,7 +221,10 @@ def test_a_scrape_sees_each_feed_whole_while_snapshots_are_swapped(view: FakeVie
         count = 0
         while not done.is_set():
             count += 1
-            pair = {Series("infobip_messages_sent_total", (name, "")): count for name in "ab"}
+            pair = {
+                Series.of("infobip_messages_sent_total", entity_id=name, application_id=""): count
+                for name in "ab"
+            }
             view.feeds = [lively(counters=pair)]
 
     swapping = threading.Thread(target=swap)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident
+from infobip_exporter.model.series import Series
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.server import Server
 from tests.web.views import NOW_S, FakeView, all_states, lively
@@ -116,7 +117,7 @@ def excessive() -> list[FeedSnapshot]:
         lively(
             ENDLESS,
             ENDLESS,
-            trouble=Trouble(f"401: {ENDLESS * 10}", NOW_S - 40 * 86_400),
+            incident=Incident(f"401: {ENDLESS * 10}", NOW_S - 40 * 86_400),
             up=False,
             backlog_ms=3_000_000_000,
             requests_per_minute=100_000.5,
@@ -126,8 +127,8 @@ def excessive() -> list[FeedSnapshot]:
             read_up_to_ms=0,
             by_hour={hour - back: {ENDLESS: 10**9, ENDLESS.upper(): 1} for back in range(24)},
             counters={
-                Series("infobip_messages_sent_total", ("a", "b")): 10**15,
-                Series("infobip_exporter_lost_seconds_total", (ENDLESS,)): 10**9,
+                Series.of("infobip_messages_sent_total", entity_id="a", application_id="b"): 10**15,
+                Series.of("infobip_exporter_lost_seconds_total", reason=ENDLESS): 10**9,
             },
         )
     ]
@@ -229,7 +230,7 @@ def test_without_scripts_everything_is_there_and_nothing_foreign_is_asked_for(ch
             "12 s ago",
             "401: the API does not accept the key",
             "1 h 30 min",
-            "Last trouble, over 2 h ago after 30 s: timeout: no answer within 30 s",
+            "Last incident, over 2 h ago after 30 s: timeout: no answer within 30 s",
             "100 of 100 requests a minute",
             "5 h",
             "DELIVERED",
@@ -258,11 +259,11 @@ def test_names_that_are_code_run_nothing_and_are_shown_as_text(chromium: Browser
             hostile,
             hostile,
             up=False,
-            trouble=Trouble(hostile, NOW_S - 60),
+            incident=Incident(hostile, NOW_S - 60),
             by_hour={int(NOW_S // 3600): {hostile: 5}},
-            counters={Series("infobip_exporter_lost_seconds_total", (hostile,)): 5},
+            counters={Series.of("infobip_exporter_lost_seconds_total", reason=hostile): 5},
         ),
-        lively(last_trouble=PastTrouble(hostile, NOW_S - 60, NOW_S - 50)),
+        lively(last_incident=PastIncident(hostile, NOW_S - 60, NOW_S - 50)),
     ]
     with served(feeds) as address, chromium.page(PHONE) as page:
         page.open(address)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident
+from infobip_exporter.model.series import Series
 from infobip_exporter.web import status_page
 from infobip_exporter.web.chart import chart, totals
 from infobip_exporter.web.feed_state import feed_state
@@ -74,9 +75,9 @@ def test_each_feed_has_its_state_in_a_word() -> None:
         ({"backlog_ms": 60_000}, "catching up"),
         ({"up": False}, "failing"),
         ({"up": None, "last_poll_s": None}, "waiting for the first answer"),
-        ({"up": None, "trouble": Trouble("timeout", NOW_S)}, "failing"),
-        ({"up": None, "trouble": Trouble("401", NOW_S, refused=True)}, "refused"),
-        ({"up": True, "trouble": Trouble("the state's disk is full", NOW_S)}, "failing"),
+        ({"up": None, "incident": Incident("timeout", NOW_S)}, "failing"),
+        ({"up": None, "incident": Incident("401", NOW_S, refused=True)}, "refused"),
+        ({"up": True, "incident": Incident("the state's disk is full", NOW_S)}, "failing"),
     ],
 )
 def test_what_keeps_a_feed_from_reading_comes_first(changes: dict[str, object], word: str) -> None:
@@ -85,10 +86,10 @@ def test_what_keeps_a_feed_from_reading_comes_first(changes: dict[str, object], 
 
 def test_the_figures_of_a_feed_are_there() -> None:
     lost = {
-        Series("infobip_messages_sent_total", ("a", "")): 1000,
-        Series("infobip_messages_sent_total", ("b", "")): 234,
-        Series("infobip_exporter_lost_seconds_total", ("expired",)): 90,
-        Series("infobip_exporter_lost_seconds_total", ("too_dense",)): 0,
+        Series.of("infobip_messages_sent_total", entity_id="a", application_id=""): 1000,
+        Series.of("infobip_messages_sent_total", entity_id="b", application_id=""): 234,
+        Series.of("infobip_exporter_lost_seconds_total", reason="expired"): 90,
+        Series.of("infobip_exporter_lost_seconds_total", reason="too_dense"): 0,
     }
     page = text_of(lively(backlog_ms=7_260_000, counters=lost))
     for figure in (
@@ -111,9 +112,11 @@ def test_a_trouble_is_told_with_its_age_and_when_it_last_went_well() -> None:
 
 
 def test_the_newest_trouble_that_is_over_is_told_while_there_is_no_other() -> None:
-    past = PastTrouble("timeout: no answer", NOW_S - 3900, NOW_S - 3600)
-    assert "Last trouble, over 1 h ago after 5 min: timeout: no answer" in text_of(lively(last_trouble=past))
-    page = text_of(lively(last_trouble=past, trouble=Trouble("503: down", NOW_S - 5)))
+    past = PastIncident("timeout: no answer", NOW_S - 3900, NOW_S - 3600)
+    assert "Last incident, over 1 h ago after 5 min: timeout: no answer" in text_of(
+        lively(last_incident=past)
+    )
+    page = text_of(lively(last_incident=past, incident=Incident("503: down", NOW_S - 5)))
     assert "For 5 s: 503: down" in page
     assert "timeout" not in page
 
@@ -212,11 +215,11 @@ def test_what_comes_from_outside_is_text() -> None:
     feed = lively(
         HOSTILE,
         HOSTILE,
-        trouble=Trouble(HOSTILE, NOW_S - 5),
-        counters={Series("infobip_exporter_lost_seconds_total", (HOSTILE,)): 5},
+        incident=Incident(HOSTILE, NOW_S - 5),
+        counters={Series.of("infobip_exporter_lost_seconds_total", reason=HOSTILE): 5},
         by_hour={int(NOW_S // 3600): {HOSTILE: 3}},
     )
-    recovered = lively(last_trouble=PastTrouble(HOSTILE, NOW_S - 9, NOW_S - 5))
+    recovered = lively(last_incident=PastIncident(HOSTILE, NOW_S - 9, NOW_S - 5))
     page = status_page.render([feed, recovered], NOW_S, HOSTILE, HOSTILE)
     outline = Outline(page)
     assert not {"script", "x"} & {tag for tag, _ in outline.elements}
@@ -235,7 +238,7 @@ def test_any_text_and_any_number_make_a_well_formed_page(text: str, count: int, 
     feed = lively(
         text,
         text,
-        trouble=Trouble(text, NOW_S - back_s),
+        incident=Incident(text, NOW_S - back_s),
         by_hour={int(NOW_S // 3600): {text: count, "DELIVERED": 1}},
         last_poll_s=NOW_S - back_s,
         backlog_ms=count,

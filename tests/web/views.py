@@ -8,8 +8,9 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
-from infobip_exporter.metrics.snapshot import FeedSnapshot, PastTrouble, Reloaded, Series, Trouble
+from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
+from infobip_exporter.model.series import Series
 
 NOW_S = 1_772_366_405.0
 """2026-03-01 12:00:05 UTC."""
@@ -38,6 +39,7 @@ class Client:
 class FakeView:
     feeds: list[FeedSnapshot]
     missing: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
     moment: Moment = START
     hold_s: float = 60.0
     version: str = "1.2.3"
@@ -54,6 +56,9 @@ class FakeView:
 
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         return self.starts
+
+    def stalled(self) -> list[str]:
+        return self.stuck
 
     def ready(self) -> list[str]:
         return self.missing
@@ -75,8 +80,14 @@ def lively(account: str = "main", channel: str = "instagram", **changes: object)
         for back in range(24)
     }
     fields: dict[str, object] = {
-        "counters": {Series("infobip_messages_sent_total", ("shop", "web")): 1_234_567},
-        "in_flight": {("PENDING", "shop", "web"): 42},
+        "counters": {
+            Series.of("infobip_messages_sent_total", entity_id="shop", application_id="web"): 1_234_567
+        },
+        "in_flight": {
+            Series.of(
+                "infobip_messages_in_flight", general_status="PENDING", entity_id="shop", application_id="web"
+            ): 42
+        },
         "up": True,
         "last_poll_s": NOW_S - 12,
         "last_success_s": NOW_S - 12,
@@ -92,8 +103,8 @@ def lively(account: str = "main", channel: str = "instagram", **changes: object)
 def all_states() -> list[FeedSnapshot]:
     """One feed in each state: reading, catching up, waiting, refused, failing."""
     lost = {
-        Series("infobip_messages_sent_total", ("shop", "web")): 98_765,
-        Series("infobip_exporter_lost_seconds_total", ("expired",)): Decimal(5400),
+        Series.of("infobip_messages_sent_total", entity_id="shop", application_id="web"): 98_765,
+        Series.of("infobip_exporter_lost_seconds_total", reason="expired"): Decimal(5400),
     }
     return [
         lively(),
@@ -103,7 +114,7 @@ def all_states() -> list[FeedSnapshot]:
             backlog_ms=5 * 3600_000,
             requests_last_minute=100,
             counters=lost,
-            last_incident=PastTrouble("timeout: no answer within 30 s", NOW_S - 7230, NOW_S - 7200),
+            last_incident=PastIncident("timeout: no answer within 30 s", NOW_S - 7230, NOW_S - 7200),
         ),
         FeedSnapshot("second account", "sms", requests_per_minute=100.0),
         lively(
@@ -112,7 +123,7 @@ def all_states() -> list[FeedSnapshot]:
             up=False,
             last_success_s=NOW_S - 7200,
             read_up_to_ms=round((NOW_S - 7200) * 1000),
-            incident=Trouble(
+            incident=Incident(
                 "401: the API does not accept the key; check api_key of account second account",
                 NOW_S - 7190,
                 refused=True,
@@ -125,6 +136,6 @@ def all_states() -> list[FeedSnapshot]:
             up=False,
             last_success_s=NOW_S - 200,
             read_up_to_ms=round((NOW_S - 200) * 1000),
-            incident=Trouble("503: the API is not available; trying again in 40 s", NOW_S - 180),
+            incident=Incident("503: the API is not available; trying again in 40 s", NOW_S - 180),
         ),
     ]

@@ -1,0 +1,60 @@
+"""A feed in what is rare: ids used again in dense traffic, a process killed between a request and its answer."""
+
+import asyncio
+
+import pytest
+
+from infobip_exporter.planning.requests import LookUp, Why
+from tests.feed.polling import Polling
+from tests.feed.recording import row
+
+
+@pytest.mark.parametrize("lookback_s", [0.0, 7000.0])
+def test_an_id_used_again_in_dense_traffic_is_counted_and_costs_a_few_requests(lookback_s: float) -> None:
+    async def live() -> None:
+        feed = Polling(page_limit=100, lookback_s=lookback_s)
+        feed.clock.now_s = 8000.0
+        begin_s = feed.clock.now_s - lookback_s + 1
+        feed.records = [row(f"m{n}", begin_s + n / 30) for n in range(1500)]
+        feed.records += [row("m100", begin_s + 12), row("m300", begin_s + 11)]
+        await feed.live(10)
+        assert feed.sent == len(feed.records)
+        assert len(feed.queries) < 150
+
+    asyncio.run(live())
+
+
+def test_requests_of_a_killed_process_count_against_the_budget_of_the_next() -> None:
+    async def live() -> None:
+        feed = Polling(interval_s=3600.0, budget=10)
+        await feed.live(1)
+        before = len(feed.queries)
+        poll = asyncio.create_task(feed.feed.poll())
+        while len(feed.queries) == before:
+            await asyncio.sleep(0)
+        poll.cancel()  # and nothing that it did after its last commit is known to the next process
+        killed_s = feed.clock.now_s
+        feed.start()
+        spent = feed.feed._limiter.times(killed_s)
+        assert len(spent) >= len(feed.queries) - before
+
+    asyncio.run(live())
+
+
+def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("settled", 990)], lookback_s=100.0)
+        await feed.live(1)
+        cell = feed.ledger.cells[0].since_ms
+
+        class Stale:
+            def __init__(self) -> None:
+                self.requests = [LookUp(Why.RECHECK, (cell,)), None]
+
+            def next_request(self, *_: object) -> LookUp | None:
+                return self.requests.pop(0)
+
+        feed.feed._planner = Stale()  # type: ignore[assignment]
+        assert await feed.feed._next_job(10, []) is None
+
+    asyncio.run(live())

@@ -1,0 +1,122 @@
+"""What answers leave in the ledger, in whatever order they come and whatever they show."""
+
+import asyncio
+from decimal import Decimal
+
+from infobip_exporter.feed.recorder import Reading
+from infobip_exporter.metrics import catalog
+from infobip_exporter.model.record import Page
+from infobip_exporter.model.time_range import TimeRange
+from tests.feed.recording import BEGIN_MS, HOUR_MS, REJECTED, Recording, bounds, row
+
+
+def test_rows_in_unread_time_on_both_sides_of_a_cell_leave_cells_that_do_not_overlap() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(1000, 2000, [row("inside", 1500)], now_s=3600)
+        failures = [row("before", 900, REJECTED), row("after", 2100, REJECTED)]
+        await feed.read(0, 3600, failures, now_s=3600, proven=False)
+        feed.check_partition()
+        for _ in range(2):
+            await feed.read(0, 3600, [row("between", 2050, REJECTED)], now_s=3600, proven=False)
+            feed.check_partition()
+        assert feed.sent == 4
+
+    asyncio.run(live())
+
+
+def test_an_id_used_again_beyond_the_range_of_a_final_read_is_counted_in_the_end() -> None:
+    async def live() -> None:
+        feed = Recording()
+        now_s = 10_000.0
+        await feed.read(0, 1000, [row("twice", 999)], now_s=500)  # too young to be final
+        again = await feed.read(1000, 2000, [row("twice", 1001)], now_s=now_s)
+        for each in again:
+            since_s, until_s = ((moment - BEGIN_MS) / 1000 for moment in each)
+            await feed.read(since_s, until_s, [row("twice", 999), row("twice", 1001)], now_s=now_s)
+        await feed.read(1000, 2000, [row("twice", 1001)], now_s=now_s)
+        assert feed.sent == 2
+
+    asyncio.run(live())
+
+
+def test_a_message_that_moves_into_the_next_cell_is_counted_once() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 1000, [row("moves", 999)], now_s=3600)
+        await feed.read(1000, 2000, [row("other", 1500)], now_s=3600)
+        again = await feed.read(1000, 2000, [row("moves", 1001), row("other", 1500)], now_s=3620)
+        for each in again:
+            since_s, until_s = ((moment - BEGIN_MS) / 1000 for moment in each)
+            await feed.read(since_s, until_s, [row("moves", 1001)], now_s=3620)
+        assert feed.sent == 2
+
+    asyncio.run(live())
+
+
+def test_what_can_not_be_audited_is_not_reported_as_vanished() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 1000, [row("a", 500), row("b", 600)], now_s=3600)
+        await feed.recorder.exempt_from_audit()
+        await feed.read(0, 1000, [row("a", 500)], now_s=5000)
+        assert feed.ledger.cells[0].final
+        assert feed.total(catalog.AUDIT) == 0
+
+    asyncio.run(live())
+
+
+def test_what_leaves_the_log_during_a_final_read_is_not_reported_as_vanished() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 60, [row("a", 1), row("b", 50)], now_s=3600)
+        await feed.read(0, 60, [row("b", 50)], now_s=48 * 3600 - 10)
+        assert feed.ledger.cells[0].final
+        assert feed.total(catalog.AUDIT, result="vanished") == 0
+
+    asyncio.run(live())
+
+
+def test_statuses_beyond_the_most_agree_with_the_audit() -> None:
+    async def live() -> None:
+        feed = Recording()
+        records = [row(f"m{n}", 10 + n, REJECTED._replace(general_status=f"G{n}")) for n in range(140)]
+        await feed.read(0, 1000, records, now_s=2000)
+        await feed.read(0, 1000, records, now_s=5000)
+        await feed.read(0, 1000, records, now_s=5100)
+        assert feed.sent == 140
+        assert feed.total(catalog.AUDIT, result="missed") == 0
+        assert feed.total(catalog.AUDIT, result="vanished") == 0
+
+    asyncio.run(live())
+
+
+def test_time_repeated_by_a_clock_that_is_set_back_is_all_read_or_unread() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 3600, [row("a", 10), row("b", 3500)], now_s=3600)
+        await feed.recorder.set_back(bounds(3000))
+        feed.check_partition()
+        await feed.read(0, 3001, [row("a", 10)], now_s=3001)
+        feed.recorder.advance(BEGIN_MS + 3_600_000)
+        feed.check_partition()
+        await feed.read(3001, 3600, [row("b", 3500), row("new", 3100)], now_s=3600)
+        feed.check_partition()
+        assert feed.sent == 3
+
+    asyncio.run(live())
+
+
+def test_a_look_at_an_oversized_millisecond_loses_its_time_once() -> None:
+    async def live() -> None:
+        feed = Recording()
+        millisecond = TimeRange(BEGIN_MS + 10_000, BEGIN_MS + 10_001)
+        for now_s in (3600.0, 3700.0, 3800.0):
+            now = bounds(now_s)
+            page = Page([row("a", 10)], 1)
+            await feed.recorder.record(
+                Reading(page, millisecond, now, now, HOUR_MS, too_dense=True, oversized=True)
+            )
+        assert feed.total(catalog.LOST, reason="too_dense") == Decimal("0.001")
+
+    asyncio.run(live())
