@@ -143,6 +143,8 @@ class Guard:
             raise Violated(f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}")
         if unread and (unread.ranges[-1].until_ms > progress.watermark_ms or unread.ranges[0].since_ms < (progress.begin_ms or 0)):
             raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
+        if len(table) and int(table["since_ms"][0]) < (self.begin_ms or 0):
+            raise Violated(f"{cells[0]} lies before the time that is counted")
         proven = table[table["read_ms"] != NEVER_MS]
         ranges = np.stack([proven["since_ms"], proven["until_ms"]], axis=1).tolist()
         read = TimeRanges((since, until) for since, until in ranges)

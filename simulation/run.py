@@ -274,7 +274,7 @@ class LivedFeed:
             raise Violated("up is 1 after a poll without an answer")
         self._ends_in_time(before)
         self._goes_on_asking(before, eager=eager)
-        self.guard.poll_ended(before.at_ms, certain=well)
+        self.guard.poll_ended(before.at_ms, certain=well and feed._sender.bounds().certain)  # noqa: SLF001
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s

@@ -492,9 +492,12 @@ class Feed:
         await self._record(job, page, asked, wanted, too_dense=not seen.whole, oversized=True)
 
     def _proven(self, part: Part, asked: Bounds) -> TimeRange | None:
-        """What an answer that is not full has shown completely: not what may have left the log, nor what is to come."""
+        """What an answer that is not full has shown completely of the time that is counted.
+
+        Not of that: what may have left the log, and what is to come.
+        """
         edge_ms = self._sender.bounds().latest_ms - LOG_KEEPS_MS
-        since_ms = max(part.range.since_ms, edge_ms)
+        since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)
         until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)
         return TimeRange(since_ms, until_ms) if until_ms > since_ms else None
 

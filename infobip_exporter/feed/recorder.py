@@ -202,7 +202,7 @@ class Recorder:
     def _cells_of(
         self, proven: TimeRange | None, records: Sequence[Record], looked: Sequence[int]
     ) -> list[Cell]:
-        """The cells that have time in common with an answer, and those `looked` at."""
+        """The cells that have time in common with an answer or where its messages may have been, and those `looked` at."""
         cells = self.ledger.cells
         table = cells.table
         places = set(range(*cells.places(proven))) if proven is not None else set()
