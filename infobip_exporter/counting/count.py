@@ -223,9 +223,7 @@ class _Counting:
             self._settle(record, tally, key)
         else:
             self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
-            self._changes.in_flight[tally.in_flight_series] += 1
-            if tally.in_flight.general_status == OTHER:
-                self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
+            self._into_flight(tally)
             self._counted.touched_ms.append(record.sent_ms)
 
     def _in_flight_again(self, record: Record, sent_ms: int, before: InFlight, key: int) -> None:
@@ -236,16 +234,22 @@ class _Counting:
             self._settle(record, tally, key)
         elif tally.in_flight.general_status != before.general_status:
             self._changes.in_flight[in_flight_series(before)] -= 1
-            self._changes.in_flight[tally.in_flight_series] += 1
+            self._into_flight(tally)
             self._known.in_flight[record.message_id, sent_ms] = tally.in_flight
             self._counted.touched_ms.append(sent_ms)
 
+    def _into_flight(self, tally: "_Tally") -> None:
+        self._changes.in_flight[tally.in_flight_series] += 1
+        if tally.in_flight.general_status == OTHER:
+            self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
+
     def _settle(self, record: Record, tally: "_Tally", key: int) -> None:
-        tally.settled += 1
-        self._changes.settled_by_hour[record.sent_ms // HOUR_MS, tally.labels["general_status"]] += 1
+        tally.settled_ms.append(record.sent_ms)
         self._counted.settled_ms.append(record.sent_ms)
         self._counted.touched_ms.append(record.sent_ms)
-        self._added.append((key, record.sent_ms, self._flags(record.kind)))
+        if tally.flags is None:
+            tally.flags = self._flags(record.kind)
+        self._added.append((key, record.sent_ms, tally.flags))
         if record.kind.general_status != DELIVERED:
             self._counted.failed.append(record)
         if record.done_ms is None:
@@ -309,7 +313,17 @@ class _Counting:
 class _Tally:
     """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own."""
 
-    __slots__ = ("durations_ms", "final", "in_flight", "in_flight_series", "kind", "labels", "new", "settled")
+    __slots__ = (
+        "durations_ms",
+        "final",
+        "flags",
+        "in_flight",
+        "in_flight_series",
+        "kind",
+        "labels",
+        "new",
+        "settled_ms",
+    )
 
     def __init__(self, kind: Kind, labels: dict[str, str]) -> None:
         self.kind = kind
@@ -320,7 +334,8 @@ class _Tally:
         )
         self.in_flight_series = in_flight_series(self.in_flight)
         self.new = 0
-        self.settled = 0
+        self.flags: int | None = None
+        self.settled_ms: list[int] = []
         self.durations_ms: list[int] = []
 
     def add_to(self, changes: Changes) -> None:
@@ -328,14 +343,18 @@ class _Tally:
             changes.add(self._series(catalog.SENT), self.new)
             for series in overflowed(self.labels, sent=True):
                 changes.add(series, self.new)
-        if self.settled:
-            changes.add(self._series(catalog.MESSAGES), self.settled)
-            changes.add(self._series(catalog.PARTS), self.settled * self.kind.parts)
-            self.add_cost(changes, self.settled)
+        settled = len(self.settled_ms)
+        if settled:
+            hours = Counter([sent_ms // HOUR_MS for sent_ms in self.settled_ms])
+            for hour, messages in hours.items():
+                changes.settled_by_hour[hour, self.labels["general_status"]] += messages
+            changes.add(self._series(catalog.MESSAGES), settled)
+            changes.add(self._series(catalog.PARTS), settled * self.kind.parts)
+            self.add_cost(changes, settled)
             if self.kind.general_status != DELIVERED:
-                changes.add(self._series(catalog.FAILURES), self.settled)
+                changes.add(self._series(catalog.FAILURES), settled)
             for series in overflowed(self.labels, sent=False):
-                changes.add(series, self.settled)
+                changes.add(series, settled)
 
     def add_cost(self, changes: Changes, messages: int) -> None:
         cost = self.kind.cost

@@ -652,5 +652,6 @@ def _ignores_bounds(job: _Job, page: Page) -> bool:
     part = job.part
     if part is None:
         return False
-    beside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
-    return 2 * sum(not beside.holds(record.sent_ms) for record in page.records) > page.rows > 2
+    inside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
+    beside = [record for record in page.records if not inside.holds(record.sent_ms)]
+    return 2 * len(beside) > page.rows > 2

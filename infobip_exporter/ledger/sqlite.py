@@ -286,7 +286,7 @@ def _text(series: Series) -> str:
 def _labels(text: object) -> tuple[tuple[str, str], ...]:
     labels = json.loads(str(text))
     if not isinstance(labels, dict):
-        raise ValueError(f"{str(text)[:20]!r} is no set of labels")
+        raise TypeError(f"{str(text)[:20]!r} is no set of labels")
     return tuple((str(name), str(value)) for name, value in labels.items())
 
 
