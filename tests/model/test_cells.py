@@ -12,8 +12,10 @@ moments = st.integers(0, 30)
 @given(st.sets(moments), st.sets(moments), st.sets(moments))
 def test_replaced_cells_are_gone_and_new_ones_there(before: set[int], gone: set[int], new: set[int]) -> None:
     cells = Cells(Cell(10 * since, 10 * since + 10, messages=1) for since in before)
-    after = cells.replaced([10 * since for since in gone], [Cell(10 * s, 10 * s + 10, messages=2) for s in new])
-    expected = {since: 1 for since in before - gone} | dict.fromkeys(new, 2)
+    after = cells.replaced(
+        [10 * since for since in gone], [Cell(10 * s, 10 * s + 10, messages=2) for s in new]
+    )
+    expected = dict.fromkeys(before - gone, 1) | dict.fromkeys(new, 2)
     assert [(cell.since_ms // 10, cell.messages) for cell in after.between(TimeRange(0, 1000))] == sorted(
         expected.items()
     )
