@@ -211,14 +211,15 @@ class LivedFeed:
         self.world = feed_world
         self.time = ApiTime(life.time, feed_world.api_steps)
         generated = World(
-            feed_world.traffic, seed, begins_ms=feed_world.traffic_from_ms, ends_ms=feed_world.traffic_until_ms
+            feed_world.traffic,
+            seed,
+            begins_ms=feed_world.traffic_from_ms,
+            ends_ms=feed_world.traffic_until_ms,
         ).between(feed_world.traffic_from_ms, feed_world.traffic_until_ms)
         self.messages, self.moved = make_strange(
             list(generated), feed_world.oddities, feed_world.traffic_until_ms, Random(f"oddities {seed}")
         )
-        self.log = SimulatedLog(
-            World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}")
-        )
+        self.log = SimulatedLog(World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}"))
         poll = life.world.config.poll
         self.interval_s = poll.interval_s
         self.api = SimulatedApi(
@@ -314,7 +315,11 @@ class LivedFeed:
     def _has_come_to_rest(self) -> bool:
         """Whether the process has been up for long enough since the last jump of time to know that."""
         time, world = self.life.time, self.life.world
-        rest_s = max(10 * self.interval_s, LAST_UP_S) if not world.wall_steps else max(25 * self.interval_s, 2400.0)
+        rest_s = (
+            max(10 * self.interval_s, LAST_UP_S)
+            if not world.wall_steps
+            else max(25 * self.interval_s, 2400.0)
+        )
         last_s = max((each.at_s for each in world.suspends if each.at_s <= time.run_s), default=0.0)
         return time.run_s - last_s >= rest_s
 
@@ -416,7 +421,11 @@ class WatchedFeed(Feed):
         api = lived.api
         lived.guard.final_age_ms = lambda: self._situation().final_age_ms
         before = Before(
-            lived.time.now_ms(), lived.life.time.run_s, api.requests, api.answered, lived.life.fate.writes_failed
+            lived.time.now_ms(),
+            lived.life.time.run_s,
+            api.requests,
+            api.answered,
+            lived.life.fate.writes_failed,
         )
         api.answered_well.clear()
         await super().poll()

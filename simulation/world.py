@@ -148,7 +148,9 @@ def _feed(
 
 
 def _dates(rng: Random, length_s: float) -> Dates:
-    kind = rng.choice(("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset"))
+    kind = rng.choice(
+        ("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset")
+    )
     match kind:
         case "none":
             return Dates(missing_share=1.0)
@@ -315,7 +317,9 @@ _WAYS = ("keeps", "order", "most_rows", "since_inclusive", "until_inclusive", "c
 def _broken(rng: Random, filters: Mapping[str, str]) -> dict[str, Any]:
     """Parameters that the API can't serve; never one that is in each request."""
     names = [
-        name for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender") if name not in filters
+        name
+        for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender")
+        if name not in filters
     ]
     count = rng.choice((0,) * 8 + (1, 1, 2, len(names)))
     how = rng.choice(("500", "400", "timeout", "ignored"))

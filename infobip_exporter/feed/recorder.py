@@ -478,7 +478,8 @@ class Recorder:
             self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
         first_ms = int(cells.table["since_ms"][0]) if len(cells) else gone_ms
         self.move(
-            unread=progress.unread.above(gone_ms), begin_ms=max(progress.begin_ms, min(gone_ms, first_ms))
+            unread=progress.unread.above(gone_ms),
+            begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)),
         )
         if lost:
             await self.commit(changes)
@@ -495,6 +496,7 @@ class Recorder:
             if cell.read_ms != NEVER_MS and not cell.final and cell.read_ms < cell.until_ms + late_arrival_ms
         )
         self._lose(changes, young.total_ms, "expired")
+        self.move(begin_ms=max(self.progress.begin_ms or 0, cells[-1].until_ms))
         await self.commit(changes)
 
     async def set_back(self, now: Bounds) -> None:
