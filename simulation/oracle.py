@@ -6,7 +6,7 @@ settled when no read was due any more, and for one whose final status changed be
 lie between the least and the most that these ways add up to.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -64,6 +64,9 @@ class Evidence:
     watermark_ms: int
     lost: TimeRanges
     witness: Witness
+    sent_ms: Sequence[int] = ()
+    """The sent times of all that the log had, sorted."""
+    page_limit: int = 1000
     finals: Sequence[Proof] = ()
     audits: Sequence[Proof] = ()
     polls: list[Poll] = field(default_factory=list)
@@ -87,6 +90,12 @@ class Evidence:
             and each.asked_ms - self.clock_error_ms - SLACK_MS <= at_ms
             for each in self.finals
         )
+
+    def are_crowded(self, one_ms: int, other_ms: int) -> bool:
+        """Whether two moments and all between may be too much for one page: then a move can't be told from a new message."""
+        first = bisect_left(self.sent_ms, min(one_ms, other_ms) - 1)
+        last = bisect_right(self.sent_ms, max(one_ms, other_ms) + 1)
+        return last - first >= min(self.page_limit, COMMON_CAP) - ODD_ROWS
 
     def is_surely_final(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` was final before `at_ms`."""
@@ -117,8 +126,7 @@ def compare(
         ways = list(_ways(places, evidence, problems))
         for key in dict.fromkeys(key for way in ways for key in way):
             least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
-            # A message that has moved may count at both places: where its old one is final, or a page lies between.
-            most[key] += len(places) * max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
+            most[key] += max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
     for message in others:
         if message.defect:
             most[catalog.REJECTED.name, (message.defect,)] += 1
@@ -183,7 +191,7 @@ def _changes(message: Message) -> bool:
     return len({step.status.group_name for step in message.steps if step.final}) > 1
 
 
-def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -> list[str]:
+def needless(messages: Sequence[Message], evidence: Evidence) -> list[str]:
     """Time told as lost without need, a line each. `messages` are all that the log had, oldest first."""
     problems = []
     for lost in evidence.lost:
@@ -202,7 +210,7 @@ def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -
         ):
             continue
         rows = _most_in_three_ms(messages, lost)
-        if rows < min(page_limit, COMMON_CAP) - ODD_ROWS:
+        if rows < min(evidence.page_limit, COMMON_CAP) - ODD_ROWS:
             problems.append(
                 f"{lost} told as lost: {chances} polls could read it, and at most {rows} rows are in a millisecond"
             )
@@ -236,8 +244,9 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     once = list(_outcomes(places, evidence, [] if excused else problems, excused=excused))
     yield from once
-    if len(places) > 1 and any(
-        evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places
+    if len(places) > 1 and (
+        evidence.are_crowded(places[0].sent_ms, places[-1].sent_ms)
+        or any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places)
     ):
         yield from (_twice(way) for way in once)
 

@@ -349,6 +349,8 @@ class LivedFeed:
             watermark_ms=watermark_ms,
             lost=self.guard.lost,
             witness=self.api.witness,
+            sent_ms=[message.sent_ms for message in self.messages],
+            page_limit=self.life.world.page_limit,
             finals=self.guard.finals,
             audits=self.guard.audits,
             polls=self.polls,
@@ -366,7 +368,7 @@ class LivedFeed:
         others += [message for message in self.messages if begin_ms - STRAY_MS <= message.sent_ms < begin_ms]
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
         problems += oracle.audited(counted, evidence, ledger.counters)
-        problems += oracle.needless(inside, evidence, self.life.world.page_limit)
+        problems += oracle.needless(inside, evidence)
         problems += _left(ledger.in_flight)
         problems += self._uncounted_requests(ledger)
         return [f"{self.world.channel}: {problem}" for problem in problems]

@@ -138,7 +138,8 @@ def _feed(
         faults=faults,
         filters=filters,
         budget=budget,
-        ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
+        # The last cell of a feed that was held up for hours ends hours after its messages.
+        ends_s=max(length_s + LOG_KEEPS_S + 6 * HOUR_S + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
         + max((-step.skew_s for step in api_steps), default=0.0),
         dates=dates,
         scrape_share=scrapes.choice((0.0, 0.02, 0.1)),
