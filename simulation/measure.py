@@ -1,331 +1,405 @@
-"""Steady traffic made by arithmetic, and what it costs the real feed to count it: the worlds of `simulation.report`.
+"""The real feed on plain traffic, in virtual time: how fresh its counts are, and what they cost. For `simulation.report`.
 
-Rates are run at full size or, with `scale` above 1, as small copies: so many times fewer messages, on pages and lists
-of ids as many times shorter. Traffic here is even, so the copy asks what the original would ask.
+Messages turn up in the log within 2 s and settle after lognormal times; a request takes 0.2 s. Rates are run at full
+size or, with `scale` above 1, as small copies: so many times fewer messages, on pages and lists of ids as many times
+shorter. The traffic of a copy is even, so that its pages are as full as the original's.
 """
 
+import asyncio
 import math
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
-from statistics import NormalDist
-from typing import cast
+from typing import Any, TypeVar, cast
 from unittest.mock import patch
 
+import numpy as np
+from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.config.schema import Config, Poll
-from infobip_exporter.counting.count import Counting
-from infobip_exporter.feed import Feed, recorder
-from infobip_exporter.feed import feed as feed_module
-from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
+from infobip_exporter.config.schema import Metrics, Poll
+from infobip_exporter.feed.feed import Feed, Settings
+from infobip_exporter.infobip.query import PAGE_LIMIT, Query
 from infobip_exporter.ledger.ledger import Ledger
-from infobip_exporter.ledger.store import Store
+from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
+from infobip_exporter.model.channels import MAX_LIST_LENGTH
 from infobip_exporter.model.record import Answer, Kind, Page, Record
-from infobip_exporter.reading import looks, outlook
-from simulation.time import VirtualTime
+from infobip_exporter.planning import prospects, situation
+from infobip_exporter.planning.planner import Planner
+from infobip_exporter.planning.requests import Why
+from simulation.loop import VirtualLoop
+from simulation.time import WorldTime
 from simulation.trace import Trace, TraceLog
 from simulation.world import BEGINS_MS
 
+T = TypeVar("T")
 INTERVAL_S = 30.0
-LATE_S = 120.0
-REQUESTS_PER_MINUTE = 120
+REQUESTS_PER_MINUTE = 100
+REQUEST_S = 0.2
+VISIBLE_S = 2.0
+"""Messages turn up in the log after 0 to so many seconds."""
 SIGMA = 0.5
 """Settling times are lognormal: the standard deviation of their logarithm."""
+FAILING = 0.05
+FAILURES = ("REJECTED", "REJECTED", "UNDELIVERABLE", "UNDELIVERABLE", "EXPIRED")
+BURST_S, BURST_EVERY_S = 60, 600
+ROW_BYTES = 600
+"""Of a row's JSON, about."""
 ID_LENGTH = 36
-SAMPLES = 4000
-"""About how many messages of the measured stretch are followed."""
-_TIMES = 4096
-_SCATTER = 2654435761
-_OUTCOMES = ("DELIVERED", "DELIVERED", "DELIVERED", "UNDELIVERABLE", "EXPIRED")
+NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A rate, a settling time, and how long the run warms up and is measured; `scale` as in the module's docstring."""
+    """Traffic, and how long a run warms up and is measured.
+
+    `burst` is by how much the traffic is higher for a minute of every ten. `backlog_h` is how much of the log is unread
+    at the start. `all_fail` makes every message fail. Messages sent in the last `tail_s` are not measured.
+    """
 
     per_second: float
     settle_s: float
-    warm_h: float
-    measured_h: float
+    warm_h: float = 1.4
+    measured_h: float = 0.5
     scale: int = 1
+    burst: int = 1
+    backlog_h: float = 0.0
+    all_fail: bool = False
+    tail_s: float = 600.0
 
     @property
-    def page_limit(self) -> int:
-        return PAGE_LIMIT // self.scale
+    def starts_s(self) -> float:
+        return self.backlog_h * 3600
 
     @property
-    def rate_per_ms(self) -> float:
-        return self.per_second / self.scale / 1000
+    def measured_s(self) -> float:
+        return self.starts_s + self.warm_h * 3600
+
+    @property
+    def ends_s(self) -> float:
+        return self.measured_s + self.measured_h * 3600
 
 
-class SteadyLog:
-    """Message number n is sent at n / rate, and a part of that later. Nothing is kept: all of it is worked out anew."""
+class PlainLog:
+    """The log of a case: one array for each property of its messages, which are numbered by sent time."""
 
     def __init__(self, case: Case) -> None:
-        self._rate = case.rate_per_ms
-        self._limit = case.page_limit
-        normal = NormalDist()
-        median_ms = case.settle_s * 1000
-        self._settle_ms = [
-            round(median_ms * math.exp(SIGMA * normal.inv_cdf((n + 0.5) / _TIMES))) for n in range(_TIMES)
-        ]
-        self._pending = Kind("PENDING", "OK", "shop", "web", "EUR", Decimal("0.1"), 1)
-        self._final = [Kind(outcome, "OK", "shop", "web", "EUR", Decimal("0.1"), 1) for outcome in _OUTCOMES]
+        rng = np.random.default_rng(1)
+        sent_s = _sent_s(case, rng)
+        count = len(sent_s)
+        self.sent_ms: NDArray[np.int64] = BEGINS_MS + (sent_s * 1000).astype(np.int64)
+        settle_s = case.settle_s * np.exp(SIGMA * rng.standard_normal(count))
+        self.done_ms = self.sent_ms + (settle_s * 1000).astype(np.int64)
+        self.visible_ms = self.sent_ms + rng.integers(0, round(VISIBLE_S * 1000), count)
+        self.fails = rng.random(count) < (1.0 if case.all_fail else FAILING)
+        self.status = np.where(self.fails, rng.integers(1, len(FAILURES) + 1, count), 0)
+        self.shown_ms = np.full(count, NEVER)
+        """When each message was first in an answer,"""
+        self.shown_final_ms = np.full(count, NEVER)
+        """and when first with its final status."""
+        self._pending = _kind("PENDING")
+        self._final = [_kind("DELIVERED"), *map(_kind, FAILURES)]
+        self._statuses = np.array(["DELIVERED", *FAILURES])
+        self._limit = PAGE_LIMIT // case.scale
 
-    def settles_ms(self, number: int) -> int:
-        return self.sent_ms(number) + self._settle_ms[number * _SCATTER % (1 << 32) >> 20]
-
-    def sent_ms(self, number: int) -> int:
-        return BEGINS_MS + int((number + (number * _SCATTER >> 7) % 512 / 512) / self._rate)
-
-    def first_from(self, moment_ms: int) -> int:
-        """The number of the first message sent at `moment_ms` or later."""
-        number = max(0, int((moment_ms - BEGINS_MS) * self._rate) - 2)
-        while self.sent_ms(number) < moment_ms:
-            number += 1
-        return number
-
-    def page(self, question: Query, now_ms: int) -> Page:
+    def page(self, query: Query, now_ms: int, arrives_ms: int) -> Page:
         """The answer at `now_ms`: at most so many of the newest in the asked range, newest first."""
-        if question.message_ids:
-            numbers: Iterable[int] = map(int, question.message_ids)
+        if query.message_ids:
+            numbers = np.array([int(each) for each in query.message_ids])
         else:
-            since_ms = max(question.since_ms or 0, now_ms - LOG_KEEPS_MS, BEGINS_MS)
-            until_ms = min(question.until_ms if question.until_ms is not None else now_ms, now_ms)
-            last = self.first_from(until_ms + 1)
-            first = max(self.first_from(since_ms - 1), last - min(question.limit, self._limit))
-            numbers = range(last - 1, first - 1, -1)
-        records = [self.record(number, now_ms) for number in numbers]
+            first = np.searchsorted(self.sent_ms, (query.since_ms or 0) - 1)
+            last = np.searchsorted(self.sent_ms, query.until_ms or now_ms, side="right")
+            numbers = np.arange(first, last)
+        numbers = numbers[self.visible_ms[numbers] <= now_ms]
+        if query.general_status:
+            settled = self.done_ms[numbers] <= now_ms
+            numbers = numbers[settled & (self._statuses[self.status[numbers]] == query.general_status)]
+        numbers = numbers[-min(query.limit, self._limit) :][::-1]
+        settled = numbers[self.done_ms[numbers] <= now_ms]
+        self.shown_ms[numbers] = np.minimum(self.shown_ms[numbers], arrives_ms)
+        self.shown_final_ms[settled] = np.minimum(self.shown_final_ms[settled], arrives_ms)
+        records = [self._record(number, now_ms) for number in numbers.tolist()]
         return Page(records, len(records))
 
-    def record(self, number: int, now_ms: int) -> Record:
-        sent_ms = self.sent_ms(number)
-        settles_ms = sent_ms + self._settle_ms[number * _SCATTER % (1 << 32) >> 20]
+    def _record(self, number: int, now_ms: int) -> Record:
+        sent_ms, done_ms = int(self.sent_ms[number]), int(self.done_ms[number])
         name = f"{number:0{ID_LENGTH}d}"
-        if settles_ms > now_ms:
-            return Record(name, sent_ms, None, self._pending, "sender")
-        return Record(name, sent_ms, settles_ms, self._final[number % len(_OUTCOMES)], "sender")
+        if done_ms > now_ms:
+            return Record(name, sent_ms, None, self._pending, "")
+        return Record(name, sent_ms, done_ms, self._final[self.status[number]], "")
+
+
+def _sent_s(case: Case, rng: np.random.Generator) -> NDArray[np.float64]:
+    rate, ends_s = case.per_second / case.scale, case.ends_s
+    if case.burst > 1:
+        minutes = np.arange(0, ends_s, BURST_S)
+        rates = np.where(minutes % BURST_EVERY_S == BURST_EVERY_S / 2, rate * case.burst, rate)
+        counts = rng.poisson(rates * BURST_S)
+        sent = [
+            minute + rng.uniform(0, BURST_S, count) for minute, count in zip(minutes, counts, strict=True)
+        ]
+        return np.sort(np.concatenate(sent))
+    if case.scale > 1:
+        count = int(rate * ends_s)
+        return np.asarray((np.arange(count) + rng.random(count)) / rate)
+    return np.sort(rng.uniform(0, ends_s, rng.poisson(rate * ends_s)))
+
+
+def _kind(status: str) -> Kind:
+    return Kind(status, "OK", status, "NO_ERROR", "false", "shop", "web", "EUR", Decimal("0.1"), 1)
 
 
 @dataclass(slots=True)
-class SteadyApi:
-    log: SteadyLog
-    time: VirtualTime
+class PlainApi:
+    log: PlainLog
+    time: WorldTime
     rng: Random
     requests: int = 0
+    rows: int = 0
 
     def has_new_key(self) -> bool:
         return False
 
-    def ask(self, question: Query) -> Answer:
-        began_s = self.time.now_s
-        self.time.advance(self.rng.uniform(0.01, 0.04))
-        now_ms = self.time.api_ms
-        page = self.log.page(question, now_ms)
+    def now_ms(self) -> int:
+        return self.time.begins_ms + round(self.time.now_s * 1000)
+
+    async def fetch(self, query: Query) -> Answer:
         self.requests += 1
-        self.time.advance(self.rng.uniform(0.05, 0.2))
-        return Answer(page, now_ms // 1000 * 1000, self.time.now_s - began_s)
+        asked_s = self.time.monotonic_s()
+        there_s, back_s = (self.rng.uniform(0.4, 0.6) * REQUEST_S for _ in range(2))
+        await asyncio.sleep(there_s)
+        now_ms = self.now_ms()
+        page = self.log.page(query, now_ms, now_ms + round(back_s * 1000))
+        self.rows += page.rows
+        await asyncio.sleep(back_s)
+        received_s = self.time.monotonic_s()
+        return Answer(page, now_ms // 1000 * 1000, received_s - asked_s, asked_s, received_s)
 
 
-@dataclass(slots=True)
-class Followed:
-    """When each followed message was first counted, and when its outcome was, by the API's clock."""
+class Inline:
+    """Work is done at once."""
 
-    every: int
-    time: VirtualTime
-    counted_ms: dict[int, int] = field(default_factory=dict)
-    settled_ms: dict[int, int] = field(default_factory=dict)
+    async def run(self, work: Callable[[], T]) -> T:
+        return work()
 
-    def see(self, records: Iterable[Record]) -> None:
-        now_ms = self.time.api_ms
-        for record in records:
-            number = int(record.message_id)
-            if number % self.every == 0:
-                self.counted_ms.setdefault(number, now_ms)
-                if record.kind.final:
-                    self.settled_ms.setdefault(number, now_ms)
+
+class PlainClock:
+    def __init__(self, world_time: WorldTime) -> None:
+        self.wall_s = world_time.wall_s
+        self.monotonic_s = world_time.monotonic_s
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class TimedPlanner(Planner):
+    """The real planner, with the CPU time that it takes."""
+
+    took_s = 0.0
+    asked = 0
+
+    def head(self, *args: Any) -> Any:
+        return self._timed(super().head, *args)
+
+    def next_request(self, *args: Any) -> Any:
+        return self._timed(super().next_request, *args)
+
+    def _timed(self, work: Callable[..., Any], *args: Any) -> Any:
+        began_s = time.process_time()
+        result = work(*args)
+        TimedPlanner.took_s += time.process_time() - began_s
+        TimedPlanner.asked += 1
+        return result
+
+
+class CountedFeed(Feed):
+    """The real feed; what its requests were for is counted."""
+
+    by_why: Counter[Why]
+
+    async def _finish(self, job: Any, *args: Any) -> Any:
+        self.by_why[job.why] += 1
+        return await super()._finish(job, *args)
+
+
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one case came to. Ages and lags in seconds, `requests` and `fewest` for each poll interval."""
+    """What a case came to. Pairs are the age in seconds of half and of 99 % of the messages at most; inf: never counted.
+
+    `requests` are those of a poll, in `by_why` for each purpose. `backlog_min` is how long the backlog took, inf where
+    it is still there, and `backlog_ratio` the requests for it, in pages of its messages.
+    """
 
     case: Case
+    sent: Pair
+    settled: Pair
+    failed: Pair
     requests: float
-    fewest: float
-    counted_s: tuple[float, float]
-    """Age when first counted: half of the messages and 99 % of them at most."""
-    outcome_s: tuple[float, float]
-    """From settling to the outcome being counted."""
+    by_why: dict[str, float]
+    bytes_a_day: float
+    state_bytes: float
     lag_s: float
-    """The worst lag of the last half."""
-    backlog_grows: bool
-    state_bytes: int
-    exact: bool
-    naive_sent: float
-    """The part of the messages that a naive poller counts; above 1 when it counts some twice."""
-    naive_outcomes: float
+    plan_ms: float
+    cpu_s: float
+    backlog_min: float
+    backlog_ratio: float
+    problems: list[str] = field(default_factory=list)
 
 
 def measure(case: Case) -> Measured:
-    """Run the real feed on steady traffic; a last stretch of `measured_h` hours counts."""
-    shorter = MAX_LIST_LENGTH // case.scale
-    with (
-        patch.object(feed_module, "PAGE_LIMIT", case.page_limit),
-        patch.object(looks, "MAX_LIST_LENGTH", shorter),
-        patch.object(outlook, "MAX_LIST_LENGTH", shorter),
-    ):
-        return _measure(case)
+    """Run the real feed on the traffic of `case`."""
+    page_rows = PAGE_LIMIT // case.scale
+    with ExitStack() as stack:
+        if case.scale > 1:
+            # Small pages as full as large ones, and as many outcomes for a request.
+            margin = situation.MARGIN * math.sqrt(page_rows / PAGE_LIMIT)
+            stack.enter_context(patch.object(situation, "MARGIN", margin))
+            few = prospects.FEWEST_OUTCOMES / case.scale
+            stack.enter_context(patch.object(prospects, "FEWEST_OUTCOMES", few))
+        stack.enter_context(patch("infobip_exporter.feed.feed.Planner", TimedPlanner))
+        TimedPlanner.took_s, TimedPlanner.asked = 0.0, 0
+        return _Run(case).measured()
 
 
-def _measure(case: Case) -> Measured:
-    warm_s, ends_s = case.warm_h * 3600, (case.warm_h + case.measured_h) * 3600
-    time = VirtualTime(BEGINS_MS, math.inf)
-    log = SteadyLog(case)
-    api = SteadyApi(log, time, Random(1))
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    store = Store(connection, "memory")
-    store.migrate()
-    ledger = Ledger(store, "main", "instagram")
-    messages = case.rate_per_ms * 1000 * case.measured_h * 3600
-    followed = Followed(max(1, round(messages / SAMPLES)), time)
+class _Run:
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.time = WorldTime(BEGINS_MS)
+        self.time.advance(case.starts_s)
+        self.log = PlainLog(case)
+        self.api = PlainApi(self.log, self.time, Random(1))
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        store = SqliteStore(self.connection, "memory")
+        store.create_tables()
+        self.ledger = Ledger(store, "main", "instagram")
+        poll = Poll(interval_s=INTERVAL_S, lookback_s=case.backlog_h * 3600)
+        settings = Settings("main", "instagram", poll, Metrics(), REQUESTS_PER_MINUTE)
+        self.feed = CountedFeed(
+            settings,
+            self.api,
+            self.ledger,
+            PlainClock(self.time),
+            Inline(),
+            Random(2),
+            cast("FilteringBoundLogger", TraceLog(Trace())),
+            page_limit=PAGE_LIMIT // case.scale,
+            list_length=MAX_LIST_LENGTH // case.scale,
+        )
+        self.feed.by_why = Counter()
+        self.lags: list[float] = []
+        self.backlog_min, self.backlog_requests = math.inf, 0
 
-    class FollowedCounting(Counting):
-        def first_reads(self, records: Iterable[Record]) -> None:
-            records = list(records)
-            super().first_reads(records)
-            followed.see(records)
+    def measured(self) -> Measured:
+        case = self.case
+        began_s = time.process_time()
+        loop = VirtualLoop(self.time)
+        loop.run_until_complete(self._live(case.measured_s))
+        requests, rows, by_why = self.api.requests, self.api.rows, self.feed.by_why.copy()
+        self.lags.clear()
+        loop.run_until_complete(self._live(case.ends_s))
+        loop.close()
+        polls = case.measured_h * 3600 / INTERVAL_S
+        return Measured(
+            case,
+            self._ages(self.log.sent_ms, self.log.shown_ms, self._sent_in_time(self.log.sent_ms)),
+            self._ages(self.log.done_ms, self.log.shown_final_ms, self._sent_in_time(self.log.done_ms)),
+            self._ages(
+                self.log.done_ms,
+                self.log.shown_final_ms,
+                self._sent_in_time(self.log.done_ms) & self.log.fails,
+            ),
+            (self.api.requests - requests) / polls,
+            {why.value: (n - by_why[why]) / polls for why, n in self.feed.by_why.items() if n > by_why[why]},
+            (self.api.rows - rows) * case.scale * ROW_BYTES * 24 / case.measured_h,
+            self._state_bytes(),
+            max(self.lags),
+            TimedPlanner.took_s * 1000 / max(1, TimedPlanner.asked),
+            time.process_time() - began_s,
+            self.backlog_min,
+            self.backlog_requests * PAGE_LIMIT / max(1.0, case.per_second * case.starts_s),
+            self._problems(),
+        )
 
-        def looks(self, records: Iterable[Record]) -> None:
-            records = list(records)
-            super().looks(records)
-            followed.see(records)
+    async def _live(self, ends_s: float) -> None:
+        """Poll until `ends_s`, as `Feed.run` does."""
+        start_ms = BEGINS_MS + round(self.case.starts_s * 1000)
+        while self.time.now_s < ends_s:
+            began_s = self.time.now_s
+            await self.feed.poll()
+            progress = self.ledger.progress
+            if self.backlog_min == math.inf and not progress.unread.below(start_ms):
+                self.backlog_min = (self.time.now_s - self.case.starts_s) / 60
+                self.backlog_requests = self.feed.by_why[Why.BACKLOG] + self.feed.by_why[Why.LEAVING]
+            self.lags.append((self.api.now_ms() - (progress.read_up_to_ms or 0)) / 1000)
+            await asyncio.sleep(max(0.0, began_s + INTERVAL_S - self.time.now_s))
 
-    with patch.object(recorder, "Counting", FollowedCounting):
-        config = Config(accounts=(), poll=Poll(INTERVAL_S, 0.0, LATE_S, 10.0))
-        quiet = cast("FilteringBoundLogger", TraceLog(Trace()))
-        feed = Feed("main", "instagram", config, REQUESTS_PER_MINUTE, api, ledger, time, Random(2), quiet)
-        begin_ms = _begin(feed)
-        lags: list[tuple[float, float]] = []
-        before = 0
-        while time.now_s < ends_s:
-            if time.now_s < warm_s:
-                before = api.requests
-            began_s = time.now_s
-            feed.poll()
-            time.sleep(began_s + INTERVAL_S - time.now_s)
-            lags.append((time.now_s, (time.api_ms - (feed.snapshot.read_up_to_ms or 0)) / 1000))
-    intervals = case.measured_h * 3600 / INTERVAL_S
-    middle_s = (warm_s + ends_s) / 2
-    first = max((lag for at_s, lag in lags if warm_s <= at_s < middle_s), default=0.0)
-    last = max(lag for at_s, lag in lags if at_s >= middle_s)
-    naive_sent, naive_outcomes = naive(case, log, warm_s, ends_s)
-    return Measured(
-        case=case,
-        requests=(api.requests - before) / intervals,
-        fewest=max(1.0, case.per_second * INTERVAL_S / PAGE_LIMIT),
-        counted_s=_freshness(followed, log, case),
-        outcome_s=_outcomes(followed, log, case),
-        lag_s=last,
-        backlog_grows=last > 1.05 * first + INTERVAL_S,
-        state_bytes=_state_bytes(connection, case.scale),
-        exact=_is_exact(ledger, log, begin_ms),
-        naive_sent=naive_sent,
-        naive_outcomes=naive_outcomes,
-    )
+    def _sent_in_time(self, moments_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a moment is in the stretch that is measured."""
+        first_ms = BEGINS_MS + round(self.case.measured_s * 1000)
+        last_ms = BEGINS_MS + round((self.case.ends_s - self.case.tail_s) * 1000)
+        begin_ms = self.ledger.progress.begin_ms or 0
+        inside: NDArray[np.bool_] = (
+            (moments_ms >= first_ms) & (moments_ms < last_ms) & (self.log.sent_ms >= begin_ms)
+        )
+        return inside
 
+    @staticmethod
+    def _ages(from_ms: NDArray[np.int64], to_ms: NDArray[np.int64], which: NDArray[np.bool_]) -> Pair:
+        ages_s = np.where(to_ms[which] == NEVER, np.inf, (to_ms[which] - from_ms[which]) / 1000)
+        if len(ages_s) == 0:
+            return math.nan, math.nan
+        half, most = np.quantile(ages_s, (0.5, 0.99), method="higher")
+        return float(half), float(most)
 
-def _begin(feed: Feed) -> int:
-    feed.poll()
-    progress = feed._recorder.progress  # noqa: SLF001 - where counting began is told nowhere else
-    spans = (*progress.unread, *progress.open)
-    assert progress.frontier_ms is not None
-    return min((span.since_ms for span in spans), default=progress.frontier_ms)
+    def _state_bytes(self) -> float:
+        """What the database takes up when it is packed, with its messages at the full size."""
+        whole = self._packed()
+        for table in ("settled", "in_flight"):
+            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - two names of tables
+        rest = self._packed()
+        return rest + self.case.scale * (whole - rest)
 
+    def _packed(self) -> int:
+        self.connection.execute("VACUUM")
+        pages = self.connection.execute("PRAGMA page_count").fetchone()[0]
+        return int(pages * self.connection.execute("PRAGMA page_size").fetchone()[0])
 
-def _is_exact(ledger: Ledger, log: SteadyLog, begin_ms: int) -> bool:
-    """Whether just the messages of the time that was read are counted."""
-    progress = ledger.progress
-    sent = sum(int(n) for series, n in ledger.counters.items() if series.family == catalog.SENT.name)
-    assert progress.frontier_ms is not None
-    truth = log.first_from(progress.frontier_ms) - log.first_from(begin_ms)
-    truth -= sum(
-        log.first_from(until_ms) - log.first_from(since_ms) for since_ms, until_ms in progress.unread
-    )
-    return sent == truth and not any(s.family == catalog.LOST.name for s in ledger.counters)
-
-
-def _freshness(followed: Followed, log: SteadyLog, case: Case) -> tuple[float, float]:
-    """Of the messages that were first counted in the measured stretch."""
-    first_ms = _measured_from_ms(case)
-    return _half_and_nearly_all(
-        [
-            (counted_ms - log.sent_ms(number)) / 1000
-            for number, counted_ms in followed.counted_ms.items()
-            if counted_ms >= first_ms
+    def _problems(self) -> list[str]:
+        """Where the counts differ from the log."""
+        progress, log = self.ledger.progress, self.log
+        begin_ms = progress.begin_ms or 0
+        shown = (log.shown_ms != NEVER) & (log.sent_ms >= begin_ms)
+        final = (log.shown_final_ms != NEVER) & (log.sent_ms >= begin_ms)
+        due = (log.sent_ms >= begin_ms) & (log.sent_ms < progress.watermark_ms - 60_000)
+        for since_ms, until_ms in progress.unread:
+            due &= (log.sent_ms < since_ms) | (log.sent_ms >= until_ms)
+        found = {
+            "sent": (self._total(catalog.SENT.name), int(shown.sum())),
+            "settled": (self._total(catalog.MESSAGES.name), int(final.sum())),
+            "in flight": (sum(self.ledger.in_flight.values()), int((shown & ~final).sum())),
+            "missed though read": (int((due & ~shown).sum()), 0),
+            "lost": (self._total(catalog.LOST.name), 0),
+        }
+        for result in ("missed", "vanished", "recovered"):
+            found[result] = (self._total(catalog.AUDIT.name, result), 0)
+        return [
+            f"{what}: {counted} instead of {true}"
+            for what, (counted, true) in found.items()
+            if counted != true
         ]
-    )
 
-
-def _outcomes(followed: Followed, log: SteadyLog, case: Case) -> tuple[float, float]:
-    """Of the messages whose outcome was counted in the measured stretch."""
-    first_ms = _measured_from_ms(case)
-    return _half_and_nearly_all(
-        [
-            (counted_ms - log.settles_ms(number)) / 1000
-            for number, counted_ms in followed.settled_ms.items()
-            if counted_ms >= first_ms
-        ]
-    )
-
-
-def _measured_from_ms(case: Case) -> int:
-    return BEGINS_MS + round(case.warm_h * 3_600_000)
-
-
-def _half_and_nearly_all(ages: list[float]) -> tuple[float, float]:
-    ages.sort()
-    return (ages[len(ages) // 2], ages[int(len(ages) * 0.99)]) if ages else (math.nan, math.nan)
-
-
-def _state_bytes(connection: sqlite3.Connection, scale: int) -> int:
-    """What the database takes up when it is packed, with its messages at the full size."""
-    whole = _packed(connection)
-    connection.execute("DELETE FROM message")
-    rest = _packed(connection)
-    return rest + scale * (whole - rest)
-
-
-def _packed(connection: sqlite3.Connection) -> int:
-    connection.execute("VACUUM")
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
-
-
-def naive(case: Case, log: SteadyLog, begins_s: float, ends_s: float) -> tuple[float, float]:
-    """The parts of the messages and of the outcomes that a naive overlap poller counts, restarted once in between.
-
-    Each poll asks [last poll - 2 min, now), a page and no more, knows ids until it is restarted, and looks at no
-    message twice.
-    """
-    known_up_to = log.first_from(BEGINS_MS + round(begins_s * 1000))
-    begun = known_up_to
-    sent = outcomes = 0
-    polls = round((ends_s - begins_s) / INTERVAL_S)
-    for poll in range(1, polls + 1):
-        now_ms = BEGINS_MS + round((begins_s + poll * INTERVAL_S) * 1000)
-        last = log.first_from(now_ms)
-        since_ms = now_ms - round((INTERVAL_S + LATE_S) * 1000)
-        if poll == polls // 2:
-            known_up_to = 0
-        first = max(last - case.page_limit, log.first_from(since_ms), begun, known_up_to)
-        sent += last - first
-        outcomes += sum(log.settles_ms(number) <= now_ms for number in range(first, last))
-        known_up_to = last
-    truth = max(1, known_up_to - begun)
-    return sent / truth, outcomes / truth
+    def _total(self, family: str, result: str = "") -> int:
+        return sum(
+            int(n)
+            for series, n in self.ledger.counters.items()
+            if series.family == family and (not result or ("result", result) in series.labels)
+        )

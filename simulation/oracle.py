@@ -79,8 +79,6 @@ class Evidence:
     """Whether the API keeps records back at times: then a read may have been in vain, and outcomes be missed."""
     doubtful: TimeRanges = TimeRanges()
     """Sent time in which messages may be missed, because nobody could know the API's time."""
-    misjudged: TimeRanges = TimeRanges()
-    """Times, by the API's clock, at which a wrong time was believed: what is due then may be done early or late."""
 
     def may_be_final(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` may have been read for the last time before `at_ms`."""
@@ -97,7 +95,8 @@ class Evidence:
     def is_surely_audited(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` was held against the log after `at_ms`."""
         return any(
-            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms for each in self.audits
+            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms
+            for each in self.audits
         )
 
 
@@ -118,7 +117,8 @@ def compare(
         ways = list(_ways(places, evidence, problems))
         for key in dict.fromkeys(key for way in ways for key in way):
             least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
-            most[key] += max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
+            # A message that has moved may count at both places: where its old one is final, or a page lies between.
+            most[key] += len(places) * max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
     for message in others:
         if message.defect:
             most[catalog.REJECTED.name, (message.defect,)] += 1
@@ -170,7 +170,9 @@ def audited(
     missed, vanished = told.get("missed", 0), told.get("vanished", 0)
     problems = []
     if not (least - odd <= missed <= most + 2 * odd) and not evidence.short:
-        problems.append(f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones")
+        problems.append(
+            f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones"
+        )
     if vanished > 2 * odd and not evidence.short:
         problems.append(f"the audit reports {vanished} vanished messages, there are {odd} odd ones")
     return problems
@@ -194,7 +196,9 @@ def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -
             for poll in evidence.polls
         )
         if chances < ENOUGH_CHANCES or any(
-            message.unshowable for message in messages if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+            message.unshowable
+            for message in messages
+            if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
         ):
             continue
         rows = _most_in_three_ms(messages, lost)
@@ -232,7 +236,9 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     once = list(_outcomes(places, evidence, [] if excused else problems, excused=excused))
     yield from once
-    if len(places) > 1 and any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places):
+    if len(places) > 1 and any(
+        evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places
+    ):
         yield from (_twice(way) for way in once)
 
 
@@ -253,7 +259,9 @@ def _may_be_missed(message: Message, evidence: Evidence) -> bool:
     )
 
 
-def _outcomes(places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool) -> Iterator[Way]:
+def _outcomes(
+    places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool
+) -> Iterator[Way]:
     message = places[0]
     settles = next((step for step in message.steps if step.final), None)
     shown: dict[str, None] = {}
@@ -288,8 +296,6 @@ def _settled_late(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
     """Whether no poll that could have read it came between settling and leaving, or none with requests to spare."""
     last_look_ms = leaves_ms - max(LAST_LOOK_BEFORE_MS, 3 * evidence.interval_ms) - evidence.clock_error_ms
     if settled_ms > last_look_ms - SLACK_MS:
-        return True
-    if any(each.since_ms < leaves_ms and each.until_ms > settled_ms for each in evidence.misjudged):
         return True
     done_ms = last_look_ms + max(evidence.interval_ms, 60_000) + SLACK_MS
     polls = evidence.polls
@@ -327,12 +333,18 @@ def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
     later = [
         each
         for each in message.steps
-        if each.status.group_name == step.status.group_name and each.price is not None and each.at_ms > step.at_ms
+        if each.status.group_name == step.status.group_name
+        and each.price is not None
+        and each.at_ms > step.at_ms
     ]
     if step.price is not None or not later:
         yield step
         return
-    if evidence.short or evidence.may_be_final(message.sent_ms, later[0].at_ms) or _may_be_missed(message, evidence):
+    if (
+        evidence.short
+        or evidence.may_be_final(message.sent_ms, later[0].at_ms)
+        or _may_be_missed(message, evidence)
+    ):
         yield step
     yield later[0]
 

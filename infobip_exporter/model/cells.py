@@ -70,7 +70,8 @@ class Cells:
         self.table: NDArray[np.void] = np.array(sorted(cells), dtype=COLUMNS)
 
     @classmethod
-    def _of(cls, table: NDArray[np.void]) -> "Cells":
+    def of(cls, table: NDArray[np.void]) -> "Cells":
+        """Those of a table of `COLUMNS`, oldest first. It must not be changed any more."""
         cells = cls.__new__(cls)
         cells.table = table
         return cells
@@ -99,12 +100,20 @@ class Cells:
         """Without the cells that begin at the moments `gone`, and with `new` instead of those that begin where these do."""
         table = self.table
         added = np.array(sorted(new), dtype=COLUMNS)
-        gone_ms = np.concatenate([np.fromiter(gone, np.int64), added["since_ms"]])
-        places = np.searchsorted(table["since_ms"], gone_ms)
-        there = places < len(table)
-        there[there] = table["since_ms"][places[there]] == gone_ms[there]
-        if there.any():
-            table = np.delete(table, places[there])
-        if len(added):
-            table = np.insert(table, np.searchsorted(table["since_ms"], added["since_ms"]), added)
-        return Cells._of(table)
+        moments = np.unique(np.concatenate([np.fromiter(gone, np.int64), added["since_ms"]]))
+        if not len(moments):
+            return self
+        # Most changes are to a few neighbours or change no bounds: a feed may have 100,000 cells, one copy is enough.
+        first = int(np.searchsorted(table["since_ms"], moments[0]))
+        last = int(np.searchsorted(table["since_ms"], moments[-1], side="right"))
+        within = table[first:last]
+        places = np.searchsorted(within["since_ms"], moments)
+        there = places < len(within)
+        there[there] = within["since_ms"][places[there]] == moments[there]
+        if there.all() and len(added) == len(moments):
+            table = table.copy()
+            table[first + places] = added
+            return Cells.of(table)
+        kept = np.delete(within, places[there])
+        changed = np.insert(kept, np.searchsorted(kept["since_ms"], added["since_ms"]), added)
+        return Cells.of(np.concatenate([table[:first], changed, table[last:]]))

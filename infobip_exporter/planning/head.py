@@ -23,10 +23,8 @@ def head_ranges(situation: Situation) -> list[ReadRange]:
     watermark and the first of them becomes unread.
     """
     end_ms = situation.latest_ms if situation.certain else situation.now_ms
-    rate = situation.rows_per_s / 1000
     if situation.one_read_only:
-        half_a_page_ms = math.ceil(situation.room / 2 / max(rate, 1e-9))
-        begin_ms = max(end_ms - half_a_page_ms, min(situation.watermark_ms, end_ms) - OVERLAP_MS)
+        begin_ms = min(situation.now_ms, end_ms) - 1
         times, rows = np.array([begin_ms, end_ms], dtype=np.float64), np.zeros(2)
     else:
         times, rows = _expected(situation, end_ms)

@@ -9,17 +9,16 @@ import numpy as np
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
+from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
 from infobip_exporter.planning.head import head_ranges
 from infobip_exporter.planning.prospects import EDGE_MS, Prospects
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.situation import (
     HOUR_MS,
-    LONGEST_FINAL_S,
     READS_FOR_AN_HOUR,
     Situation,
 )
 
-FAILURE_STATUSES = ("REJECTED", "UNDELIVERABLE", "EXPIRED")
 OVERDUE_MS = 600_000
 """Cells so long due for their final read do not wait for a full page any more."""
 LAST_ASK_MS = 180_000
@@ -40,6 +39,10 @@ class Planner:
         self._prospects: Prospects | None = None
         self._asked: Counter[Why] = Counter()
         self._statuses: list[str] = []
+        self._swept: TimeRange | None = None
+        self._newest: TimeRange | None = None
+        self._failures_asked = Asked()
+        self._sweeps: Sweeps | None = None
         self._head_since_ms = 0
         self._sweep_to_ms = 0
         self._polls_without_audit = 0
@@ -50,6 +53,8 @@ class Planner:
         self._prospects = None
         self._asked.clear()
         self._statuses = list(FAILURE_STATUSES)
+        self._swept = self._newest = None
+        self._failures_asked.forget_before(situation.edge_ms)
         self._head_since_ms = ranges[0].range.since_ms
         self._sweep_to_ms = situation.now_ms - situation.final_age_ms
         self._polls_without_audit += 1
@@ -74,7 +79,7 @@ class Planner:
             or _final(situation, prospects)
             or self._sample(situation, prospects)
             or self._backlog(situation, unread)
-            or _recheck(situation, prospects, quota)
+            or self._recheck(situation, prospects, quota)
             or self._backlog(situation, unread, alone=True)
             or _audit(situation, prospects)
         )
@@ -89,6 +94,7 @@ class Planner:
         prospects = self._prospects
         if prospects is None or not 0 <= situation.now_ms - prospects.now_ms < REFRESH_MS:
             prospects = self._prospects = Prospects(situation)
+            self._sweeps = None
         prospects.block(under_way)
         return prospects
 
@@ -101,19 +107,54 @@ class Planner:
         newest = newest_unread(situation, unread)
         return ReadRange(Why.BACKLOG, newest) if newest else None
 
+    def _asks_for_failures(self, situation: Situation, prospects: Prospects) -> bool:
+        """Whether failures are asked for by status, for reads by range bring them late."""
+        if not situation.may_ask_status or len(prospects.waiting) == 0:
+            return False
+        if prospects.until_ms[prospects.waiting[0]] > self._head_since_ms:
+            return False
+        slow = situation.settling.quantile(0.5) > SLOW_SETTLING_S
+        return slow or situation.whole_reads() < READS_FOR_AN_HOUR
+
     def _failures(self, situation: Situation, prospects: Prospects) -> Request | None:
-        """The newest messages of each failure status, once a poll, where reads by range bring them late."""
-        if not self._statuses or not situation.may_ask_status or len(prospects.waiting) == 0:
+        """The newest messages of each failure status, once a poll; the rest of a sweep further back."""
+        if not self._statuses or not self._asks_for_failures(situation, prospects):
             return None
-        if prospects.until_ms[prospects.waiting[0]] <= self._head_since_ms and (
-            situation.whole_reads() < READS_FOR_AN_HOUR or situation.settling.quantile(0.5) > SLOW_SETTLING_S
-        ):
-            status = self._statuses.pop(0)
-            rate = max(situation.failures_per_s.get(status, 0.0) / 1000, 1e-9)
-            back_ms = min(int(situation.room / rate), round(LONGEST_FINAL_S * 1000), situation.widest_ms)
-            since_ms = max(situation.latest_ms - back_ms, int(prospects.since_ms[0]))
-            return ReadStatus(Why.FAILURES, status, TimeRange(since_ms, situation.latest_ms))
-        return None
+        if self._swept is not None:
+            return self._read_status(situation, self._swept)
+        reach_ms = newest_ms(situation, self._statuses[0])
+        since_ms = max(situation.latest_ms - reach_ms, int(prospects.since_ms[0]))
+        newest = TimeRange(since_ms, situation.latest_ms)
+        self._newest = newest.meet(self._newest) if self._newest else newest
+        request = ReadStatus(Why.FAILURES, self._statuses.pop(0), newest)
+        if not self._statuses:
+            self._failures_asked.add(self._newest, situation.now_ms)
+        return request
+
+    def _read_status(self, situation: Situation, wanted: TimeRange) -> ReadStatus:
+        """The next status of a sweep over `wanted`."""
+        request = ReadStatus(Why.RECHECK, self._statuses.pop(0), wanted)
+        self._swept = wanted if self._statuses else None
+        if not self._statuses:
+            self._failures_asked.add(wanted, situation.now_ms)
+        return request
+
+    def _recheck(self, situation: Situation, prospects: Prospects, quota: float) -> Request | None:
+        """The run that fits a page, the list of ids or the sweep of failures with the greatest worth."""
+        first, _, worth = prospects.best_run()
+        listed, worth_of_list = np.empty(0, np.intp), 0.0
+        if situation.may_look_up:
+            listed, worth_of_list = prospects.best_list(situation.ids_per_list, quota)
+        if quota >= len(FAILURE_STATUSES) and self._asks_for_failures(situation, prospects):
+            sweeps = self._sweeps = self._sweeps or Sweeps(situation, prospects, self._failures_asked)
+            wanted, worth_of_sweep = sweeps.best()
+            if worth_of_sweep > max(worth, worth_of_list) * sweeps.weight_of_all():
+                sweeps.block(wanted)
+                self._statuses = list(FAILURE_STATUSES)
+                return self._read_status(situation, wanted)
+        if worth_of_list > worth:
+            return LookUp(Why.RECHECK, tuple(sorted(prospects.since_ms[listed].tolist())))
+        return _read(Why.RECHECK, situation, prospects, first) if worth > 0 else None
 
     def _sample(self, situation: Situation, prospects: Prospects) -> Request | None:
         """A random run to audit, where the budget left none for `POLLS_PER_AUDIT` polls."""
@@ -138,10 +179,7 @@ def _leaving(situation: Situation, prospects: Prospects, unread: TimeRanges) -> 
     waiting = prospects.waiting[
         : int(np.searchsorted(prospects.waiting, np.searchsorted(prospects.since_ms, soon)))
     ]
-    oldest_ms, looked_ms = (
-        prospects.table["oldest_in_flight_ms"][waiting],
-        prospects.table["looked_ms"][waiting],
-    )
+    oldest_ms, looked_ms = prospects.oldest_ms[: len(waiting)], prospects.looked_ms[: len(waiting)]
     leaving = (oldest_ms < situation.edge_ms + window_ms) & (looked_ms < oldest_ms + LOG_KEEPS_MS - window_ms)
     places = prospects.free(waiting[leaving])
     if len(places) == 0:
@@ -173,16 +211,6 @@ def _oldest(
     full = (ends < len(wanted)) & wanted[np.minimum(ends, len(wanted) - 1)]
     ready = places[full | (prospects.until_ms[places] <= late_ms)]
     return _read(why, situation, prospects, int(ready[0])) if len(ready) else None
-
-
-def _recheck(situation: Situation, prospects: Prospects, quota: float) -> Request | None:
-    """The run that fits a page, or the list of ids, with the greatest worth."""
-    first, _, worth = prospects.best_run()
-    if situation.may_look_up:
-        listed, worth_of_list = prospects.best_list(situation.ids_per_list, quota)
-        if worth_of_list > worth:
-            return LookUp(Why.RECHECK, tuple(sorted(prospects.since_ms[listed].tolist())))
-    return _read(Why.RECHECK, situation, prospects, first) if worth > 0 else None
 
 
 def _read(why: Why, situation: Situation, prospects: Prospects, first: int) -> ReadRange:

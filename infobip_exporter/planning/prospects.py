@@ -25,26 +25,33 @@ class Prospects:
 
     `expected` is how many messages of the cell should have settled since they were last asked for, `worth` is that
     times how long each has waited on average, in seconds. `due` is whether a whole read makes the cell final, `audit`
-    whether it is to be read once more after that.
+    whether it is to be read once more after that. `waiting` are the places of the cells with messages in flight:
+    `sent_ms` is when these were sent on average, `oldest_ms` the first of them, `looked_ms` when they were last asked for.
     """
 
     def __init__(self, situation: Situation) -> None:
-        self.table = table = situation.cells.table
+        table = situation.cells.table
         self.now_ms = situation.now_ms
         self.since_ms: NDArray[np.int64] = np.ascontiguousarray(table["since_ms"])
         self.until_ms: NDArray[np.int64] = np.ascontiguousarray(table["until_ms"])
         self.in_flight: NDArray[np.int32] = np.ascontiguousarray(table["in_flight"])
         self.final: NDArray[np.bool_] = np.ascontiguousarray(table["final"])
-        messages = np.ascontiguousarray(table["messages"])
+        self.messages: NDArray[np.int32] = np.ascontiguousarray(table["messages"])
         self.waiting = np.flatnonzero(self.in_flight)
-        self.expected, self.worth, stale = self._outcomes(situation, table[self.waiting])
+        self.oldest_ms: NDArray[np.int64] = table["oldest_in_flight_ms"][self.waiting]
+        self.looked_ms: NDArray[np.int64] = table["looked_ms"][self.waiting]
+        several = self.in_flight[self.waiting] > 1
+        self.sent_ms: Floats = np.where(
+            several, (self.oldest_ms + self.until_ms[self.waiting]) / 2, self.oldest_ms
+        )
+        self.expected, self.worth, stale = self.outcomes(situation, self.looked_ms)
         readable = ~self.final | (self.until_ms - self.since_ms <= situation.widest_ms)
         certain = situation.certain
         self.due = ~self.final & (table["read_ms"] != NEVER_MS) & certain
         self.due &= self.until_ms <= situation.now_ms - situation.final_age_ms
         self.audit = self.final & ~table["audited"] & table["auditable"] & readable & certain
         self.audit &= self.since_ms > situation.edge_ms + EDGE_MS
-        ends = run_ends(self.since_ms, self.until_ms, messages, situation.room, situation.widest_ms)
+        ends = run_ends(self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms)
         self.runs = Runs(
             ends,
             {
@@ -57,13 +64,14 @@ class Prospects:
         self._by_density: NDArray[np.intp] | None = None
         self._blocked: set[Request] = set()
 
-    def _outcomes(self, situation: Situation, table: NDArray[np.void]) -> tuple[Floats, Floats, Floats]:
-        """For every cell: outcomes expected, their worth, and 1 where these have waited for long, else 0."""
-        oldest, count = table["oldest_in_flight_ms"], table["in_flight"].astype(np.float64)
-        first = np.where(oldest > 0, oldest, table["since_ms"])
-        sent = np.where(count > 1, (first + table["until_ms"]) / 2, first)
-        age = np.maximum(situation.now_ms - sent, 0.0) / 1000
-        asked = np.clip((table["looked_ms"] - sent) / 1000, 0.0, age)
+    def outcomes(self, situation: Situation, asked_ms: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """For every cell: outcomes expected, their worth, and 1 where these have waited for long, else 0.
+
+        `asked_ms` is when the messages in flight of each cell in `waiting` were last asked for.
+        """
+        count = self.in_flight[self.waiting].astype(np.float64)
+        age = np.maximum(situation.now_ms - self.sent_ms, 0.0) / 1000
+        asked = np.clip((asked_ms - self.sent_ms) / 1000, 0.0, age)
         share_then, integral_then = situation.settling.at(asked)
         share_now, integral_now = situation.settling.at(age)
         left = np.maximum(1 - share_then, 1e-12)

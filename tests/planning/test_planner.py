@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.cells import Cell, Cells
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
@@ -119,7 +119,7 @@ class TestHead:
     def test_where_one_read_fits_the_head_is_one_small_question(self) -> None:
         [request] = head(situation(per_second=1200))
         assert request.open_ended
-        assert request.range.length_ms < 500
+        assert request.range.since_ms == NOW - 1
 
 
 class TestFinalAge:
@@ -248,10 +248,20 @@ class TestFailures:
     def test_one_page_of_each_status_where_settling_takes_long(self) -> None:
         cells = steady(10, HOUR_MS, 30_000, 30_000, in_flight=100)
         now = situation(*cells, per_second=10, settling=HOURS, failures_per_s={"REJECTED": 1.0})
-        statuses = [each for each in asked(now) if isinstance(each, ReadStatus)]
+        requests = asked(now)
+        statuses = [each for each in requests if isinstance(each, ReadStatus) and each.why is Why.FAILURES]
         assert [each.general_status for each in statuses] == ["REJECTED", "UNDELIVERABLE", "EXPIRED"]
         assert statuses[0].range.length_ms == pytest.approx(930_000, rel=0.01)
         assert statuses[0].range.until_ms == now.latest_ms
+
+    def test_sweeps_further_back_ask_for_all_statuses_of_one_range(self) -> None:
+        cells = steady(10, 8 * HOUR_MS, 30_000, 30_000, in_flight=100, final=True, audited=True)
+        rates = {"REJECTED": 0.06, "UNDELIVERABLE": 0.06, "EXPIRED": 0.03}
+        now = situation(*cells, per_second=10, settling=HOURS, failures_per_s=rates)
+        sweep = [each for each in asked(now) if isinstance(each, ReadStatus) and each.why is Why.RECHECK]
+        assert [each.general_status for each in sweep[:3]] == ["REJECTED", "UNDELIVERABLE", "EXPIRED"]
+        assert len({each.range for each in sweep[:3]}) == 1
+        assert sweep[0].range.until_ms < NOW - 4 * HOUR_MS
 
     @pytest.mark.parametrize(
         "changes",
