@@ -332,7 +332,10 @@ class Feed:
             late_arrival_s=self._poll.late_arrival_s,
             cells=self._recorder.ledger.cells,
             # Nothing is proven of time that, for all that is known, has not come yet.
-            unread=progress.unread.below(bounds.earliest_ms).without(self._avoided.resting(now_s)),
+            # No answer can prove time that may have left the log: it would be asked for over and over.
+            unread=progress.unread.below(bounds.earliest_ms)
+            .above(bounds.latest_ms - LOG_KEEPS_MS)
+            .without(self._avoided.resting(now_s)),
             settling=self._settling,
             certain=bounds.certain,
             rows_per_s=self._traffic.rows_per_s,
