@@ -66,8 +66,8 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
 
 
 def _first_of_last_run(table: NDArray[np.void], watermark_ms: int) -> int:
-    """The place from which on the cells touch each other, up to the watermark."""
-    if len(table) == 0 or table["until_ms"][-1] < watermark_ms:
+    """The place from which on the cells touch each other, up to what the head reads anyway."""
+    if len(table) == 0 or table["until_ms"][-1] < watermark_ms - OVERLAP_MS:
         return len(table)
     gaps = np.flatnonzero(table["until_ms"][:-1] != table["since_ms"][1:])
     return int(gaps[-1]) + 1 if len(gaps) else 0

@@ -434,6 +434,7 @@ def test_a_backlog_is_always_served(now: Situation) -> None:
     due = now.unread
     if now.one_read_only:
         due = due.below(now.now_ms - now.final_age_ms)
+    due = due.below(now.watermark_ms - 3000)
     why = {request.why for request in asked(now, 50)}
     if due and len(now.cells) < 20:
         assert why & {Why.BACKLOG, Why.LEAVING}
