@@ -27,7 +27,7 @@ run: $(RUNTIME) ## The exporter with config.yaml
 check: $(RUNTIME) ## Try config.yaml: one small question to each feed
 	$(PY) exporter.py check $(ARGS)
 
-test: $(DEV) ## Unit, property, simulation and end-to-end tests (ARGS="-k spans")
+test: $(DEV) ## Unit, property, simulation and end-to-end tests (ARGS="-k cells")
 	$(PY) -m pytest $(ARGS)
 
 fuzz: $(DEV) ## Fuzz the reading of answers and configurations with new inputs (TIMES=20: as many as in make test)

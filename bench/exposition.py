@@ -59,7 +59,9 @@ class ClientLibrary(Collector):
             )
             for series, value in self._feed.counters.items():
                 if series.family == family.name:
-                    metric.add_metric(("main", "instagram", *(value for _, value in series.labels)), float(value))
+                    metric.add_metric(
+                        ("main", "instagram", *(value for _, value in series.labels)), float(value)
+                    )
             yield metric
 
 

@@ -132,7 +132,8 @@ def _where_to_look(address: str, sandbox_url: str, watched: str) -> str:
 A simulated Infobip is at {sandbox_url}, with {" and ".join(CHANNELS)} traffic of the last hours and of now.
 The exporter reads it every 5 s:
 
-  status page   {url}/   (with "Verified up to": how far the audit has proven the counts)
+  status page   {url}/
+                "Verified up to" there is how far the audit has proven the counts
   metrics       {url}/metrics
 
 {watched}

@@ -63,8 +63,8 @@ class Guard:
     """The final age in force."""
     went_back: bool = False
     """Whether the watermark has gone back: what was read is to be read again, then."""
-    is_misled: bool = False
-    """Whether a wrong time has been believed at some point."""
+    is_misled: Callable[[], bool] = lambda: False
+    """Whether a wrong time may have been believed at some point."""
     commits: int = 0
     counters: Counters = field(default_factory=dict)
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
@@ -143,6 +143,8 @@ class Guard:
             raise Violated(f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}")
         if unread and (unread.ranges[-1].until_ms > progress.watermark_ms or unread.ranges[0].since_ms < (progress.begin_ms or 0)):
             raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
+        if len(table) and int(table["since_ms"][0]) < (self.begin_ms or 0):
+            raise Violated(f"{cells[0]} lies before the time that is counted")
         proven = table[table["read_ms"] != NEVER_MS]
         ranges = np.stack([proven["since_ms"], proven["until_ms"]], axis=1).tolist()
         read = TimeRanges((since, until) for since, until in ranges)
@@ -187,7 +189,7 @@ class Guard:
         if unasked := TimeRanges([cell.range]).without(self.witness.asked):
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms())) - self.clock_error_ms - SLACK_MS
-        if now_ms - cell.until_ms < age_ms and not self.is_misled:
+        if now_ms - cell.until_ms < age_ms and not self.is_misled():
             raise Violated(f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}")
 
     def poll_ended(self, began_ms: int, *, certain: bool) -> None:

@@ -39,6 +39,11 @@ class Dates:
         return self.missing_share < 1
 
 
+BELIEVED_BY = 20
+BELIEVED_AFTER_MS = 1_800_000
+"""So many answers, over so long, are believed against our own clock (infobip/clock.py, CONFIRMED_ALONE_BY)."""
+
+
 @dataclass(slots=True)
 class Told:
     """The Dates of one feed's answers, one after the other."""
@@ -46,7 +51,8 @@ class Told:
     dates: Dates
     rng: Random
     answers: int = 0
-    _left: dict[Burst, int] = field(default_factory=dict)
+    wrong: dict[Burst, tuple[int, int, int]] = field(default_factory=dict)
+    """For each burst so far, when by the API's clock its first and its last Date were told, and how many they were."""
 
     def date_ms(self, api_ms: int, now_s: float) -> int | None:
         """The Date of the next answer, whole seconds; the API's clock shows `api_ms`, `now_s` of true time have passed."""
@@ -58,12 +64,20 @@ class Told:
         elif dates.servers == "random":
             told_ms += rng.randrange(2) * round(dates.apart_s * 1000)
         for burst in dates.bursts:
-            left = self._left.setdefault(burst, burst.answers)
-            if now_s >= burst.at_s and left:
-                self._left[burst] = left - 1
+            first_ms, _, answers = self.wrong.get(burst, (api_ms, 0, 0))
+            if now_s >= burst.at_s and answers < burst.answers:
+                self.wrong[burst] = (first_ms, api_ms, answers + 1)
                 told_ms += round(burst.ahead_s * 1000)
         if dates.wrong_share and rng.random() < dates.wrong_share:
             told_ms += rng.choice((-1, 1)) * rng.randrange(3_600_000, 172_800_000)
         if dates.missing_share and rng.random() < dates.missing_share:
             return None
         return told_ms // 1000 * 1000
+
+    def misled(self) -> list[tuple[int, int, int]]:
+        """Bursts of wrong Dates so long that they may have been believed: first and last moment, and how far ahead."""
+        return [
+            (first_ms, last_ms, round(burst.ahead_s * 1000))
+            for burst, (first_ms, last_ms, answers) in self.wrong.items()
+            if answers >= BELIEVED_BY and last_ms - first_ms >= BELIEVED_AFTER_MS
+        ]

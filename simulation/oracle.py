@@ -79,8 +79,6 @@ class Evidence:
     """Whether the API keeps records back at times: then a read may have been in vain, and outcomes be missed."""
     doubtful: TimeRanges = TimeRanges()
     """Sent time in which messages may be missed, because nobody could know the API's time."""
-    misjudged: TimeRanges = TimeRanges()
-    """Times, by the API's clock, at which a wrong time was believed: what is due then may be done early or late."""
 
     def may_be_final(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` may have been read for the last time before `at_ms`."""
@@ -288,8 +286,6 @@ def _settled_late(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
     """Whether no poll that could have read it came between settling and leaving, or none with requests to spare."""
     last_look_ms = leaves_ms - max(LAST_LOOK_BEFORE_MS, 3 * evidence.interval_ms) - evidence.clock_error_ms
     if settled_ms > last_look_ms - SLACK_MS:
-        return True
-    if any(each.since_ms < leaves_ms and each.until_ms > settled_ms for each in evidence.misjudged):
         return True
     done_ms = last_look_ms + max(evidence.interval_ms, 60_000) + SLACK_MS
     polls = evidence.polls

@@ -22,6 +22,7 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.series import Series
+from infobip_exporter.model.time_range import TimeRanges
 from infobip_exporter.sandbox import asked
 from infobip_exporter.sandbox.faults import FaultyLog
 from infobip_exporter.sandbox.log import SimulatedLog
@@ -39,6 +40,8 @@ from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
 from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
+SHORTEST_S = 1e-6
+"""Time always goes on: the loop takes what is a billionth of a second away for due already."""
 LONGEST_GAP_S = 7200.0
 """How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it."""
 LAST_ASK_S = 360.0
@@ -46,6 +49,8 @@ LAST_ASK_S = 360.0
 SHORTEST_LISTS_PAGE = 150
 """The page whose share of the longest list still holds a few ids."""
 STRAY_MS = 62_000
+DOUBT_MS = 3 * 3_600_000
+"""How long a wrong time may still be believed after the last wrong Date."""
 REQUESTS_WAITING = 40
 RESTART_AFTER_S = 5.0
 LAST_UP_S = 600.0
@@ -124,7 +129,7 @@ class SimulatedClock:
         self.monotonic_s = time.monotonic_s
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
+        await asyncio.sleep(max(SHORTEST_S, seconds))
 
 
 class Life:
@@ -234,15 +239,18 @@ class LivedFeed:
             life.trace,
             late_ms=round(poll.late_arrival_s * 1000),
             clock_error_ms=feed_world.dates.error_ms,
+            is_misled=lambda: bool(self.api.told.misled()),
         )
         self.polls: list[oracle.Poll] = []
         self.ended = False
         self.lives = 0
         self._silent: deque[bool] = deque(maxlen=SILENT_POLLS)
         self._gaps = Random(f"gaps {seed}")
+        self._was_certain = False
 
     def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
+        self._was_certain = False
         world = self.life.world
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
@@ -272,7 +280,9 @@ class LivedFeed:
             raise Violated("up is 1 after a poll without an answer")
         self._ends_in_time(before)
         self._goes_on_asking(before, eager=eager)
-        self.guard.poll_ended(before.at_ms, certain=well)
+        is_certain = feed._sender.bounds().certain  # noqa: SLF001 - shown nowhere else
+        self.guard.poll_ended(before.at_ms, certain=well and is_certain and self._was_certain)
+        self._was_certain = is_certain
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s
@@ -343,6 +353,7 @@ class LivedFeed:
             withheld=self.log.withheld,
             moved=self.moved,
             short=any(ways.short_share for _, ways in self.world.ways),
+            doubtful=self._doubtful(),
         )
         inside = [message for message in self.messages if begin_ms <= message.sent_ms < watermark_ms]
         counted = [message for message in inside if self._passes(message)]
@@ -354,6 +365,13 @@ class LivedFeed:
         problems += _left(ledger.in_flight)
         problems += self._uncounted_requests(ledger)
         return [f"{self.world.channel}: {problem}" for problem in problems]
+
+    def _doubtful(self) -> TimeRanges:
+        """Sent time of which nobody can tell: what was in the log, or came, while a wrong time was believed."""
+        return TimeRanges(
+            (first_ms - LOG_KEEPS_MS, last_ms + max(0, ahead_ms) + DOUBT_MS)
+            for first_ms, last_ms, ahead_ms in self.api.told.misled()
+        )
 
     def _uncounted_requests(self, ledger: Ledger) -> list[str]:
         """Each request is counted, but for those that waited for a commit when the process was killed."""

@@ -82,7 +82,7 @@ def draw(seed: int) -> SimulatedWorld:
         poll=Poll(interval_s, lookback_s, late_s, rng.choice((2.0, 10.0))),
         metrics=Metrics(max_label_values=rng.choice((1000, 1000, 1000, 1, 2, 4, 8))),
     )
-    page_limit = rng.choice((20, 20, 50, 100, 1000))
+    page_limit = rng.choice((20, 20, 50, 100, 100, 1000))
     channels = ("instagram", "viber", "sms")[: rng.choice((1, 1, 1, 1, 1, 1, 2, 3))]
     dates = _dates(rng, length_s)
     feeds = tuple(
@@ -117,7 +117,7 @@ def _feed(
     dates: Dates,
 ) -> FeedWorld:
     poll = config.poll
-    messages = _log_uniform(rng, 15, 600) / feeds
+    messages = _log_uniform(rng, 15, 250) / feeds
     before_s = poll.lookback_s + 600
     ends_ms = BEGINS_MS + round(length_s * 1000)
     traffic = _traffic(rng, messages / (length_s + before_s), poll.late_arrival_s, length_s, page_limit)
@@ -270,14 +270,14 @@ def _outcomes(rng: Random) -> tuple[Outcome, ...]:
 
 
 def _dense(rng: Random, length_s: float, page_limit: int) -> tuple[Dense, ...]:
-    if page_limit > 100 or rng.random() < 0.5:
+    if page_limit > 100 or rng.random() < 0.7:
         return ()
     return tuple(
         Dense(
             BEGINS_MS + round(rng.uniform(-0.02, 1) * length_s * 1000),
-            round(page_limit * rng.uniform(0.5, 5)),
+            round(page_limit * rng.uniform(0.5, 3)),
         )
-        for _ in range(rng.choice((1, 2, 4)))
+        for _ in range(rng.choice((1, 1, 2)))
     )
 
 

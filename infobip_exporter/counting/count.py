@@ -1,6 +1,5 @@
 """What a page means: which messages are new, which have settled, and what that adds to the totals."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +108,8 @@ def count(
 def each_once(records: Sequence[Record]) -> list[Record]:
     """The records, of several for one message the one with a final status."""
     best: dict[Identity, Record] = {}
+    if len({(record.message_id, record.sent_ms) for record in records}) == len(records):
+        return list(records)
     for record in records:
         who = (record.message_id, record.sent_ms)
         if who not in best or (record.kind.final and not best[who].kind.final):
@@ -135,7 +136,7 @@ class _Counting:
         self._known = Known(known.settled.copy(), known.in_flight)
         self._counted = Counted(self._known)
         self._tallies: dict[tuple[int, Labels | None], _Tally] = {}
-        self._added: list[tuple[int, int, int]] = []
+        self._added: list[NDArray[np.void]] = []
         self._gone = np.zeros(len(known.settled), np.bool_)
 
     def page(self, records: list[Record], is_open: Callable[[int], bool]) -> None:
@@ -144,20 +145,23 @@ class _Counting:
         page_keys = hashes ^ scattered(sent_ms)
         settled = self._known.settled
         order = np.argsort(settled["key"])
-        places = _places(settled["key"][order], page_keys)
-        elsewhere = self._elsewhere(hashes)
+        places = _places(settled["key"][order], page_keys).tolist()
+        elsewhere = self._elsewhere(hashes).tolist()
+        in_flight = self._known.in_flight
+        new: list[int] = []
         for number, record in enumerate(records):
             place = places[number]
             if place >= 0:
                 self._settled_again(int(order[place]), record)
                 continue
-            message = self._known.in_flight.get((record.message_id, record.sent_ms))
+            message = in_flight.get((record.message_id, record.sent_ms)) if in_flight else None
             if message is not None:
                 self._in_flight_again(record, record.sent_ms, message, int(page_keys[number]))
             elif is_open(record.sent_ms):
                 if elsewhere[number] and self._is_known_elsewhere(record, int(hashes[number]), page_keys):
                     continue
-                self._first_seen(record, int(page_keys[number]))
+                new.append(number)
+        self._first_seen([records[number] for number in new], sent_ms[new], page_keys[new])
 
     def _elsewhere(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether a message with this id is known, at whatever sent time."""
@@ -209,54 +213,71 @@ class _Counting:
         if place is not None:
             flags = int(self._known.settled["flags"][place])
             self._gone[place] = True
-            self._added.append((int(key), record.sent_ms, flags))
+            self._added.append(np.array([(key, record.sent_ms, flags)], SETTLED))
             return
         message = self._known.in_flight.pop((record.message_id, old_ms))
         self._known.in_flight[record.message_id, record.sent_ms] = message
         self._in_flight_again(record, record.sent_ms, message, int(key))
 
-    def _first_seen(self, record: Record, key: int) -> None:
-        tally = self._tally(record.kind)
-        tally.new += 1
-        self._counted.new_ms.append(record.sent_ms)
-        if tally.final:
-            self._settle(record, tally, key)
-        else:
-            self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
-            self._changes.in_flight[tally.in_flight_series] += 1
-            if tally.in_flight.general_status == OTHER:
-                self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), 1)
-            self._counted.touched_ms.append(record.sent_ms)
+    def _first_seen(
+        self, records: Sequence[Record], sent_ms: NDArray[np.int64], message_keys: NDArray[np.uint64]
+    ) -> None:
+        """Count new messages, those of one kind together: nearly all pages are of a few kinds."""
+        moments: list[int] = sent_ms.tolist()
+        self._counted.new_ms += moments
+        self._counted.touched_ms += moments
+        numbers: dict[int, list[int]] = {}
+        for number, record in enumerate(records):
+            numbers.setdefault(id(record.kind), []).append(number)
+        for of_kind in numbers.values():
+            same = [records[number] for number in of_kind]
+            tally = self._tally(same[0].kind)
+            tally.new += len(same)
+            if not tally.final:
+                self._into_flight(tally, len(same))
+                for record in same:
+                    self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
+                continue
+            added = np.empty(len(same), SETTLED)
+            added["key"], added["sent_ms"] = message_keys[of_kind], sent_ms[of_kind]
+            self._settle(same, tally, added)
 
     def _in_flight_again(self, record: Record, sent_ms: int, before: InFlight, key: int) -> None:
         tally = self._tally(record.kind, before.labels)
         if tally.final:
             self._changes.in_flight[in_flight_series(before)] -= 1
             del self._known.in_flight[record.message_id, sent_ms]
-            self._settle(record, tally, key)
+            self._counted.touched_ms.append(sent_ms)
+            self._settle([record], tally, np.array([(key, sent_ms, 0)], SETTLED))
         elif tally.in_flight.general_status != before.general_status:
             self._changes.in_flight[in_flight_series(before)] -= 1
-            self._changes.in_flight[tally.in_flight_series] += 1
+            self._into_flight(tally, 1)
             self._known.in_flight[record.message_id, sent_ms] = tally.in_flight
             self._counted.touched_ms.append(sent_ms)
 
-    def _settle(self, record: Record, tally: "_Tally", key: int) -> None:
-        tally.settled += 1
-        self._changes.settled_by_hour[record.sent_ms // HOUR_MS, tally.labels["general_status"]] += 1
-        self._counted.settled_ms.append(record.sent_ms)
-        self._counted.touched_ms.append(record.sent_ms)
-        self._added.append((key, record.sent_ms, self._flags(record.kind)))
-        if record.kind.general_status != DELIVERED:
-            self._counted.failed.append(record)
-        if record.done_ms is None:
-            return
-        duration_ms = record.done_ms - record.sent_ms
-        if 0 <= duration_ms <= LONGEST_DURATION_MS:
-            tally.durations_ms.append(duration_ms)
-            self._counted.durations_ms.append(duration_ms)
-            self._counted.done_ms.append(record.done_ms)
-        else:
-            self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), 1)
+    def _into_flight(self, tally: "_Tally", messages: int) -> None:
+        self._changes.in_flight[tally.in_flight_series] += messages
+        if tally.in_flight.general_status == OTHER:
+            self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), messages)
+
+    def _settle(self, records: Sequence[Record], tally: "_Tally", added: NDArray[np.void]) -> None:
+        """Count messages of one kind as settled; `added` are their keys and sent times."""
+        counted = self._counted
+        added["flags"] = self._flags(tally.kind)
+        self._added.append(added)
+        moments: list[int] = added["sent_ms"].tolist()
+        tally.settled_ms += moments
+        counted.settled_ms += moments
+        if tally.kind.general_status != DELIVERED:
+            counted.failed += records
+        done = [(each.done_ms, each.done_ms - each.sent_ms) for each in records if each.done_ms is not None]
+        sound = [each for each in done if 0 <= each[1] <= LONGEST_DURATION_MS]
+        counted.done_ms += [done_ms for done_ms, _ in sound]
+        durations_ms = [duration_ms for _, duration_ms in sound]
+        counted.durations_ms += durations_ms
+        tally.durations_ms += durations_ms
+        if len(sound) < len(done):
+            self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), len(done) - len(sound))
 
     def _settled_again(self, place: int, record: Record) -> None:
         """A message that had settled before: its status may have changed, its price may be there now."""
@@ -300,8 +321,7 @@ class _Counting:
             series = Series.of(catalog.DELIVERY_DURATION.name, general_status=status)
             self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
         if self._added or self._gone.any():
-            added = np.array(self._added, SETTLED)
-            settled = np.concatenate([self._known.settled[~self._gone], added])
+            settled = np.concatenate([self._known.settled[~self._gone], *self._added])
             self._known.settled = settled[np.argsort(settled["sent_ms"], kind="stable")]
         return self._counted
 
@@ -309,7 +329,16 @@ class _Counting:
 class _Tally:
     """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own."""
 
-    __slots__ = ("durations_ms", "final", "in_flight", "in_flight_series", "kind", "labels", "new", "settled")
+    __slots__ = (
+        "durations_ms",
+        "final",
+        "in_flight",
+        "in_flight_series",
+        "kind",
+        "labels",
+        "new",
+        "settled_ms",
+    )
 
     def __init__(self, kind: Kind, labels: dict[str, str]) -> None:
         self.kind = kind
@@ -320,7 +349,7 @@ class _Tally:
         )
         self.in_flight_series = in_flight_series(self.in_flight)
         self.new = 0
-        self.settled = 0
+        self.settled_ms: list[int] = []
         self.durations_ms: list[int] = []
 
     def add_to(self, changes: Changes) -> None:
@@ -328,14 +357,18 @@ class _Tally:
             changes.add(self._series(catalog.SENT), self.new)
             for series in overflowed(self.labels, sent=True):
                 changes.add(series, self.new)
-        if self.settled:
-            changes.add(self._series(catalog.MESSAGES), self.settled)
-            changes.add(self._series(catalog.PARTS), self.settled * self.kind.parts)
-            self.add_cost(changes, self.settled)
+        settled = len(self.settled_ms)
+        if settled:
+            hours = Counter([sent_ms // HOUR_MS for sent_ms in self.settled_ms])
+            for hour, messages in hours.items():
+                changes.settled_by_hour[hour, self.labels["general_status"]] += messages
+            changes.add(self._series(catalog.MESSAGES), settled)
+            changes.add(self._series(catalog.PARTS), settled * self.kind.parts)
+            self.add_cost(changes, settled)
             if self.kind.general_status != DELIVERED:
-                changes.add(self._series(catalog.FAILURES), self.settled)
+                changes.add(self._series(catalog.FAILURES), settled)
             for series in overflowed(self.labels, sent=False):
-                changes.add(series, self.settled)
+                changes.add(series, settled)
 
     def add_cost(self, changes: Changes, messages: int) -> None:
         cost = self.kind.cost
@@ -358,8 +391,8 @@ def unresolved_series(message: InFlight) -> Series:
 def histogram(family: Family, durations_ms: Sequence[int]) -> Histogram:
     """The observations in the buckets of `family`."""
     bounds_ms = [round(bound_s * 1000) for bound_s in family.buckets]
-    places = Counter(bisect_left(bounds_ms, duration_ms) for duration_ms in durations_ms)
-    counts = tuple(places[place] for place in range(len(bounds_ms) + 1))
+    places = np.searchsorted(bounds_ms, np.array(durations_ms, np.int64), side="left")
+    counts = tuple(np.bincount(places, minlength=len(bounds_ms) + 1).tolist())
     return Histogram(counts, Decimal(sum(durations_ms)).scaleb(-3))
 
 

@@ -5,6 +5,7 @@ asked for by that, and with the labels it was first counted under.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -40,8 +41,13 @@ class InFlight(NamedTuple):
 
 def id_hashes(message_ids: Sequence[str]) -> NDArray[np.uint64]:
     """64 bits for each messageId, the same on every machine."""
-    digests = [blake2b(each.encode("utf-8", "replace"), digest_size=8).digest() for each in message_ids]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+    return np.frombuffer(b"".join(map(_digest, message_ids)), "<u8").astype(np.uint64)
+
+
+@lru_cache(maxsize=4096)
+def _digest(message_id: str) -> bytes:
+    """Kept for a few pages: the audit wants those of the page that was just counted."""
+    return blake2b(message_id.encode("utf-8", "replace"), digest_size=8).digest()
 
 
 def scattered(sent_ms: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -253,7 +253,7 @@ class Feed:
         """Send the poll's requests. True if all of the head was read."""
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
-        jobs = deque(self._range_job(each) for each in reversed(self._planner.head(situation)))
+        jobs = deque(job for each in reversed(self._planner.head(situation)) for job in reversed(self._range_jobs(each)))
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
         head = len(jobs)
@@ -329,7 +329,8 @@ class Feed:
             interval_s=self._poll.interval_s,
             late_arrival_s=self._poll.late_arrival_s,
             cells=self._recorder.ledger.cells,
-            unread=progress.unread.without(self._avoided.resting(now_s)),
+            # Nothing is proven of time that, for all that is known, has not come yet.
+            unread=progress.unread.below(bounds.earliest_ms).without(self._avoided.resting(now_s)),
             settling=self._settling,
             certain=bounds.certain,
             rows_per_s=self._traffic.rows_per_s,
@@ -349,7 +350,8 @@ class Feed:
             case None:
                 return None
             case ReadRange():
-                return self._range_job(request)
+                jobs = self._range_jobs(request)
+                return jobs[-1] if jobs else None  # what is left out is still worth a request, and comes next
             case ReadStatus(general_status=status, range=wanted):
                 query = Query(*wanted, general_status=status, limit=self._page_limit)
                 return _Job(request.why, query, request)
@@ -358,8 +360,12 @@ class Feed:
                 # All of them may have settled since the planner reckoned: it does not ask for the same again.
                 return job if job.ids else await self._next_job(quota, under_way)
 
-    def _range_job(self, request: ReadRange) -> _Job:
-        return self._part_job(request.why, Part(request.range, request.open_ended), request)
+    def _range_jobs(self, request: ReadRange) -> list[_Job]:
+        """A job for each part of the range in which it can be asked for, oldest first."""
+        parts = [Part(each) for each in self._avoided.parts(request.range, self._clock.monotonic_s())]
+        if request.open_ended:
+            parts[-1:] = [Part(parts[-1].range if parts else request.range, open_ended=True)]
+        return [self._part_job(request.why, each, ReadRange(request.why, each.range, each.open_ended)) for each in parts]
 
     def _part_job(self, why: Why, part: Part, request: Request) -> _Job:
         until_ms = None if part.open_ended else part.range.until_ms
@@ -426,9 +432,13 @@ class Feed:
                 self._avoided.filter_failed("generalStatus", now_s)
                 return []
             if job.part is not None and not job.part.open_ended:
-                self._avoided.range_failed(job.part.range, now_s)
+                self._avoided.range_failed(job.part.range, now_s, self._sender.well)
         self._sender.failed(failure)
-        return [job] if job.why is Why.HEAD else []
+        if job.why is not Why.HEAD:
+            return []
+        if job.part is None or job.part.open_ended:
+            return [job]
+        return self._range_jobs(ReadRange(job.why, job.part.range))
 
     async def _read_part(self, job: _Job, answer: Answer, ends_s: float) -> list[_Job]:
         part, page, asked = job.part, answer.page, self._sender.asked(answer)
@@ -494,9 +504,12 @@ class Feed:
         await self._record(job, page, asked, wanted, too_dense=not seen.whole, oversized=True)
 
     def _proven(self, part: Part, asked: Bounds) -> TimeRange | None:
-        """What an answer that is not full has shown completely: not what may have left the log, nor what is to come."""
+        """What an answer that is not full has shown completely of the time that is counted.
+
+        Not of that: what may have left the log, and what is to come.
+        """
         edge_ms = self._sender.bounds().latest_ms - LOG_KEEPS_MS
-        since_ms = max(part.range.since_ms, edge_ms)
+        since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)
         until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)
         return TimeRange(since_ms, until_ms) if until_ms > since_ms else None
 
@@ -651,5 +664,6 @@ def _ignores_bounds(job: _Job, page: Page) -> bool:
     part = job.part
     if part is None:
         return False
-    beside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
-    return 2 * sum(not beside.holds(record.sent_ms) for record in page.records) > page.rows > 2
+    inside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
+    beside = [record for record in page.records if not inside.holds(record.sent_ms)]
+    return 2 * len(beside) > page.rows > 2

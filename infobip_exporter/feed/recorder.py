@@ -202,7 +202,7 @@ class Recorder:
     def _cells_of(
         self, proven: TimeRange | None, records: Sequence[Record], looked: Sequence[int]
     ) -> list[Cell]:
-        """The cells that have time in common with an answer, and those `looked` at."""
+        """The cells that have time in common with an answer or where its messages may have been, and those `looked` at."""
         cells = self.ledger.cells
         table = cells.table
         places = set(range(*cells.places(proven))) if proven is not None else set()
@@ -289,7 +289,7 @@ class Recorder:
         ranges = TimeRanges(cell.range for cell in closed)
 
         def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not ranges.holds(sent_ms)
+            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
 
         return (lambda _sent_ms: False) if only_in_flight else is_open
 
@@ -373,7 +373,7 @@ class Recorder:
             return audit(cell, shown, self._statuses) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
-        recovered = sum(1 for at_ms in counted.new_ms if cell.range.holds(at_ms))
+        recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
         final, finding = finalize(cell, inside, shown, self._statuses, recovered=recovered)
         return final, finding if audits else None
 

@@ -46,6 +46,8 @@ class Sender:
     ) -> None:
         self.limiter = limiter
         self.sent = 0
+        self.well = 0
+        """How many requests were answered."""
         self.answered = False
         """Whether any request has been made and has come to an end, well or not."""
         self._api = api
@@ -89,6 +91,7 @@ class Sender:
                 self.limiter.throttled(self._clock.monotonic_s())
             raise
         self.answered = True
+        self.well += 1
         self._count("200", answer.took_s)
         self.limiter.succeeded(self._clock.monotonic_s())
         self._api_clock.saw(answer.date_ms, answer.asked_s, answer.received_s, self._clock.wall_s())

@@ -82,7 +82,7 @@ class Supervisor:
     async def restart_if_stalled(self) -> None:
         """Start the feed again from its ledger if it makes no progress. It counts as stalled until it makes some."""
         now = self._clock.monotonic_s()
-        if self._task is None or not self.stalled:
+        if self._task is None or self._before is not None or not self.stalled:
             return
         if not self._task.done():
             if now - self._restarted_s <= self._allowed_s:
@@ -92,7 +92,6 @@ class Supervisor:
             self.end()
             if not await self.wait(START_AGAIN_AFTER_S):
                 return  # stuck in a commit or a request; looked at again
-        self._before = None
         self.client = self._open_client()
         self._task = asyncio.create_task(self._run(from_ledger=True), name=self.settings.name)
 
@@ -124,10 +123,15 @@ class Supervisor:
             await self.client.close()
 
     async def _take_over(self, before: "Supervisor") -> None:
-        if before._task is not None:  # noqa: SLF001 - of the same class
-            await asyncio.wait([before._task])  # noqa: SLF001
-        self._answered_before = before.answered
-        self.ledger = before.ledger
+        last = before
+        while True:
+            if last._task is not None:  # noqa: SLF001 - of the same class
+                await asyncio.wait([last._task])  # noqa: SLF001
+            if last._before is None:  # noqa: SLF001
+                break
+            last = last._before  # noqa: SLF001 - it was ended before its turn came
+        self._answered_before = last.answered
+        self.ledger = last.ledger
         self.feed = self._make_feed()
         self._before = None
 

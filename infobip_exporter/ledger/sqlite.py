@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -277,12 +278,16 @@ def other_schema(where: str, version: int) -> str:
     )
 
 
+@lru_cache(maxsize=65_536)
 def _text(series: Series) -> str:
     return json.dumps(dict(series.labels), ensure_ascii=False, separators=(",", ":"))
 
 
 def _labels(text: object) -> tuple[tuple[str, str], ...]:
-    return tuple((str(name), str(value)) for name, value in json.loads(str(text)).items())
+    labels = json.loads(str(text))
+    if not isinstance(labels, dict):
+        raise TypeError(f"{str(text)[:20]!r} is no set of labels")
+    return tuple((str(name), str(value)) for name, value in labels.items())
 
 
 def _plain(value: Value) -> int | str:

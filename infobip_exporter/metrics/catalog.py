@@ -137,7 +137,7 @@ REJECTED = Family(
 DURATIONS_REJECTED = Family(
     "infobip_exporter_durations_rejected_total",
     "counter",
-    "Settled messages left out of infobip_delivery_duration_seconds: doneAt is before sentAt or in the future.",
+    "Settled messages left out of infobip_delivery_duration_seconds: doneAt is before sentAt, or over 49 h after it.",
 )
 CHANGED_AFTER_FINAL = Family(
     "infobip_exporter_status_changes_after_final_total",

@@ -249,15 +249,21 @@ def test_a_state_of_another_owner_is_told_and_left_untouched(
     assert fallen(before, exporter.counts()) == []
 
 
-def test_a_newer_schema_is_refused_and_left_untouched(world: tuple[Sandbox, Exporter]) -> None:
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [(99, "written by a newer exporter (schema 99"), (0, "written by a version before the first release")],
+)
+def test_another_schema_is_refused_and_left_untouched(
+    world: tuple[Sandbox, Exporter], schema: int, told: str
+) -> None:
     api, exporter = world
     before = exporter.counts()
     exporter.stop()
     with closing(sqlite3.connect(exporter.state)) as connection:
         [version] = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute(f"PRAGMA user_version = {schema}")
     held = exporter.state.read_bytes()
-    ends_with(exporter, "written by a newer exporter (schema 99")
+    ends_with(exporter, told)
     assert exporter.state.read_bytes() == held
     with closing(sqlite3.connect(exporter.state)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")

@@ -1,41 +1,31 @@
-"""Whatever becomes of this machine's clock, the counts are those of the API's."""
+"""Sent time is the API's: our own clock may be set while the exporter runs, and nothing changes."""
+
+import asyncio
+from dataclasses import dataclass
 
 import pytest
 
-from simulation.time import ClockStep, VirtualTime
-from tests.feed.test_feed import SENT, at
-from tests.feed.worlds import BEGINS_MS, HOUR_S, FeedWorld
-
-DAY_S = 24 * HOUR_S
+from infobip_exporter.metrics import catalog
+from tests.feed.polling import Polling
+from tests.feed.recording import BEGIN_MS, StillClock, row
 
 
-@pytest.mark.parametrize("step_s", [-DAY_S, DAY_S])
-@pytest.mark.parametrize("restarted", [False, True], ids=["running", "with a restart"])
-def test_a_clock_that_steps_by_a_day_changes_no_count_and_stops_nothing(
-    step_s: float, *, restarted: bool
-) -> None:
+@dataclass
+class SteppingClock(StillClock):
+    """Our wall clock is set `by_s` ahead at `at_s`."""
 
-    time = VirtualTime(BEGINS_MS, float("inf"), (ClockStep(600.0, step_s),))
-    world = FeedWorld([at(5 + 10 * n, f"m{n}") for n in range(120)], time=time)
-    world.live(590)
-    before = world.total(SENT)
-    world.live(20)
-    if restarted:
-        world.start()
-    world.live(120)
-    assert world.total(SENT) > before
-    world.live(1000)
-    assert world.total(SENT) == 120
+    at_s: float = 2000.0
+    by_s: float = 0.0
+
+    def wall_s(self) -> float:
+        return BEGIN_MS / 1000 + self.now_s + (self.by_s if self.now_s >= self.at_s else 0.0)
+
+
+@pytest.mark.parametrize("by_s", [86_400.0, -86_400.0, 3600.0])
+def test_a_clock_that_is_set_while_running_changes_no_count_and_stops_nothing(by_s: float) -> None:
+    world = Polling(clock=SteppingClock(by_s=by_s))
+    world.records = [row(f"id-{at_s}", at_s) for at_s in range(1100, 6900, 10)]
+    asyncio.run(world.live(200))
+    assert world.sent == len(world.records)
     assert world.feed.snapshot.up
-    assert world.feed.snapshot.clock_skew_s == pytest.approx(-step_s, abs=2)
-
-
-def test_an_api_clock_that_is_set_back_is_told_once() -> None:
-    time = VirtualTime(BEGINS_MS, float("inf"), api_steps=(ClockStep(600.0, -900.0),))
-    world = FeedWorld([at(10 * n, f"m{n}") for n in range(1, 100)], time=time)
-    world.live(590)
-    assert not [line for line in world.lines if "set back" in str(line)]
-    world.live(1200)
-    assert len([line for line in world.lines if "set back" in str(line)]) == 1
-    world.live(600)
-    assert world.total(SENT) == 99
+    assert world.recording.total(catalog.LOST) == 0

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from infobip_exporter.metrics import catalog
 from infobip_exporter.planning.requests import LookUp, Why
 from tests.feed.polling import Polling
 from tests.feed.recording import row
@@ -30,7 +31,7 @@ def test_requests_of_a_killed_process_count_against_the_budget_of_the_next() -> 
         await feed.live(1)
         before = len(feed.queries)
         poll = asyncio.create_task(feed.feed.poll())
-        while len(feed.queries) == before:
+        while len(feed.queries) == before:  # noqa: ASYNC110 - one step of the feed at a time
             await asyncio.sleep(0)
         poll.cancel()  # and nothing that it did after its last commit is known to the next process
         killed_s = feed.clock.now_s
@@ -56,5 +57,19 @@ def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
 
         feed.feed._planner = Stale()  # type: ignore[assignment]
         assert await feed.feed._next_job(10, []) is None
+
+    asyncio.run(live())
+
+
+def test_what_was_sent_before_the_beginning_is_in_no_cell_and_raises_no_alarm() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("before", 998.5), row("after", 1010)])
+        await feed.live(200)
+        begin_ms = feed.ledger.progress.begin_ms
+        assert begin_ms is not None
+        assert feed.ledger.cells[0].since_ms >= begin_ms
+        assert feed.sent == 1
+        assert feed.recording.total(catalog.AUDIT, result="missed") == 0
+        assert feed.recording.total(catalog.AUDIT, result="vanished") == 0
 
     asyncio.run(live())

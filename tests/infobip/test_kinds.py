@@ -70,7 +70,19 @@ def test_a_count_that_is_none_counts_one_part(count: int | None, parts: int) -> 
     "price",
     [
         Decimal(price)
-        for price in ("0", "-0", "-0.1", "NaN", "sNaN", "-NaN", "Infinity", "1e400", "1e-400", "1e16", "1e-51")
+        for price in (
+            "0",
+            "-0",
+            "-0.1",
+            "NaN",
+            "sNaN",
+            "-NaN",
+            "Infinity",
+            "1e400",
+            "1e-400",
+            "1e16",
+            "1e-51",
+        )
     ],
 )
 def test_a_price_that_is_none_costs_nothing_and_keeps_its_currency(price: Decimal) -> None:

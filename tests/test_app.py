@@ -1,0 +1,303 @@
+"""What becomes of each feed when the configuration changes, and of the marks of new series."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infobip_exporter import app as app_module
+from infobip_exporter import logs
+from infobip_exporter.app import App
+from infobip_exporter.config.schema import Account, Config, Metrics, Poll, State
+from infobip_exporter.errors import ConfigError, LedgerError, RequestFailed
+from infobip_exporter.feed.supervisor import Supervisor
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.query import Query
+from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.ledger.sqlite import SqliteStore
+from infobip_exporter.metrics.zero_start import Moment
+from infobip_exporter.model.record import Answer
+from infobip_exporter.model.secret import Secret
+from infobip_exporter.model.series import Series
+
+# Nothing listens there: what the API says does not matter here.
+ONE = Account("one", "http://127.0.0.1:1", api_key=Secret("key-of-one"), channels=("instagram", "sms"))
+TWO = replace(ONE, name="two", channels=("instagram",))
+CONFIG = Config((ONE,))
+SENT = Series.of("infobip_messages_sent_total", entity_id="", application_id="")
+
+Life = Callable[[App], Awaitable[None]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore.open(f"sqlite:///{tmp_path / 'state.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def lived(store: SqliteStore) -> Callable[[Life], None]:
+    """Have an app with its feeds running live through something, within a minute."""
+
+    async def live(life: Life) -> None:
+        app = App(CONFIG, store)
+        for feed in feeds(app).values():
+            feed.start()
+        await asyncio.sleep(0)
+        try:
+            await life(app)
+        finally:
+            await app._end()
+
+    return lambda life: asyncio.run(asyncio.wait_for(live(life), 60))
+
+
+def feeds(app: App) -> dict[str, Supervisor]:
+    return {feed.settings.name: feed for feed in app._feeds.values()}
+
+
+def runs(feed: Supervisor) -> bool:
+    return feed._task is not None and not feed._task.done()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+def test_feeds_that_stay_the_same_are_not_touched(lived: Callable[[Life], None]) -> None:
+    async def life(app: App) -> None:
+        before = feeds(app)
+        # Their caps on label values are the feed's.
+        parts = {name: (each.feed, each.ledger) for name, each in before.items()}
+        starts = dict(app.zero_starts())
+        await app.change_to(replace(CONFIG, accounts=(TWO, ONE)))
+        after = feeds(app)
+        assert list(after) == ["two/instagram", "one/instagram", "one/sms"]
+        assert {name: after[name] for name in before} == before
+        assert {name: (after[name].feed, after[name].ledger) for name in parts} == parts
+        assert {key: app.zero_starts()[key] for key in starts} == starts
+        assert all(runs(each) for each in after.values())
+
+    lived(life)
+
+
+def test_a_channel_that_goes_ends_and_leaves_the_others_alone(lived: Callable[[Life], None]) -> None:
+    async def life(app: App) -> None:
+        before = feeds(app)
+        await app.change_to(replace(CONFIG, accounts=(replace(ONE, channels=("sms",)),)))
+        assert feeds(app) == {"one/sms": before["one/sms"]}
+        assert runs(before["one/sms"])
+        assert not runs(before["one/instagram"])
+        assert list(app.zero_starts()) == [("one", "sms")]
+        assert [each.channel for each in app.snapshots()] == ["sms"]
+
+    lived(life)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(CONFIG, accounts=(replace(ONE, requests_per_minute=7),)),
+        replace(CONFIG, accounts=(replace(ONE, api_key=Secret("another-key")),)),
+        replace(CONFIG, accounts=(replace(ONE, filters={"sender": "x"}),)),
+        replace(CONFIG, poll=Poll(interval_s=7)),
+        replace(CONFIG, metrics=Metrics(max_label_values=7)),
+    ],
+)
+def test_a_feed_that_is_changed_continues_with_what_it_had(
+    lived: Callable[[Life], None], config: Config
+) -> None:
+    async def life(app: App) -> None:
+        before, starts = feeds(app), dict(app.zero_starts())
+        await app.change_to(config)
+        for name, feed in feeds(app).items():
+            assert feed is not before[name]
+            assert feed.ledger is before[name].ledger
+            assert runs(feed)
+            assert not runs(before[name])
+        assert app.zero_starts() == starts
+
+    lived(life)
+
+
+def test_another_hold_takes_over_what_has_been_shown(lived: Callable[[Life], None]) -> None:
+    async def life(app: App) -> None:
+        start = app.zero_starts()["one", "sms"]
+        start.add([SENT])
+        assert SENT in start.held(app.now())
+        await app.change_to(replace(CONFIG, metrics=Metrics(zero_hold_s=0)))
+        assert app.zero_starts()["one", "sms"] is start
+        assert SENT not in start.held(app.now())
+
+    lived(life)
+
+
+def test_what_is_refused_changes_nothing(
+    lived: Callable[[Life], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_ledger(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    async def life(app: App) -> None:
+        before, starts = feeds(app), dict(app.zero_starts())
+        with pytest.raises(ConfigError, match="restart"):
+            await app.change_to(replace(CONFIG, accounts=(TWO,), state=State("sqlite:///other.db")))
+        monkeypatch.setattr(Ledger, "__init__", no_ledger)
+        with pytest.raises(LedgerError):
+            await app.change_to(replace(CONFIG, accounts=(TWO,)))
+        assert feeds(app) == before
+        assert app.zero_starts() == starts
+        assert all(runs(feed) for feed in before.values())
+
+    lived(life)
+
+
+class Stubborn:
+    """An API that does not answer, and does not notice that nobody waits any more, until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def fetch(self) -> Answer:
+        self.asked.set()
+        cancelled: asyncio.CancelledError | None = None
+        deadline_s = time.monotonic() + 5
+        while not self.let_go.is_set() and time.monotonic() < deadline_s:
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        raise cancelled or RequestFailed("timeout", "no whole answer")
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
+    """The API of the channel sms."""
+    api = Stubborn()
+    real = Client.fetch
+
+    async def fetch(self: Client, query: Query) -> Answer:
+        return await (api.fetch() if "sms" in self._url else real(self, query))
+
+    monkeypatch.setattr(Client, "fetch", fetch)
+    monkeypatch.setattr(app_module, "END_WITHIN_S", 0.05)
+    return api
+
+
+def test_a_feed_that_hangs_delays_no_reload_and_never_do_two_write_its_ledger(
+    lived: Callable[[Life], None], stubborn: Stubborn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def life(app: App) -> None:
+        await stubborn.asked.wait()
+        first = feeds(app)["one/sms"]
+        for budget in (7, 8):  # the second comes while what the first has begun waits still
+            changed = replace(ONE, requests_per_minute=budget)
+            async with asyncio.timeout(2):
+                await app.change_to(replace(CONFIG, accounts=(changed, TWO)))
+        logs.flush()
+        assert "feed is slow to end, its successor waits" in capsys.readouterr().err
+        last = feeds(app)["one/sms"]
+        assert runs(first)
+        assert last.feed is first.feed  # what it shows meanwhile
+        assert runs(feeds(app)["two/instagram"])
+        stubborn.let_go.set()
+        await until(lambda: last.feed is not first.feed)
+        assert not runs(first)
+        assert last.ledger is first.ledger
+        assert runs(last)
+
+    lived(life)
+
+
+def test_a_feed_that_went_and_hangs_is_waited_for_when_it_comes_back(
+    lived: Callable[[Life], None], stubborn: Stubborn
+) -> None:
+    async def life(app: App) -> None:
+        await stubborn.asked.wait()
+        first = feeds(app)["one/sms"]
+        for accounts in ((replace(ONE, channels=("instagram",)),), (TWO,), (ONE,)):
+            await app.change_to(replace(CONFIG, accounts=accounts))
+        last = feeds(app)["one/sms"]
+        assert last.feed is first.feed
+        stubborn.let_go.set()
+        await until(lambda: last.feed is not first.feed)
+        assert not runs(first)
+        assert last.ledger is first.ledger
+
+    lived(life)
+
+
+def test_a_feed_without_progress_is_down_and_unhealthy_whatever_it_said_last(
+    lived: Callable[[Life], None],
+) -> None:
+    async def life(app: App) -> None:
+        assert app.stalled() == []
+        feeds(app)["one/sms"].feed.progressed_s -= 3600
+        assert app.stalled() == ["one/sms"]
+        assert [each.up for each in app.snapshots()] == [None, False]
+
+    lived(life)
+
+
+def test_marks_are_saved_though_a_reload_comes_in_between_and_offered_again_where_they_can_not_be(
+    lived: Callable[[Life], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def life(app: App) -> None:
+        start = app.zero_starts()["one", "sms"]
+        ledger = feeds(app)["one/sms"].ledger
+        start.add([SENT])
+        start.shown([SENT], Moment(1000.0, 1000.0))
+        save = Ledger.save_marks
+
+        def full(*_: object) -> None:
+            raise LedgerError("disk full")
+
+        monkeypatch.setattr(Ledger, "save_marks", full)
+        await app._save_marks()
+        assert ledger.marks() == {}
+        monkeypatch.setattr(Ledger, "save_marks", save)
+        saving = asyncio.create_task(app._save_marks())
+        await asyncio.sleep(0)
+        await app.change_to(replace(CONFIG, accounts=(TWO,)))
+        await saving
+        assert list(ledger.marks()) == [SENT]
+
+    lived(life)
+
+
+def test_an_error_nobody_thought_of_ends_nothing_that_is_done_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times: list[int] = []
+
+    async def work() -> None:
+        times.append(1)
+        if len(times) == 1:
+            raise ZeroDivisionError
+
+    async def life() -> None:
+        task = asyncio.create_task(app_module._every(0, work))
+        await until(lambda: len(times) > 2)
+        task.cancel()
+
+    asyncio.run(life())
+    assert "internal error, continuing" in capsys.readouterr().out
+
+
+def test_all_feeds_live_in_one_thread(lived: Callable[[Life], None]) -> None:
+    async def life(app: App) -> None:
+        before = threading.active_count()
+        many = tuple(replace(TWO, name=f"account-{number}") for number in range(50))
+        await app.change_to(replace(CONFIG, accounts=many))
+        assert len(app.snapshots()) == 50
+        assert threading.active_count() <= before
+
+    lived(life)
