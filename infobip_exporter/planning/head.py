@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import ReadRange, Why
-from infobip_exporter.planning.situation import USABLE, Situation
+from infobip_exporter.planning.situation import EDGE_MS, USABLE, Situation
 
 OVERLAP_MS = 3000
 """How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
@@ -52,7 +52,8 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else new_rows * 0
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
     room = pages * situation.room - new_rows
-    useful = ~table["final"][first:] | (table["in_flight"][first:] > 0) | ~table["audited"][first:]
+    done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]
+    useful = (~done | (table["in_flight"][first:] > 0)) & (since > situation.edge_ms + EDGE_MS)
     fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)
     reached = np.flatnonzero(fits & useful)
     if len(reached) and since[reached[0]] < begin_ms:

@@ -11,9 +11,10 @@ from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
 from infobip_exporter.planning.head import OVERLAP_MS, head_ranges
-from infobip_exporter.planning.prospects import EDGE_MS, Prospects
+from infobip_exporter.planning.prospects import Prospects
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.situation import (
+    EDGE_MS,
     HOUR_MS,
     READS_FOR_AN_HOUR,
     Situation,

@@ -10,7 +10,7 @@ from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
-from infobip_exporter.planning.situation import Situation
+from infobip_exporter.planning.situation import EDGE_MS, Situation
 
 FEWEST_OUTCOMES = 8
 """A request is worth it if it should reveal so many outcomes,"""
@@ -18,8 +18,6 @@ WAITED = 0.1
 """or one that, on average, has waited for this part of its age,"""
 WAITED_POLLS = 0.25
 """and for this part of a poll: the next head asks for the newest once more."""
-EDGE_MS = 300_000
-"""A cell so close to the 48 h edge is not audited: some of it may leave the log before the answer."""
 
 
 class Prospects:

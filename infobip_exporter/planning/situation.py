@@ -17,6 +17,8 @@ MARGIN = 2.2
 """Pages are planned so many standard deviations of their number of rows below full: 930 rows of 1000."""
 USABLE = 0.9
 """The part of the budget that plans reckon with: the rest goes to full pages and retries."""
+EDGE_MS = 300_000
+"""Cells so close to the 48 h edge prove nothing: some of their messages may leave the log before the answer."""
 SPENT = 0.98
 """The part of a poll's share of the budget that is spent. With all of it each request waits for the one a minute before
 to be forgotten, and is sent a little later than that: at 600/s the heads slipped by 50 ms a minute, without end."""
