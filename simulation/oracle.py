@@ -6,7 +6,7 @@ settled when no read was due any more, and for one whose final status changed be
 lie between the least and the most that these ways add up to.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -64,6 +64,9 @@ class Evidence:
     watermark_ms: int
     lost: TimeRanges
     witness: Witness
+    sent_ms: Sequence[int] = ()
+    """The sent times of all that the log had, sorted."""
+    page_limit: int = 1000
     finals: Sequence[Proof] = ()
     audits: Sequence[Proof] = ()
     polls: list[Poll] = field(default_factory=list)
@@ -88,6 +91,12 @@ class Evidence:
             for each in self.finals
         )
 
+    def are_crowded(self, one_ms: int, other_ms: int) -> bool:
+        """Whether two moments and all between may be too much for one page: then a move can't be told from a new message."""
+        first = bisect_left(self.sent_ms, min(one_ms, other_ms) - 1)
+        last = bisect_right(self.sent_ms, max(one_ms, other_ms) + 1)
+        return last - first >= min(self.page_limit, COMMON_CAP) - ODD_ROWS
+
     def is_surely_final(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` was final before `at_ms`."""
         return any(each.range.holds(sent_ms) and each.at_ms < at_ms for each in self.finals)
@@ -95,7 +104,8 @@ class Evidence:
     def is_surely_audited(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` was held against the log after `at_ms`."""
         return any(
-            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms for each in self.audits
+            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms
+            for each in self.audits
         )
 
 
@@ -168,7 +178,9 @@ def audited(
     missed, vanished = told.get("missed", 0), told.get("vanished", 0)
     problems = []
     if not (least - odd <= missed <= most + 2 * odd) and not evidence.short:
-        problems.append(f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones")
+        problems.append(
+            f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones"
+        )
     if vanished > 2 * odd and not evidence.short:
         problems.append(f"the audit reports {vanished} vanished messages, there are {odd} odd ones")
     return problems
@@ -179,7 +191,7 @@ def _changes(message: Message) -> bool:
     return len({step.status.group_name for step in message.steps if step.final}) > 1
 
 
-def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -> list[str]:
+def needless(messages: Sequence[Message], evidence: Evidence) -> list[str]:
     """Time told as lost without need, a line each. `messages` are all that the log had, oldest first."""
     problems = []
     for lost in evidence.lost:
@@ -192,11 +204,13 @@ def needless(messages: Sequence[Message], evidence: Evidence, page_limit: int) -
             for poll in evidence.polls
         )
         if chances < ENOUGH_CHANCES or any(
-            message.unshowable for message in messages if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+            message.unshowable
+            for message in messages
+            if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
         ):
             continue
         rows = _most_in_three_ms(messages, lost)
-        if rows < min(page_limit, COMMON_CAP) - ODD_ROWS:
+        if rows < min(evidence.page_limit, COMMON_CAP) - ODD_ROWS:
             problems.append(
                 f"{lost} told as lost: {chances} polls could read it, and at most {rows} rows are in a millisecond"
             )
@@ -230,7 +244,10 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     once = list(_outcomes(places, evidence, [] if excused else problems, excused=excused))
     yield from once
-    if len(places) > 1 and any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places):
+    if len(places) > 1 and (
+        evidence.are_crowded(places[0].sent_ms, places[-1].sent_ms)
+        or any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places)
+    ):
         yield from (_twice(way) for way in once)
 
 
@@ -251,7 +268,9 @@ def _may_be_missed(message: Message, evidence: Evidence) -> bool:
     )
 
 
-def _outcomes(places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool) -> Iterator[Way]:
+def _outcomes(
+    places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool
+) -> Iterator[Way]:
     message = places[0]
     settles = next((step for step in message.steps if step.final), None)
     shown: dict[str, None] = {}
@@ -323,12 +342,18 @@ def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
     later = [
         each
         for each in message.steps
-        if each.status.group_name == step.status.group_name and each.price is not None and each.at_ms > step.at_ms
+        if each.status.group_name == step.status.group_name
+        and each.price is not None
+        and each.at_ms > step.at_ms
     ]
     if step.price is not None or not later:
         yield step
         return
-    if evidence.short or evidence.may_be_final(message.sent_ms, later[0].at_ms) or _may_be_missed(message, evidence):
+    if (
+        evidence.short
+        or evidence.may_be_final(message.sent_ms, later[0].at_ms)
+        or _may_be_missed(message, evidence)
+    ):
         yield step
     yield later[0]
 

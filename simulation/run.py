@@ -211,14 +211,15 @@ class LivedFeed:
         self.world = feed_world
         self.time = ApiTime(life.time, feed_world.api_steps)
         generated = World(
-            feed_world.traffic, seed, begins_ms=feed_world.traffic_from_ms, ends_ms=feed_world.traffic_until_ms
+            feed_world.traffic,
+            seed,
+            begins_ms=feed_world.traffic_from_ms,
+            ends_ms=feed_world.traffic_until_ms,
         ).between(feed_world.traffic_from_ms, feed_world.traffic_until_ms)
         self.messages, self.moved = make_strange(
             list(generated), feed_world.oddities, feed_world.traffic_until_ms, Random(f"oddities {seed}")
         )
-        self.log = SimulatedLog(
-            World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}")
-        )
+        self.log = SimulatedLog(World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}"))
         poll = life.world.config.poll
         self.interval_s = poll.interval_s
         self.api = SimulatedApi(
@@ -314,7 +315,11 @@ class LivedFeed:
     def _has_come_to_rest(self) -> bool:
         """Whether the process has been up for long enough since the last jump of time to know that."""
         time, world = self.life.time, self.life.world
-        rest_s = max(10 * self.interval_s, LAST_UP_S) if not world.wall_steps else max(25 * self.interval_s, 2400.0)
+        rest_s = (
+            max(10 * self.interval_s, LAST_UP_S)
+            if not world.wall_steps
+            else max(25 * self.interval_s, 2400.0)
+        )
         last_s = max((each.at_s for each in world.suspends if each.at_s <= time.run_s), default=0.0)
         return time.run_s - last_s >= rest_s
 
@@ -344,6 +349,8 @@ class LivedFeed:
             watermark_ms=watermark_ms,
             lost=self.guard.lost,
             witness=self.api.witness,
+            sent_ms=[message.sent_ms for message in self.messages],
+            page_limit=self.life.world.page_limit,
             finals=self.guard.finals,
             audits=self.guard.audits,
             polls=self.polls,
@@ -361,7 +368,7 @@ class LivedFeed:
         others += [message for message in self.messages if begin_ms - STRAY_MS <= message.sent_ms < begin_ms]
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
         problems += oracle.audited(counted, evidence, ledger.counters)
-        problems += oracle.needless(inside, evidence, self.life.world.page_limit)
+        problems += oracle.needless(inside, evidence)
         problems += _left(ledger.in_flight)
         problems += self._uncounted_requests(ledger)
         return [f"{self.world.channel}: {problem}" for problem in problems]
@@ -416,7 +423,11 @@ class WatchedFeed(Feed):
         api = lived.api
         lived.guard.final_age_ms = lambda: self._situation().final_age_ms
         before = Before(
-            lived.time.now_ms(), lived.life.time.run_s, api.requests, api.answered, lived.life.fate.writes_failed
+            lived.time.now_ms(),
+            lived.life.time.run_s,
+            api.requests,
+            api.answered,
+            lived.life.fate.writes_failed,
         )
         api.answered_well.clear()
         await super().poll()

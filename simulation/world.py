@@ -138,7 +138,8 @@ def _feed(
         faults=faults,
         filters=filters,
         budget=budget,
-        ends_s=max(length_s + LOG_KEEPS_S + 900 + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
+        # The last cell of a feed that was held up for hours ends hours after its messages.
+        ends_s=max(length_s + LOG_KEEPS_S + 6 * HOUR_S + 3 * poll.interval_s, last_outage_s + 2 * HOUR_S)
         + max((-step.skew_s for step in api_steps), default=0.0),
         dates=dates,
         scrape_share=scrapes.choice((0.0, 0.02, 0.1)),
@@ -148,7 +149,9 @@ def _feed(
 
 
 def _dates(rng: Random, length_s: float) -> Dates:
-    kind = rng.choice(("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset"))
+    kind = rng.choice(
+        ("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset")
+    )
     match kind:
         case "none":
             return Dates(missing_share=1.0)
@@ -315,7 +318,9 @@ _WAYS = ("keeps", "order", "most_rows", "since_inclusive", "until_inclusive", "c
 def _broken(rng: Random, filters: Mapping[str, str]) -> dict[str, Any]:
     """Parameters that the API can't serve; never one that is in each request."""
     names = [
-        name for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender") if name not in filters
+        name
+        for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender")
+        if name not in filters
     ]
     count = rng.choice((0,) * 8 + (1, 1, 2, len(names)))
     how = rng.choice(("500", "400", "timeout", "ignored"))

@@ -1,10 +1,11 @@
 """How many values a label may show: real values up to a cap, `__other__` beyond it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import Family
 from infobip_exporter.model.labels import BY_NAME, CAPPED, LABELS, OTHER
-from infobip_exporter.model.record import Kind
+from infobip_exporter.model.record import DELIVERED, Kind
 from infobip_exporter.model.series import Series
 
 LONGEST_LABEL = 1024
@@ -38,13 +39,25 @@ class Caps:
         return value
 
     def labels_of(self, kind: Kind) -> dict[str, str]:
-        """The value of every label of the table for a record of this kind; "" for what is not shown before it settles."""
+        """The value of every label of the table for a record of this kind; "" for those that it is not counted under.
+
+        What no series shows must not take the place of a value that one does.
+        """
+        shown = {name for family in _families(kind) for name in family.labels}
         return {
-            label.name: self.admit(label.name, label.read(kind))
-            if kind.final or label.sent or label.name in catalog.IN_FLIGHT.labels
-            else ""
-            for label in LABELS
+            label.name: self.admit(label.name, label.read(kind)) if label.name in shown else "" for label in LABELS
         }
+
+
+def _families(kind: Kind) -> Iterator[Family]:
+    """The families that a message of this kind is counted in."""
+    yield catalog.SENT
+    if not kind.final:
+        yield catalog.IN_FLIGHT
+        return
+    yield from (catalog.MESSAGES, catalog.PARTS, catalog.COST, catalog.DELIVERY_DURATION)
+    if kind.general_status != DELIVERED:
+        yield catalog.FAILURES
 
 
 def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:

@@ -25,7 +25,7 @@ from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import Family
 from infobip_exporter.model.labels import OTHER, SENT_LABELS
-from infobip_exporter.model.record import Kind, Record
+from infobip_exporter.model.record import DELIVERED, Kind, Record
 from infobip_exporter.model.series import EXACT, Histogram, Series
 from infobip_exporter.model.time_range import TimeRange
 
@@ -34,7 +34,6 @@ MOVED_MS = 10_000
 """A sent time that moves by less between two reads is the same message's (DESIGN: provisional time)."""
 LONGEST_DURATION_MS = 49 * HOUR_MS
 """The log shows a message for 48 h: one that took longer to settle can't be in it."""
-DELIVERED = "DELIVERED"
 
 
 class Statuses:

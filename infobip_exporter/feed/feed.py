@@ -253,7 +253,11 @@ class Feed:
         """Send the poll's requests. True if all of the head was read."""
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
-        jobs = deque(job for each in reversed(self._planner.head(situation)) for job in reversed(self._range_jobs(each)))
+        jobs = deque(
+            job
+            for each in reversed(self._planner.head(situation))
+            for job in reversed(self._range_jobs(each))
+        )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
         head = len(jobs)
@@ -365,7 +369,10 @@ class Feed:
         parts = [Part(each) for each in self._avoided.parts(request.range, self._clock.monotonic_s())]
         if request.open_ended:
             parts[-1:] = [Part(parts[-1].range if parts else request.range, open_ended=True)]
-        return [self._part_job(request.why, each, ReadRange(request.why, each.range, each.open_ended)) for each in parts]
+        return [
+            self._part_job(request.why, each, ReadRange(request.why, each.range, each.open_ended))
+            for each in parts
+        ]
 
     def _part_job(self, why: Why, part: Part, request: Request) -> _Job:
         until_ms = None if part.open_ended else part.range.until_ms

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+DELIVERED = "DELIVERED"
+"""The general status of a message that did not fail."""
 NOT_FINAL = frozenset({"ACCEPTED", "PENDING"})
 """Status groups that a message can leave again. Every other group is final, also one nobody has heard of."""
 
