@@ -44,12 +44,10 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     table = situation.cells.table[: situation.cells.places(TimeRange(0, watermark_ms))[1]]
     first = _first_of_last_run(table, watermark_ms)
     since = table["since_ms"][first:]
-    back = np.cumsum(table["messages"][first:][::-1], dtype=np.float64)[
-        ::-1
-    ]  # from each cell to the watermark
+    back = np.cumsum(table["messages"][first:][::-1], dtype=np.float64)[::-1]
     edges = np.append(since, watermark_ms).astype(np.float64)
-    counts = np.append(back, 0.0)
-    overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else new_rows * 0
+    counts = np.append(back, 0.0)  # rows from each edge to the watermark
+    overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else 0.0
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
     room = pages * situation.room - new_rows
     done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]

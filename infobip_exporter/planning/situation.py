@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from infobip_exporter.infobip.query import PAGE_LIMIT
-from infobip_exporter.model.cells import Cells
+from infobip_exporter.model.cells import NEVER_MS, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.settling import SettlingTimes
@@ -73,6 +73,7 @@ class Situation:
         """The traffic of the last hour: what a burst of a minute hardly changes."""
         first, last = self.cells.places(TimeRange(self.watermark_ms - HOUR_MS, self.watermark_ms))
         table = self.cells.table[first:last]
+        table = table[table["read_ms"] != NEVER_MS]
         length_ms = int(np.sum(table["until_ms"] - table["since_ms"]))
         if length_ms == 0:
             return self.rows_per_s
