@@ -263,16 +263,18 @@ class Feed:
         head = len(jobs)
         try:
             while True:
+                asked_all = False
                 while len(running) < UNDER_WAY and self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
+                        asked_all = True
                         break
                     await self._recorder.reserve()
                     self._limiter.spend(self._clock.monotonic_s())
                     quota -= 1
                     running[asyncio.ensure_future(self._sender.send(job.query))] = job
-                if not running and not (jobs and await self._wait(ends_s)):
+                if not running and (asked_all or not await self._wait(ends_s)):
                     break
                 if running:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
