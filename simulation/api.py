@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

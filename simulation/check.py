@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from infobip_exporter.counting import known
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from simulation.api import Witness
@@ -158,7 +158,7 @@ class Guard:
         if not self.went_back and read.total_ms + unread.total_ms != TimeRanges([*read, *unread]).total_ms:
             raise Violated(f"unread time was read: {unread} {read}")
         edge_ms = self.time.now_ms() - LOG_KEEPS_MS + self.clock_error_ms
-        begin_ms = max(progress.begin_ms, edge_ms)
+        begin_ms = max(progress.begin_ms or 0, edge_ms)
         left_out = TimeRanges([(begin_ms, progress.watermark_ms)]).without(unread).without(read)
         if left_out:
             raise Violated(f"neither read nor unread nor lost: {short(self.time.time.begins_ms, left_out)}")
@@ -284,7 +284,7 @@ def is_not_negative(in_flight: Mapping[Series, int]) -> None:
             raise Violated(f"{messages} messages in flight as {labels}")
 
 
-def mirrors(ledger: WatchedLedger) -> None:
+def mirrors(ledger: "WatchedLedger") -> None:
     """What the ledger holds in memory is what SQLite holds, and the cells' numbers are those of their messages."""
     stored = ledger.reload()
     for name in ("progress", "counters", "histograms", "in_flight", "settled_by_hour"):
@@ -292,7 +292,7 @@ def mirrors(ledger: WatchedLedger) -> None:
             raise Violated(
                 f"{name} in memory is not what SQLite holds: {getattr(ledger, name)} {getattr(stored, name)}"
             )
-    if not np.array_equal(stored.cells.table, ledger.cells.table):
+    if stored.cells.table.tolist() != ledger.cells.table.tolist():
         raise Violated(
             f"cells in memory are not what SQLite holds: {ledger.cells.table} {stored.cells.table}"
         )
