@@ -53,6 +53,8 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
     room = pages * situation.room - new_rows
     useful = ~table["final"][first:] | (table["in_flight"][first:] > 0) | ~table["audited"][first:]
+    # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
+    useful[1:] &= table["messages"][first:-1] < situation.page_rows
     fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)
     reached = np.flatnonzero(fits & useful)
     if len(reached) and since[reached[0]] < begin_ms:
