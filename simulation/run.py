@@ -241,6 +241,7 @@ class LivedFeed:
             self.time,
             self.api.witness,
             life.trace,
+            stored=self._stored,
             late_ms=round(poll.late_arrival_s * 1000),
             clock_error_ms=feed_world.dates.error_ms,
             is_misled=lambda: bool(self.api.told.misled()),
@@ -275,6 +276,9 @@ class LivedFeed:
             page_limit=world.page_limit,
             list_length=_shortened(MAX_LIST_LENGTH, world),
         ).watched_by(self)
+
+    def _stored(self) -> Ledger:
+        return Ledger(SqliteStore(self.life.connection, "memory"), "main", self.world.channel)
 
     # After each poll
 
@@ -354,7 +358,8 @@ class LivedFeed:
 
     def differences(self) -> list[str]:
         """What the ledger says at the end that the world does not, and the other way round."""
-        ledger = Ledger(SqliteStore(self.life.connection, "memory"), "main", self.world.channel)
+        ledger = self._stored()
+        check.mirrors(ledger, ledger)
         check.conserves(ledger.counters, ledger.in_flight)
         begin_ms, watermark_ms = self.guard.begin_ms, ledger.progress.watermark_ms
         if begin_ms is None:

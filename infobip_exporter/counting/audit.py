@@ -65,8 +65,9 @@ def audit(cell: Cell, shown: Sequence[Record], statuses: Statuses) -> tuple[Cell
     outcome = _sum(_keys(final), names)
     missed = max(0, len(in_log) - cell.messages)
     vanished = max(0, cell.messages - len(in_log))
-    if len(in_log) == cell.messages > 0 and (ids, outcome) != (cell.ids, cell.outcomes):
-        missed = vanished = 1  # one of each at the least: another message, or another outcome
+    if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
+        # One of each at the least: another message, or another outcome.
+        missed, vanished = min(1, len(in_log)), 1
     found = {"verified": len(in_log) - missed, "missed": missed, "vanished": vanished}
     after = cell._replace(audited=True, messages=len(in_log), ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)

@@ -52,6 +52,8 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     room = pages * situation.room - new_rows
     done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]
     useful = (~done | (table["in_flight"][first:] > 0)) & (since > situation.edge_ms + EDGE_MS)
+    # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
+    useful[1:] &= table["messages"][first:-1] < situation.page_rows
     fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)
     reached = np.flatnonzero(fits & useful)
     if len(reached) and since[reached[0]] < begin_ms:
