@@ -79,12 +79,12 @@ def test_a_wrong_configuration_is_refused_with_its_reason_and_the_old_one_goes_o
         exporter.start(wait_until_ready=True)
         sound = exporter.config_file.read_text()
         exporter.config_file.write_text(sound + "pol: {}\n")
-        hang_up(exporter, "the configuration was not reloaded, the last one holds")
+        hang_up(exporter, "reloading the configuration failed, keeping the old one")
         assert "pol: unknown key" in exporter.log
         assert value(exporter.counts(), SUCCESSFUL) == 0
         other = {**yaml.safe_load(sound), "state": {"url": "sqlite:///other.db"}}
         exporter.config_file.write_text(yaml.safe_dump(other))
-        hang_up(exporter, "the configuration was not reloaded, the last one holds")
+        hang_up(exporter, "reloading the configuration failed, keeping the old one")
         assert "state.url: can't change while running: restart" in exporter.log
         assert httpx.post(f"{exporter.url}/-/reload").status_code == 403
         polls = exporter.log.count("msg=poll")

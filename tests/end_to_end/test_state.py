@@ -179,7 +179,7 @@ def test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_
         wait_for_truth(exporter, api)
         assert fallen(meanwhile, exporter.counts()) == []
         assert exporter.log.count("make room on the disk") == 1
-        assert "state trouble is over" in exporter.log
+        assert "state works again" in exporter.log
         assert exporter.stop() == 0
 
 
@@ -250,7 +250,7 @@ def test_a_state_removed_while_the_exporter_runs_is_written_anew_and_nothing_is_
         wait_for_truth(exporter, api)
         for file in exporter.folder.glob("state.db*"):
             file.unlink()
-        until(lambda: "the state was removed while in use, written anew" in exporter.log, 30.0)
+        until(lambda: "state file was removed while in use, written again" in exporter.log, 30.0)
         before = exporter.counts()
         exporter.kill()
         exporter.start(wait_until_ready=True)
