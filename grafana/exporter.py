@@ -188,8 +188,9 @@ _ODD = Row(
     8,
     (
         lines(
-            "Rejected records", "Rows without an id, a readable sentAt or a status.", "short",
-            _rare("infobip_exporter_records_rejected_total", "reason", "{{reason}}"), bars=True, width=6,
+            "Rejected records", "Rows without an id, a readable sentAt or a status; and messages counted without a duration.", "short",
+            _rare("infobip_exporter_records_rejected_total", "reason", "{{reason}}"),
+            _rare("infobip_exporter_durations_rejected_total", _BY, "no duration"), bars=True, width=6,
         ),
         lines(
             "Changed after final", "A final status that changed later. The first one stays counted.", "short",
