@@ -327,8 +327,10 @@ class Feed:
             interval_s=self._poll.interval_s,
             late_arrival_s=self._poll.late_arrival_s,
             cells=self._recorder.ledger.cells,
-            # Nothing is proven of time that, for all that is known, has not come yet.
-            unread=progress.unread.below(bounds.earliest_ms).without(self._avoided.resting(now_s)),
+            # Nothing can be proven of time that may have left the log, or has not come yet.
+            unread=progress.unread.meet(
+                TimeRange(bounds.latest_ms - LOG_KEEPS_MS, bounds.earliest_ms)
+            ).without(self._avoided.resting(now_s)),
             settling=self._settling,
             certain=bounds.certain,
             rows_per_s=self._traffic.rows_per_s,
@@ -425,6 +427,7 @@ class Feed:
         if failure.code not in (*REFUSED, THROTTLED, "", "connection"):
             if job.query.message_ids:
                 self._avoided.filter_failed("messageId", now_s)
+                self._planner.reckon_anew()
                 return []
             if job.query.general_status:
                 self._avoided.filter_failed("generalStatus", now_s)
