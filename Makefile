@@ -52,7 +52,7 @@ page-latency: $(DEV) ## Measure: minutes from a burst of REJECTED to the page, i
 sim: $(DEV) ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
 	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
 
-sim-report: $(DEV) ## The price of exactness: requests, freshness and lag at growing rates
+sim-report: $(DEV) ## How fresh the counts are at growing rates, and what that costs, beside the goals
 	$(PY) -m simulation.report $(ARGS)
 
 mutants: $(DEV) ## Break the core on purpose: the simulation must notice each fault; writes docs/mutants.md

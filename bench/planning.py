@@ -30,7 +30,9 @@ def cells_of_48_h(in_flight: int) -> Cells:
     rows["in_flight"] = in_flight
     rows["oldest_in_flight_ms"] = rows["since_ms"]
     age_ms = NOW_MS - rows["until_ms"]
-    rows["read_ms"] = rows["looked_ms"] = NOW_MS - (age_ms * np.random.default_rng(1).random(count)).astype(np.int64)
+    rows["read_ms"] = rows["looked_ms"] = NOW_MS - (age_ms * np.random.default_rng(1).random(count)).astype(
+        np.int64
+    )
     rows["final"] = age_ms > 120_000
     rows["auditable"] = True
     return Cells.of(rows)

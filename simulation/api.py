@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -106,13 +105,17 @@ class SimulatedApi:
         back_s = reply.delay_s + self.rng.uniform(0.005, 0.2)
         if reply.fault == "timeout" or back_s >= left_s:
             await asyncio.sleep(max(0.0, left_s))
-            raise self._failed(parameters, RequestFailed("timeout", "no whole answer in time", took_s=self.timeout_s))
+            raise self._failed(
+                parameters, RequestFailed("timeout", "no whole answer in time", took_s=self.timeout_s)
+            )
         await asyncio.sleep(back_s)
         self.fate.point(self.process, "before the answer")
         answer = self._read(parameters, reply, date_ms, asked_s)
         if self.trace:
             cursor = answer.page.next_cursor or ""
-            self.trace("asked", _told(parameters), "->", f"{answer.page.rows} rows", f"date={date_ms}", cursor)
+            self.trace(
+                "asked", _told(parameters), "->", f"{answer.page.rows} rows", f"date={date_ms}", cursor
+            )
         self.witness.saw(query, answer, arrived_ms)
         self.answered += 1
         self.answered_well[query] += 1
@@ -131,7 +134,9 @@ class SimulatedApi:
                 if error.parameter not in ("useCursor", "cursor"):
                     raise Violated(f"a query that the API does not know: {error}") from error
 
-    def _read(self, parameters: Mapping[str, str], reply: Reply, date_ms: int | None, asked_s: float) -> Answer:
+    def _read(
+        self, parameters: Mapping[str, str], reply: Reply, date_ms: int | None, asked_s: float
+    ) -> Answer:
         clock = self.time.time
         took_s = clock.monotonic_s() - asked_s
         if reply.fault is not None:
@@ -148,9 +153,7 @@ class SimulatedApi:
         try:
             page = decode_page(reply.body)
         except InvalidBody as error:
-            raise self._failed(
-                parameters, RequestFailed("invalid_body", str(error), took_s=took_s)
-            ) from None
+            raise self._failed(parameters, RequestFailed("invalid_body", str(error), took_s=took_s)) from None
         return Answer(page, date_ms, took_s, asked_s, clock.monotonic_s())
 
     def _failed(self, parameters: Mapping[str, str], failure: RequestFailed) -> RequestFailed:

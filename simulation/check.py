@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from infobip_exporter.counting import known
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from simulation.api import Witness
@@ -139,11 +139,17 @@ class Guard:
         if TimeRanges(unread) != unread:
             raise Violated(f"{unread} is not in order")
         if len(table) and (
-            (table["until_ms"] <= table["since_ms"]).any() or (table["until_ms"][:-1] > table["since_ms"][1:]).any()
+            (table["until_ms"] <= table["since_ms"]).any()
+            or (table["until_ms"][:-1] > table["since_ms"][1:]).any()
         ):
             bad = np.flatnonzero(table["until_ms"][:-1] > table["since_ms"][1:])[:1].tolist()
-            raise Violated(f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}")
-        if unread and (unread.ranges[-1].until_ms > progress.watermark_ms or unread.ranges[0].since_ms < (progress.begin_ms or 0)):
+            raise Violated(
+                f"cells overlap or are empty: {[cells[place] for at in bad for place in (at, at + 1)]}"
+            )
+        if unread and (
+            unread.ranges[-1].until_ms > progress.watermark_ms
+            or unread.ranges[0].since_ms < (progress.begin_ms or 0)
+        ):
             raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
         if len(table) and int(table["since_ms"][0]) < (self.begin_ms or 0):
             raise Violated(f"{cells[0]} lies before the time that is counted")
@@ -154,28 +160,40 @@ class Guard:
         if not self.went_back and read.total_ms + unread.total_ms != TimeRanges([*read, *unread]).total_ms:
             raise Violated(f"unread time was read: {unread} {read}")
         edge_ms = self.time.now_ms() - LOG_KEEPS_MS + self.clock_error_ms
-        begin_ms = max(progress.begin_ms, edge_ms)
+        begin_ms = max(progress.begin_ms or 0, edge_ms)
         left_out = TimeRanges([(begin_ms, progress.watermark_ms)]).without(unread).without(read)
         if left_out and not self.is_misled():
             raise Violated(f"neither read nor unread nor lost: {short(self.time.time.begins_ms, left_out)}")
 
     def _loses(self, progress: Progress, cells: Cells, changes: Changes) -> None:
         """What is not to be read any more has been read or is told as lost, to the millisecond."""
-        told = {s.label("reason"): round(v * 1000) for s, v in changes.counters.items() if s.family == catalog.LOST.name}
-        now = [cell.range for cell in cells.between(_around(changes, self.progress.unread)) if cell.read_ms != NEVER_MS]
+        told = {
+            s.label("reason"): round(v * 1000)
+            for s, v in changes.counters.items()
+            if s.family == catalog.LOST.name
+        }
+        now = [
+            cell.range
+            for cell in cells.between(_around(changes, self.progress.unread))
+            if cell.read_ms != NEVER_MS
+        ]
         gone = self.progress.unread.without(progress.unread).without(TimeRanges(now))
         gone = gone.below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
             for cell in self.cells.between(_around(changes))
-            if cell.since_ms in changes.gone and not cell.final and cell.read_ms != NEVER_MS
+            if cell.since_ms in changes.gone
+            and not cell.final
+            and cell.read_ms != NEVER_MS
             and cell.read_ms < cell.until_ms + self.late_ms
         ).without(TimeRanges(now))
         expired_ms = gone.total_ms + ended.total_ms
         if told.get("expired", 0) != expired_ms:
             ranges = short(self.time.time.begins_ms, [*gone, *ended])
             raise Violated(f"{told.get('expired', 0)} ms told as lost, it should be {expired_ms}: {ranges}")
-        dense = TimeRanges(cell.range for cell in changes.cells if told.get("too_dense") and not cell.auditable)
+        dense = TimeRanges(
+            cell.range for cell in changes.cells if told.get("too_dense") and not cell.auditable
+        )
         back = TimeRanges()
         if told.get("clock_set_back"):
             repeated = TimeRange(progress.watermark_ms, self.progress.watermark_ms)
@@ -190,16 +208,24 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         if unasked := TimeRanges([cell.range]).without(self.witness.asked):
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
-        age_ms = max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms())) - self.clock_error_ms - SLACK_MS
+        age_ms = (
+            max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms()))
+            - self.clock_error_ms
+            - SLACK_MS
+        )
         if now_ms - cell.until_ms < age_ms and not self.is_misled():
-            raise Violated(f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}")
+            raise Violated(
+                f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}"
+            )
 
     def poll_ended(self, began_ms: int, *, certain: bool) -> None:
         """After a poll that went well nothing is left to be read that had left the log long before it began."""
         unread = self.progress.unread
         oldest_ms = unread.ranges[0].since_ms if unread else began_ms
         if certain and oldest_ms < began_ms - LOG_KEEPS_MS - EDGE_SLACK_MS - self.clock_error_ms:
-            raise Violated(f"to be read although it left the log {began_ms - LOG_KEEPS_MS - oldest_ms} ms ago")
+            raise Violated(
+                f"to be read although it left the log {began_ms - LOG_KEEPS_MS - oldest_ms} ms ago"
+            )
 
 
 class WatchedLedger(Ledger):
@@ -244,7 +270,9 @@ def conserves(counters: Counters, in_flight: Mapping[Series, int]) -> None:
         balance[_platform(series)] -= messages
     for platform, difference in balance.items():
         if difference:
-            raise Violated(f"{difference} messages of {platform} are sent but nowhere, or the other way round")
+            raise Violated(
+                f"{difference} messages of {platform} are sent but nowhere, or the other way round"
+            )
 
 
 def _platform(series: Series) -> tuple[str, ...]:
@@ -264,8 +292,10 @@ def mirrors(ledger: Ledger, stored: Ledger) -> None:
             raise Violated(
                 f"{name} in memory is not what SQLite holds: {getattr(ledger, name)} {getattr(stored, name)}"
             )
-    if not np.array_equal(stored.cells.table, ledger.cells.table):
-        raise Violated(f"cells in memory are not what SQLite holds: {ledger.cells.table} {stored.cells.table}")
+    if stored.cells.table.tolist() != ledger.cells.table.tolist():
+        raise Violated(
+            f"cells in memory are not what SQLite holds: {ledger.cells.table} {stored.cells.table}"
+        )
     conserves(ledger.counters, ledger.in_flight)
     is_not_negative(ledger.in_flight)
     _holds_its_messages(stored)

@@ -1,12 +1,11 @@
 """kill -9 at drawn instants, and disks that are full for a while."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
-
-import asyncio
 
 from simulation.time import WorldTime
 from simulation.trace import Trace

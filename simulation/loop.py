@@ -42,7 +42,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
         raise NotImplementedError("the simulation has no threads")
@@ -53,4 +53,4 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for task in sorted(asyncio.all_tasks(self), key=lambda task: task.get_name()):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - that is the point
             with suppress(Exception, asyncio.CancelledError):  # its last words reach nobody
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()

@@ -60,7 +60,7 @@ class Case:
     """Traffic, and how long a run warms up and is measured.
 
     `burst` is by how much the traffic is higher for a minute of every ten. `backlog_h` is how much of the log is unread
-    at the start. `all_fail` makes every message fail. Messages sent in the last `tail_s` are not measured.
+    at the start. `all_fail` makes every message fail.
     """
 
     per_second: float
@@ -71,7 +71,6 @@ class Case:
     burst: int = 1
     backlog_h: float = 0.0
     all_fail: bool = False
-    tail_s: float = 600.0
 
     @property
     def starts_s(self) -> float:
@@ -121,10 +120,13 @@ class PlainLog:
             settled = self.done_ms[numbers] <= now_ms
             numbers = numbers[settled & (self._statuses[self.status[numbers]] == query.general_status)]
         numbers = numbers[-min(query.limit, self._limit) :][::-1]
+        records = [self._record(number, now_ms) for number in numbers.tolist()]
+        if query.since_ms is not None:  # a row beside what was asked for is not counted
+            sent_ms = self.sent_ms[numbers]
+            numbers = numbers[(sent_ms >= query.since_ms) & (sent_ms < (query.until_ms or NEVER))]
         settled = numbers[self.done_ms[numbers] <= now_ms]
         self.shown_ms[numbers] = np.minimum(self.shown_ms[numbers], arrives_ms)
         self.shown_final_ms[settled] = np.minimum(self.shown_final_ms[settled], arrives_ms)
-        records = [self._record(number, now_ms) for number in numbers.tolist()]
         return Page(records, len(records))
 
     def _record(self, number: int, now_ms: int) -> Record:
@@ -233,7 +235,8 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a case came to. Pairs are the age in seconds of half and of 99 % of the messages at most; inf: never counted.
+    """What a case came to. Pairs are the age in seconds of half and of 99 % of the messages at most, of those
+    counted in the measured stretch, but for the backlog.
 
     `requests` are those of a poll, in `by_why` for each purpose. `backlog_min` is how long the backlog took, inf where
     it is still there, and `backlog_ratio` the requests for it, in pages of its messages.
@@ -295,6 +298,7 @@ class _Run:
             list_length=MAX_LIST_LENGTH // case.scale,
         )
         self.feed.by_why = Counter()
+        self._live = self.log.sent_ms >= BEGINS_MS + round(case.starts_s * 1000)
         self.lags: list[float] = []
         self.backlog_min, self.backlog_requests = math.inf, 0
 
@@ -302,21 +306,17 @@ class _Run:
         case = self.case
         began_s = time.process_time()
         loop = VirtualLoop(self.time)
-        loop.run_until_complete(self._live(case.measured_s))
+        loop.run_until_complete(self._poll_until(case.measured_s))
         requests, rows, by_why = self.api.requests, self.api.rows, self.feed.by_why.copy()
         self.lags.clear()
-        loop.run_until_complete(self._live(case.ends_s))
+        loop.run_until_complete(self._poll_until(case.ends_s))
         loop.close()
         polls = case.measured_h * 3600 / INTERVAL_S
         return Measured(
             case,
-            self._ages(self.log.sent_ms, self.log.shown_ms, self._sent_in_time(self.log.sent_ms)),
-            self._ages(self.log.done_ms, self.log.shown_final_ms, self._sent_in_time(self.log.done_ms)),
-            self._ages(
-                self.log.done_ms,
-                self.log.shown_final_ms,
-                self._sent_in_time(self.log.done_ms) & self.log.fails,
-            ),
+            self._ages(self.log.sent_ms, self.log.shown_ms, self._live),
+            self._ages(self.log.done_ms, self.log.shown_final_ms, self._live),
+            self._ages(self.log.done_ms, self.log.shown_final_ms, self._live & self.log.fails),
             (self.api.requests - requests) / polls,
             {why.value: (n - by_why[why]) / polls for why, n in self.feed.by_why.items() if n > by_why[why]},
             (self.api.rows - rows) * case.scale * ROW_BYTES * 24 / case.measured_h,
@@ -329,7 +329,7 @@ class _Run:
             self._problems(),
         )
 
-    async def _live(self, ends_s: float) -> None:
+    async def _poll_until(self, ends_s: float) -> None:
         """Poll until `ends_s`, as `Feed.run` does."""
         start_ms = BEGINS_MS + round(self.case.starts_s * 1000)
         while self.time.now_s < ends_s:
@@ -342,22 +342,14 @@ class _Run:
             self.lags.append((self.api.now_ms() - (progress.read_up_to_ms or 0)) / 1000)
             await asyncio.sleep(max(0.0, began_s + INTERVAL_S - self.time.now_s))
 
-    def _sent_in_time(self, moments_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a moment is in the stretch that is measured."""
+    def _ages(self, from_ms: NDArray[np.int64], to_ms: NDArray[np.int64], which: NDArray[np.bool_]) -> Pair:
+        """Of the messages that were counted in the measured stretch."""
         first_ms = BEGINS_MS + round(self.case.measured_s * 1000)
-        last_ms = BEGINS_MS + round((self.case.ends_s - self.case.tail_s) * 1000)
-        begin_ms = self.ledger.progress.begin_ms or 0
-        inside: NDArray[np.bool_] = (
-            (moments_ms >= first_ms) & (moments_ms < last_ms) & (self.log.sent_ms >= begin_ms)
-        )
-        return inside
-
-    @staticmethod
-    def _ages(from_ms: NDArray[np.int64], to_ms: NDArray[np.int64], which: NDArray[np.bool_]) -> Pair:
-        ages_s = np.where(to_ms[which] == NEVER, np.inf, (to_ms[which] - from_ms[which]) / 1000)
+        which = which & (to_ms >= first_ms) & (to_ms != NEVER)
+        ages_s = (to_ms[which] - from_ms[which]) / 1000
         if len(ages_s) == 0:
             return math.nan, math.nan
-        half, most = np.quantile(ages_s, (0.5, 0.99), method="higher")
+        half, most = np.quantile(ages_s, (0.5, 0.99))
         return float(half), float(most)
 
     def _state_bytes(self) -> float:

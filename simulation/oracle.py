@@ -13,8 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.labels import CAPPED, OTHER
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
@@ -104,7 +104,8 @@ class Evidence:
     def is_surely_audited(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` was held against the log after `at_ms`."""
         return any(
-            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms for each in self.audits
+            each.range.holds(sent_ms) and each.asked_ms - self.clock_error_ms - SLACK_MS > at_ms
+            for each in self.audits
         )
 
 
@@ -177,7 +178,9 @@ def audited(
     missed, vanished = told.get("missed", 0), told.get("vanished", 0)
     problems = []
     if not (least - odd <= missed <= most + 2 * odd) and not evidence.short:
-        problems.append(f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones")
+        problems.append(
+            f"the audit reports {missed} missed messages, should be {least} to {most} and {odd} odd ones"
+        )
     if vanished > 2 * odd and not evidence.short:
         problems.append(f"the audit reports {vanished} vanished messages, there are {odd} odd ones")
     return problems
@@ -201,7 +204,9 @@ def needless(messages: Sequence[Message], evidence: Evidence) -> list[str]:
             for poll in evidence.polls
         )
         if chances < ENOUGH_CHANCES or any(
-            message.unshowable for message in messages if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+            message.unshowable
+            for message in messages
+            if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
         ):
             continue
         rows = _most_in_three_ms(messages, lost)
@@ -263,7 +268,9 @@ def _may_be_missed(message: Message, evidence: Evidence) -> bool:
     )
 
 
-def _outcomes(places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool) -> Iterator[Way]:
+def _outcomes(
+    places: list[Message], evidence: Evidence, problems: list[str], *, excused: bool
+) -> Iterator[Way]:
     message = places[0]
     settles = next((step for step in message.steps if step.final), None)
     shown: dict[str, None] = {}
@@ -335,12 +342,18 @@ def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
     later = [
         each
         for each in message.steps
-        if each.status.group_name == step.status.group_name and each.price is not None and each.at_ms > step.at_ms
+        if each.status.group_name == step.status.group_name
+        and each.price is not None
+        and each.at_ms > step.at_ms
     ]
     if step.price is not None or not later:
         yield step
         return
-    if evidence.short or evidence.may_be_final(message.sent_ms, later[0].at_ms) or _may_be_missed(message, evidence):
+    if (
+        evidence.short
+        or evidence.may_be_final(message.sent_ms, later[0].at_ms)
+        or _may_be_missed(message, evidence)
+    ):
         yield step
     yield later[0]
 

@@ -29,7 +29,7 @@ class Goal:
 
 def _hours(per_second: float, scale: int, settled: Pair, failed: Pair | None) -> Goal:
     """Messages that settle after hours: until most of the first ones have, the run warms up."""
-    case = Case(per_second, 2 * HOUR_S, 7.0, 2.5, scale, tail_s=1.25 * HOUR_S)
+    case = Case(per_second, 2 * HOUR_S, 8.0, 1.5, scale)
     return Goal(case, settled=settled, failed=failed)
 
 

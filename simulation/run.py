@@ -6,6 +6,7 @@ import sqlite3
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import cast
@@ -16,11 +17,12 @@ from structlog.typing import FilteringBoundLogger
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.feed import Feed, Settings
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.snapshot import FeedSnapshot
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRanges
 from infobip_exporter.sandbox import asked
@@ -35,6 +37,7 @@ from simulation.crash import Fate, InlineWorker, Killed, MortalConnection, Proce
 from simulation.dates import Told
 from simulation.loop import VirtualLoop
 from simulation.oddities import make_strange
+from simulation.scrapes import Scraper
 from simulation.time import ApiTime, WorldTime
 from simulation.trace import Trace, TraceLog
 from simulation.violation import Violated
@@ -214,14 +217,15 @@ class LivedFeed:
         self.world = feed_world
         self.time = ApiTime(life.time, feed_world.api_steps)
         generated = World(
-            feed_world.traffic, seed, begins_ms=feed_world.traffic_from_ms, ends_ms=feed_world.traffic_until_ms
+            feed_world.traffic,
+            seed,
+            begins_ms=feed_world.traffic_from_ms,
+            ends_ms=feed_world.traffic_until_ms,
         ).between(feed_world.traffic_from_ms, feed_world.traffic_until_ms)
         self.messages, self.moved = make_strange(
             list(generated), feed_world.oddities, feed_world.traffic_until_ms, Random(f"oddities {seed}")
         )
-        self.log = SimulatedLog(
-            World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}")
-        )
+        self.log = SimulatedLog(World(messages=self.messages), feed_world.ways[0][1], Random(f"log {seed}"))
         poll = life.world.config.poll
         self.interval_s = poll.interval_s
         self.api = SimulatedApi(
@@ -245,6 +249,8 @@ class LivedFeed:
             clock_error_ms=feed_world.dates.error_ms,
             is_misled=lambda: bool(self.api.told.misled()),
         )
+        self.scraper = Scraper(life.time, feed_world.hold_s)
+        self._scrapes = Random(f"scrapes {seed}")
         self.polls: list[oracle.Poll] = []
         self.ended = False
         self.lives = 0
@@ -258,6 +264,7 @@ class LivedFeed:
         world = self.life.world
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
+        self.scraper.begin(self.ledger)
         settings = Settings(
             "main", self.world.channel, world.config.poll, world.config.metrics, self.world.budget
         )
@@ -279,7 +286,8 @@ class LivedFeed:
     # After each poll
 
     def polled(self, feed: Feed, before: "Before") -> None:
-        snapshot, time = feed.snapshot, self.life.time
+        snapshot = feed.snapshot
+        self._be_scraped(snapshot)
         eager = snapshot.requests_last_minute >= 0.5 * snapshot.requests_per_minute
         well = bool(snapshot.up)
         self.polls.append(oracle.Poll(before.at_ms, self.time.now_ms(), well, eager))
@@ -290,6 +298,14 @@ class LivedFeed:
         is_certain = feed._sender.bounds().certain  # noqa: SLF001 - shown nowhere else
         self.guard.poll_ended(before.at_ms, certain=well and is_certain and self._was_certain)
         self._was_certain = is_certain
+
+    def _be_scraped(self, snapshot: FeedSnapshot) -> None:
+        """Now and then a scraper comes along, and what it was shown is saved."""
+        if self._scrapes.random() < self.world.scrape_share:
+            self.scraper.scrape(snapshot)
+        if self._scrapes.random() < self.world.scrape_share:
+            with suppress(LedgerError):
+                self.scraper.save_marks()
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s
@@ -321,7 +337,11 @@ class LivedFeed:
     def _has_come_to_rest(self) -> bool:
         """Whether the process has been up for long enough since the last jump of time to know that."""
         time, world = self.life.time, self.life.world
-        rest_s = max(10 * self.interval_s, LAST_UP_S) if not world.wall_steps else max(25 * self.interval_s, 2400.0)
+        rest_s = (
+            max(10 * self.interval_s, LAST_UP_S)
+            if not world.wall_steps
+            else max(25 * self.interval_s, 2400.0)
+        )
         last_s = max((each.at_s for each in world.suspends if each.at_s <= time.run_s), default=0.0)
         return time.run_s - last_s >= rest_s
 
@@ -430,7 +450,11 @@ class WatchedFeed(Feed):
         api = lived.api
         lived.guard.final_age_ms = lambda: self._situation().final_age_ms
         before = Before(
-            lived.time.now_ms(), lived.life.time.run_s, api.requests, api.answered, lived.life.fate.writes_failed
+            lived.time.now_ms(),
+            lived.life.time.run_s,
+            api.requests,
+            api.answered,
+            lived.life.fate.writes_failed,
         )
         api.answered_well.clear()
         await super().poll()

@@ -14,7 +14,7 @@ from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
-from simulation.time import VirtualTime
+from simulation.time import WorldTime
 from simulation.violation import Violated
 
 _NO_PROCESS = cast("Process", SimpleNamespace(text="", open_metrics="# EOF\n"))
@@ -26,7 +26,7 @@ _SUFFIXES = ("_bucket", "_sum", "_count")
 class Scraper:
     """Scrapes one feed now and then, and remembers for good what it was shown."""
 
-    time: VirtualTime
+    time: WorldTime
     hold_s: float
     shown: dict[str, Decimal] = field(default_factory=dict)
     """The last value of each counter and each part of a histogram, by its name and labels as they are written."""
@@ -84,7 +84,7 @@ class Scraper:
                 )
 
     def _now(self) -> Moment:
-        return Moment(self.time.wall(), self.time.monotonic())
+        return Moment(self.time.wall_s(), self.time.monotonic_s())
 
 
 def _counted(text: str) -> Iterator[tuple[str, Decimal]]:
@@ -105,10 +105,10 @@ def _of(snapshot: FeedSnapshot) -> Iterator[tuple[str, Decimal]]:
     labels_of = {family.name: family for family in catalog.FAMILIES}
     feed = (("account", snapshot.account), ("channel", snapshot.channel))
     for (name, values), counter in snapshot.counters.items():
-        labels = (*feed, *zip(labels_of[name].labels, values, strict=True))
+        labels = (*feed, *values)
         yield f"{name}{label_set(labels)}", Decimal(number(counter))
     for (name, values), histogram in snapshot.histograms.items():
-        labels = (*feed, *zip(labels_of[name].labels, values, strict=True))
+        labels = (*feed, *values)
         counts = list(accumulate(histogram.counts))
         bounds = (*(str(float(bound)) for bound in labels_of[name].buckets), "+Inf")
         for bound, count in zip(bounds, counts, strict=True):

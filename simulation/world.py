@@ -1,7 +1,7 @@
 """Worlds drawn from a seed: traffic, the API's quirks and faults, clocks, crashes and the configuration."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
@@ -149,21 +149,19 @@ def _feed(
 
 
 def _dates(rng: Random, length_s: float) -> Dates:
-    kind = rng.choice(("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset"))
-    match kind:
-        case "none":
-            return Dates(missing_share=1.0)
-        case "some":
-            return Dates(missing_share=rng.choice((0.1, 0.3)))
-        case "wrong":
-            return Dates(missing_share=rng.choice((0.0, 0.1)), wrong_share=rng.choice((0.02, 0.05)))
-        case "burst":
-            return Dates(bursts=tuple(_burst(rng, length_s) for _ in range(rng.choice((1, 1, 2)))))
-        case "servers":
-            return Dates(servers=rng.choice(("turns", "random")), apart_s=rng.uniform(0.5, 10))
-        case "offset":
-            return Dates(offset_s=rng.choice((-1, 1)) * _log_uniform(rng, 1, 300))
-    return Dates()
+    kind = rng.choice(
+        ("right",) * 6 + ("none", "some", "wrong", "burst", "burst", "servers", "servers", "offset")
+    )
+    kinds: dict[str, Callable[[], Dates]] = {
+        "right": Dates,
+        "none": lambda: Dates(missing_share=1.0),
+        "some": lambda: Dates(missing_share=rng.choice((0.1, 0.3))),
+        "wrong": lambda: Dates(missing_share=rng.choice((0.0, 0.1)), wrong_share=rng.choice((0.02, 0.05))),
+        "burst": lambda: Dates(bursts=tuple(_burst(rng, length_s) for _ in range(rng.choice((1, 1, 2))))),
+        "servers": lambda: Dates(servers=rng.choice(("turns", "random")), apart_s=rng.uniform(0.5, 10)),
+        "offset": lambda: Dates(offset_s=rng.choice((-1, 1)) * _log_uniform(rng, 1, 300)),
+    }
+    return kinds[kind]()
 
 
 def _burst(rng: Random, length_s: float) -> Burst:
@@ -316,7 +314,9 @@ _WAYS = ("keeps", "order", "most_rows", "since_inclusive", "until_inclusive", "c
 def _broken(rng: Random, filters: Mapping[str, str]) -> dict[str, Any]:
     """Parameters that the API can't serve; never one that is in each request."""
     names = [
-        name for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender") if name not in filters
+        name
+        for name in ("messageId", "generalStatus", "entityId", "applicationId", "sender")
+        if name not in filters
     ]
     count = rng.choice((0,) * 8 + (1, 1, 2, len(names)))
     how = rng.choice(("500", "400", "timeout", "ignored"))

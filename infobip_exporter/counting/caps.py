@@ -45,7 +45,8 @@ class Caps:
         """
         shown = {name for family in _families(kind) for name in family.labels}
         return {
-            label.name: self.admit(label.name, label.read(kind)) if label.name in shown else "" for label in LABELS
+            label.name: self.admit(label.name, label.read(kind)) if label.name in shown else ""
+            for label in LABELS
         }
 
 

@@ -83,7 +83,9 @@ class Avoided:
             for whole, widest_ms in self._narrow.items():
                 since_ms, until_ms = whole.meet(each)
                 pieces = -(-(until_ms - since_ms) // widest_ms)
-                cuts.update(since_ms + (until_ms - since_ms) * n // pieces for n in range(pieces + 1) if pieces > 0)
+                cuts.update(
+                    since_ms + (until_ms - since_ms) * n // pieces for n in range(pieces + 1) if pieces > 0
+                )
             parts += [TimeRange(since, until) for since, until in pairwise(sorted(cuts))]
         return parts
 

@@ -253,22 +253,28 @@ class Feed:
         """Send the poll's requests. True if all of the head was read."""
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
-        jobs = deque(job for each in reversed(self._planner.head(situation)) for job in reversed(self._range_jobs(each)))
+        jobs = deque(
+            job
+            for each in reversed(self._planner.head(situation))
+            for job in reversed(self._range_jobs(each))
+        )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
         head = len(jobs)
         try:
             while True:
+                asked_all = False
                 while len(running) < UNDER_WAY and self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
+                        asked_all = True
                         break
                     await self._recorder.reserve()
                     self._limiter.spend(self._clock.monotonic_s())
                     quota -= 1
                     running[asyncio.ensure_future(self._sender.send(job.query))] = job
-                if not running and not (jobs and await self._wait(ends_s)):
+                if not running and (asked_all or not await self._wait(ends_s)):
                     break
                 if running:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -327,10 +333,11 @@ class Feed:
             interval_s=self._poll.interval_s,
             late_arrival_s=self._poll.late_arrival_s,
             cells=self._recorder.ledger.cells,
-            # Nothing can be proven of time that may have left the log, or has not come yet.
-            unread=progress.unread.meet(
-                TimeRange(bounds.latest_ms - LOG_KEEPS_MS, bounds.earliest_ms)
-            ).without(self._avoided.resting(now_s)),
+            # Nothing is proven of time that, for all that is known, has not come yet.
+            # No answer can prove time that may have left the log: it would be asked for over and over.
+            unread=progress.unread.below(bounds.earliest_ms)
+            .above(bounds.latest_ms - LOG_KEEPS_MS)
+            .without(self._avoided.resting(now_s)),
             settling=self._settling,
             certain=bounds.certain,
             rows_per_s=self._traffic.rows_per_s,
@@ -365,7 +372,10 @@ class Feed:
         parts = [Part(each) for each in self._avoided.parts(request.range, self._clock.monotonic_s())]
         if request.open_ended:
             parts[-1:] = [Part(parts[-1].range if parts else request.range, open_ended=True)]
-        return [self._part_job(request.why, each, ReadRange(request.why, each.range, each.open_ended)) for each in parts]
+        return [
+            self._part_job(request.why, each, ReadRange(request.why, each.range, each.open_ended))
+            for each in parts
+        ]
 
     def _part_job(self, why: Why, part: Part, request: Request) -> _Job:
         until_ms = None if part.open_ended else part.range.until_ms

@@ -464,24 +464,19 @@ class Recorder:
         progress = self.progress
         if not now.certain or progress.begin_ms is None or progress.begin_ms >= gone_ms:
             return
-        cells = self.ledger.cells
-        leaving = int(np.searchsorted(cells.table["until_ms"], gone_ms, side="right"))
-        while leaving:
-            some = [cells[place] for place in range(min(leaving, MOST_CELLS_AT_ONCE))]
-            await self._expire_cells(some, late_arrival_ms)
-            cells = self.ledger.cells
-            leaving -= len(some)
         lost = progress.unread.below(gone_ms)
-        changes = Changes()
         if lost:
+            changes = Changes()
             self._lose(changes, lost.total_ms, "expired")
             self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
-        first_ms = int(cells.table["since_ms"][0]) if len(cells) else gone_ms
-        self.move(
-            unread=progress.unread.above(gone_ms), begin_ms=max(progress.begin_ms, min(gone_ms, first_ms))
-        )
-        if lost:
+            self.move(unread=progress.unread.above(gone_ms))
             await self.commit(changes)
+        while leaving := int(np.searchsorted(self.ledger.cells.table["until_ms"], gone_ms, side="right")):
+            some = min(leaving, MOST_CELLS_AT_ONCE)
+            await self._expire_cells([self.ledger.cells[place] for place in range(some)], late_arrival_ms)
+        table = self.ledger.cells.table
+        first_ms = int(table["since_ms"][0]) if len(table) else gone_ms
+        self.move(begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)))
 
     async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:
         changes = Changes(gone={cell.since_ms for cell in cells})
@@ -495,6 +490,7 @@ class Recorder:
             if cell.read_ms != NEVER_MS and not cell.final and cell.read_ms < cell.until_ms + late_arrival_ms
         )
         self._lose(changes, young.total_ms, "expired")
+        self.move(begin_ms=max(self.progress.begin_ms or 0, cells[-1].until_ms))
         await self.commit(changes)
 
     async def set_back(self, now: Bounds) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import ReadRange, Why
-from infobip_exporter.planning.situation import USABLE, Situation
+from infobip_exporter.planning.situation import EDGE_MS, USABLE, Situation
 
 OVERLAP_MS = 3000
 """How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
@@ -44,15 +44,14 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     table = situation.cells.table[: situation.cells.places(TimeRange(0, watermark_ms))[1]]
     first = _first_of_last_run(table, watermark_ms)
     since = table["since_ms"][first:]
-    back = np.cumsum(table["messages"][first:][::-1], dtype=np.float64)[
-        ::-1
-    ]  # from each cell to the watermark
+    back = np.cumsum(table["messages"][first:][::-1], dtype=np.float64)[::-1]
     edges = np.append(since, watermark_ms).astype(np.float64)
-    counts = np.append(back, 0.0)
-    overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else new_rows * 0
+    counts = np.append(back, 0.0)  # rows from each edge to the watermark
+    overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else 0.0
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
     room = pages * situation.room - new_rows
-    useful = ~table["final"][first:] | (table["in_flight"][first:] > 0) | ~table["audited"][first:]
+    done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]
+    useful = (~done | (table["in_flight"][first:] > 0)) & (since > situation.edge_ms + EDGE_MS)
     # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
     useful[1:] &= table["messages"][first:-1] < situation.page_rows
     fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)
@@ -68,8 +67,8 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
 
 
 def _first_of_last_run(table: NDArray[np.void], watermark_ms: int) -> int:
-    """The place from which on the cells touch each other, up to the watermark."""
-    if len(table) == 0 or table["until_ms"][-1] < watermark_ms:
+    """The place from which on the cells touch each other, up to what the head reads anyway."""
+    if len(table) == 0 or table["until_ms"][-1] < watermark_ms - OVERLAP_MS:
         return len(table)
     gaps = np.flatnonzero(table["until_ms"][:-1] != table["since_ms"][1:])
     return int(gaps[-1]) + 1 if len(gaps) else 0

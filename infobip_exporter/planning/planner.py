@@ -10,10 +10,11 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
-from infobip_exporter.planning.head import head_ranges
-from infobip_exporter.planning.prospects import EDGE_MS, Prospects
+from infobip_exporter.planning.head import OVERLAP_MS, head_ranges
+from infobip_exporter.planning.prospects import Prospects
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.situation import (
+    EDGE_MS,
     HOUR_MS,
     READS_FOR_AN_HOUR,
     Situation,
@@ -45,6 +46,7 @@ class Planner:
         self._sweeps: Sweeps | None = None
         self._head_since_ms = 0
         self._sweep_to_ms = 0
+        self._spent = False
         self._polls_without_audit = 0
 
     def head(self, situation: Situation) -> list[ReadRange]:
@@ -57,7 +59,8 @@ class Planner:
         self._failures_asked.forget_before(situation.edge_ms)
         self._head_since_ms = ranges[0].range.since_ms
         self._sweep_to_ms = situation.now_ms - situation.final_age_ms
-        self._polls_without_audit += 1
+        self._polls_without_audit = self._polls_without_audit + 1 if self._spent else 0
+        self._spent = False
         return ranges
 
     def reckon_anew(self) -> None:
@@ -73,6 +76,7 @@ class Planner:
         may end inside of a cell that is not final, where the API fails for ranges as wide as the cell.
         """
         if quota < 1:
+            self._spent = True
             return None
         prospects = self._reckoned(situation, under_way)
         ranges = [each.range for each in under_way if isinstance(each, ReadRange)]
@@ -104,11 +108,13 @@ class Planner:
 
     def _backlog(self, situation: Situation, unread: TimeRanges, *, alone: bool = False) -> Request | None:
         """The newest unread time: every second request of those left, or `alone` where nothing else is worth one."""
-        if situation.one_read_only:
-            unread = unread.below(self._sweep_to_ms)
-        elif not alone and self._asked[Why.BACKLOG] > self._asked[Why.FAILURES] + self._asked[Why.RECHECK]:
+        one_read = situation.one_read_only
+        others = self._asked[Why.FAILURES] + self._asked[Why.RECHECK]
+        if not one_read and not alone and self._asked[Why.BACKLOG] > others:
             return None
-        newest = newest_unread(situation, unread)
+        # The next head reads what is newer.
+        to_ms = self._sweep_to_ms if one_read else situation.watermark_ms - OVERLAP_MS
+        newest = newest_unread(situation, unread.below(to_ms))
         return ReadRange(Why.BACKLOG, newest) if newest else None
 
     def _asks_for_failures(self, situation: Situation, prospects: Prospects) -> bool:

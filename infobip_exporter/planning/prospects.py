@@ -10,14 +10,14 @@ from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
-from infobip_exporter.planning.situation import Situation
+from infobip_exporter.planning.situation import EDGE_MS, Situation
 
 FEWEST_OUTCOMES = 8
 """A request is worth it if it should reveal so many outcomes,"""
 WAITED = 0.1
-"""or one that, on average, has waited for this part of its age."""
-EDGE_MS = 300_000
-"""A cell so close to the 48 h edge is not audited: some of it may leave the log before the answer."""
+"""or one that, on average, has waited for this part of its age,"""
+WAITED_POLLS = 0.25
+"""and for this part of a poll: the next head asks for the newest once more."""
 
 
 class Prospects:
@@ -77,7 +77,8 @@ class Prospects:
         left = np.maximum(1 - share_then, 1e-12)
         expected = count * (share_now - share_then) / left
         worth = count * np.maximum(integral_now - integral_then - share_then * (age - asked), 0.0) / left
-        stale = (expected > 0) & (worth > WAITED * age * expected)
+        patience = np.maximum(WAITED * age, WAITED_POLLS * situation.interval_s)
+        stale = (expected > 0) & (worth > patience * expected)
         return self._spread(expected), self._spread(worth), self._spread(stale)
 
     def _spread(self, values: NDArray[np.generic]) -> Floats:

@@ -12,7 +12,7 @@ from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.ledger.store import Messages, Store, Writes
 from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
-from infobip_exporter.model.series import Histogram, Series
+from infobip_exporter.model.series import Histogram, Series, Value
 
 OPENERS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore.open(f"sqlite:///{folder}/state.db")
@@ -40,7 +40,7 @@ def test_what_was_committed_is_there_for_the_next_process(reopen: Callable[[], S
     store = reopen()
     feed = store.load("main", "sms").feed_id
     cell = Cell(10, 20, messages=2, final=True, ids=2**64 - 1, outcomes=2**63)
-    values = {
+    values: dict[Series, Value] = {
         SERIES: Decimal("0.10"),
         Series("infobip_messages_total"): 3,
         Series("h"): Histogram((1, 2), Decimal("1.5")),

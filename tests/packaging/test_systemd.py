@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infobip_exporter import cli, service
+from infobip_exporter import app, cli
 from infobip_exporter.config.load import load_config
 from infobip_exporter.systemd import tell_ready
 from tests.docs.pages import REPOSITORY
@@ -86,7 +86,7 @@ def test_run_tells_systemd_once_it_has_read_its_configuration(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(app, "run", run)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.setblocking(False)
         systemd.bind(str(tmp_path / "notify"))

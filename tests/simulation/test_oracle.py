@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.snapshot import Histogram, Series
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.reading.spans import SpanSet
 from infobip_exporter.sandbox.message import Message, plain_message
 from simulation.api import Witness
