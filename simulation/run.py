@@ -47,11 +47,14 @@ SHORTEST_S = 1e-6
 """Time always goes on: the loop takes what is a billionth of a second away for due already."""
 LONGEST_GAP_S = 7200.0
 """How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it."""
+QUIET_AFTER = 5
+"""After so many polls without success nothing happens either."""
+UNSHOWABLE_MS = 3000
+"""How much time a row that the API can't show may keep from being read."""
 LAST_ASK_S = 360.0
 """How long before a message in flight leaves the log there are no such gaps."""
 SHORTEST_LISTS_PAGE = 150
 """The page whose share of the longest list still holds a few ids."""
-STRAY_MS = 62_000
 DOUBT_MS = 3 * 3_600_000
 """How long a wrong time may still be believed after the last wrong Date."""
 REQUESTS_WAITING = 40
@@ -346,7 +349,11 @@ class LivedFeed:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
         now_ms = self.time.now_ms()
         progress = self.ledger.progress
-        if now_ms < self.world.traffic_until_ms + 300_000 or progress.unread or not self.polls[-1].well:
+        if now_ms < self.world.traffic_until_ms + 300_000:
+            return 0.0
+        if not any(poll.well for poll in self.polls[-QUIET_AFTER:]):
+            return LONGEST_GAP_S
+        if progress.unread.total_ms > UNSHOWABLE_MS * self.world.oddities.unshowable:
             return 0.0
         table = self.ledger.cells.table
         waiting = table["oldest_in_flight_ms"][table["in_flight"] > 0]
@@ -385,7 +392,7 @@ class LivedFeed:
         inside = [message for message in self.messages if begin_ms <= message.sent_ms < watermark_ms]
         counted = [message for message in inside if self._passes(message)]
         others = [message for message in inside if not self._passes(message)]
-        others += [message for message in self.messages if begin_ms - STRAY_MS <= message.sent_ms < begin_ms]
+        others += [message for message in self.messages if message.sent_ms < begin_ms]
         problems = oracle.compare(counted, others, evidence, ledger.counters, ledger.histograms)
         problems += oracle.audited(counted, evidence, ledger.counters)
         problems += oracle.needless(inside, evidence)

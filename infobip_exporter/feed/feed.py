@@ -437,6 +437,7 @@ class Feed:
         if failure.code not in (*REFUSED, THROTTLED, "", "connection"):
             if job.query.message_ids:
                 self._avoided.filter_failed("messageId", now_s)
+                self._planner.reckon_anew()
                 return []
             if job.query.general_status:
                 self._avoided.filter_failed("generalStatus", now_s)

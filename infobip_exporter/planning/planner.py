@@ -63,6 +63,10 @@ class Planner:
         self._spent = False
         return ranges
 
+    def reckon_anew(self) -> None:
+        """What was asked for has failed: it may be worth another request in this poll."""
+        self._prospects = None
+
     def next_request(
         self, situation: Situation, quota: float, under_way: Sequence[Request]
     ) -> Request | None:
