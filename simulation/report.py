@@ -29,7 +29,7 @@ class Goal:
 
 def _hours(per_second: float, scale: int, settled: Pair, failed: Pair | None) -> Goal:
     """Messages that settle after hours: until most of the first ones have, the run warms up."""
-    case = Case(per_second, 2 * HOUR_S, 8.0, 1.5, scale)
+    case = Case(per_second, 2 * HOUR_S, 6.5, 1.0, scale)
     return Goal(case, settled=settled, failed=failed)
 
 
@@ -49,8 +49,9 @@ GOALS = (
     Goal(Case(100, 60, scale=2), settled=SOON, failed=FAILED_SOON),
     Goal(Case(300, 60, scale=10), settled=(40.0, 240.0), failed=FAILED_SOON),
     Goal(Case(600, 60, scale=10), failed=FAILED_SOON),
-    Goal(Case(1000, 60, 2.5, scale=20), sent=(180.0, 300.0), failed=(180.0, 240.0)),
-    Goal(Case(1000, 60, 2.5, scale=20, all_fail=True), sent=(180.0, 300.0), failed=(180.0, 240.0)),
+    Goal(Case(1000, 2, 2.5, scale=20), sent=(180.0, 300.0), failed=(180.0, 240.0)),
+    Goal(Case(1000, 60, 2.5, scale=20), sent=(300.0, 300.0), failed=(180.0, 240.0)),
+    Goal(Case(1000, 2, 2.5, scale=20, all_fail=True), sent=(180.0, 300.0), failed=(180.0, 240.0)),
     Goal(Case(100, 2, scale=10, backlog_h=6), settled=SOON, backlog=(60.0, 1.25)),
 )
 HEAD = (

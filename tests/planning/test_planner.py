@@ -136,6 +136,9 @@ class TestFinalAge:
         now = situation(per_second=400, settling=MINUTES)
         assert now.final_age_ms == pytest.approx(60 * np.exp(2.576 * 0.5) * 1000, rel=0.15)
 
+    def test_what_is_read_once_is_read_within_five_minutes(self) -> None:
+        assert situation(per_second=700, settling=HOURS).final_age_ms == 300_000
+
     def test_late_arrival_is_the_least(self) -> None:
         assert situation(per_second=400).final_age_ms == 120_000
 
