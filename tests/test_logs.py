@@ -146,7 +146,7 @@ def test_a_secret_is_blanked_wherever_it_stands(form: str) -> None:
 @AT_TEN
 def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
     stream = configured("logfmt", "debug")
-    logging.getLogger("uvicorn.error").warning("bad request from %s", "a\nb")
+    logging.getLogger("some.library").warning("bad request from %s", "a\nb")
     logging.getLogger("httpx").info("GET https://...")
     try:
         raise RuntimeError("boom")
@@ -154,7 +154,7 @@ def test_what_other_libraries_log_goes_the_same_way_from_warnings_up() -> None:
         logging.getLogger("asyncio").exception("lost")
     lines = text_of(stream).splitlines()
     assert lines[0] == (
-        'ts=2026-11-24T22:00:00.123Z level=warn msg="bad request from a\\nb" logger=uvicorn.error'
+        'ts=2026-11-24T22:00:00.123Z level=warn msg="bad request from a\\nb" logger=some.library'
     )
     assert lines[1].startswith("ts=2026-11-24T22:00:00.123Z level=error msg=lost logger=asyncio exception=")
     assert "RuntimeError: boom" in lines[1]

@@ -44,7 +44,10 @@ class World:
 
 
 # More than the kernel's buffers of both ends hold.
-LARGE = {Series("infobip_messages_sent_total", (f"{n:0100}", "")): n for n in range(80_000)}
+LARGE = {
+    Series.of("infobip_messages_sent_total", entity_id=f"{n:0100}", application_id=""): n
+    for n in range(80_000)
+}
 
 
 @pytest.fixture(params=["small"])
