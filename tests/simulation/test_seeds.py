@@ -4,7 +4,7 @@ import pytest
 
 from simulation.run import run
 
-SEEDS = 100
+SEEDS = 20
 GROUP = 10
 
 
