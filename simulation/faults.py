@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
-PLANNING, FEED, COUNTING = "infobip_exporter/planning/", "infobip_exporter/feed/", "infobip_exporter/counting/"
+PLANNING, FEED, COUNTING = (
+    "infobip_exporter/planning/",
+    "infobip_exporter/feed/",
+    "infobip_exporter/counting/",
+)
 LEDGER, INFOBIP = "infobip_exporter/ledger/", "infobip_exporter/infobip/"
 
 
