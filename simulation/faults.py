@@ -55,6 +55,42 @@ MUTANTS = (
         FEED + "feed.py", "records outside of the asked range are taken for records in it",
         "[r for r in page.records if part.holds(r.sent_ms)]", "page.records",
     ),
+    Mutant(
+        PLANNING + "oversized.py", "a cursor that is offered again does not end the read",
+        "if cursor in cursors or self.queries >= MOST_QUERIES:", "if self.queries >= MOST_QUERIES:",
+    ),
+    Mutant(
+        FEED + "feed.py", "a range is proven up to the answer, not up to the query",
+        "until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)",
+        "until_ms = self._sender.bounds().latest_ms if part.open_ended else part.range.until_ms",
+    ),
+    Mutant(
+        FEED + "feed.py", "time that may have left the log is proven",
+        "since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)",
+        "since_ms = max(part.range.since_ms, self._recorder.progress.begin_ms or 0)",
+    ),
+    Mutant(
+        FEED + "feed.py", "an answer that proves nothing takes its range off what is unread",
+        "await self._record(job, page, asked, None)\n        if not is_full",
+        "await self._record(job, page, asked, part.range)\n        if not is_full",
+    ),
+    Mutant(
+        FEED + "feed.py", "an oversized millisecond is always whole",
+        "too_dense=not seen.whole", "too_dense=False",
+    ),
+    # What to ask next
+    Mutant(
+        PLANNING + "planner.py", "nothing that leaves the log soon is asked for",
+        "_leaving(situation, prospects, unread)\n            or self._failures", "self._failures",
+    ),
+    Mutant(
+        PLANNING + "planner.py", "the backlog has no turn",
+        "return ReadRange(Why.BACKLOG, newest) if newest else None", "return None",
+    ),
+    Mutant(
+        FEED + "feed.py", "a list of ids may be twice as long",
+        "+ len(ids) - 1 <= self._list_length", "+ len(ids) - 1 <= 2 * self._list_length",
+    ),
     # What a page means
     Mutant(
         COUNTING + "count.py", "a message that settles stays in the gauge",
@@ -78,6 +114,72 @@ MUTANTS = (
         COUNTING + "audit.py", "the audit takes missed messages for verified ones",
         "missed = max(0, len(in_log) - cell.messages)", "missed = 0",
     ),
+    Mutant(
+        COUNTING + "count.py", "a row that is in a page twice counts twice",
+        "    records = each_once(records)\n    if records:", "    if records:",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a message whose sent time has moved counts twice",
+        "if elsewhere[number] and self._is_known_elsewhere", "if False and self._is_known_elsewhere",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a message that has perhaps moved is not read again",
+        "                    self._counted.postponed.append(both)\n", "                    pass\n",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a message that moved is kept at its old sent time as well",
+        "            self._gone[place] = True\n", "",
+    ),
+    Mutant(
+        COUNTING + "count.py", "what has settled is not remembered",
+        "        self._added.append(added)\n        moments", "        moments",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a message that settles stays known as in flight",
+        "            del self._known.in_flight[record.message_id, sent_ms]\n", "",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a message in flight that takes another status is in the gauge twice",
+        "            self._changes.in_flight[in_flight_series(before)] -= 1\n            self._into_flight(tally, 1)\n",
+        "            self._into_flight(tally, 1)\n",
+    ),
+    Mutant(
+        COUNTING + "count.py", "a price that goes and comes back is added again",
+        "now &= STATUS_MASK", "now |= WITHOUT_PRICE",
+    ),
+    Mutant(
+        COUNTING + "count.py", "parts are not multiplied",
+        "settled * self.kind.parts", "settled",
+    ),
+    Mutant(
+        COUNTING + "count.py", "durations include those that the log can't hold",
+        "if 0 <= each[1] <= LONGEST_DURATION_MS", "if True",
+    ),
+    Mutant(
+        COUNTING + "caps.py", "a label shows one value more than it may",
+        "if len(taken) >= self._most or", "if len(taken) > self._most or",
+    ),
+    Mutant(
+        COUNTING + "cut.py", "a cell that was proven in part counts as read as a whole",
+        "    if not proven.covers(cell.range):\n        return cell\n", "",
+    ),
+    Mutant(
+        COUNTING + "cut.py", "cells that become one keep the end of the first",
+        "before._replace(until_ms=cell.until_ms, reads=", "before._replace(reads=",
+    ),
+    Mutant(
+        COUNTING + "audit.py", "messages that settle after their cell is final are not in its numbers",
+        "    if not len(settled):\n        return cell\n", "    return cell\n",
+    ),
+    Mutant(
+        COUNTING + "audit.py", "a cell's numbers leave out its last message",
+        "        messages=len(in_log),\n        ids=_xor(in_log),\n        outcomes=_sum_settled",
+        "        messages=max(0, len(in_log) - 1),\n        ids=_xor(in_log),\n        outcomes=_sum_settled",
+    ),
+    Mutant(
+        INFOBIP + "kinds.py", "cost leaves out the parts",
+        "return _EXACT.multiply(price, Decimal(parts))", "return price",
+    ),
     # Recording
     Mutant(
         FEED + "recorder.py", "time that was read stays unread",
@@ -100,10 +202,114 @@ MUTANTS = (
         FEED + "recorder.py", "no requests are reserved",
         "times=kept.times + reserved", "times=kept.times",
     ),
+    Mutant(
+        FEED + "recorder.py", "one read takes all time off what is unread",
+        "self.move(unread=self.progress.unread.remove(reading.proven))",
+        "self.move(unread=TimeRanges())",
+    ),
+    Mutant(
+        FEED + "recorder.py", "cells become final at once",
+        "final_until_ms = asked_ms - reading.final_age_ms if", "final_until_ms = asked_ms if",
+    ),
+    Mutant(
+        FEED + "recorder.py", "cells become final at half the final age",
+        "final_until_ms = asked_ms - reading.final_age_ms if", "final_until_ms = asked_ms - reading.final_age_ms // 2 if",
+    ),
+    Mutant(
+        FEED + "recorder.py", "cells become final while the API's time is uncertain",
+        "if reading.asked.certain else 0", "if True else 0",
+    ),
+    Mutant(
+        FEED + "recorder.py", "records of final cells are new once more",
+        "and not (ranges and ranges.holds(sent_ms))", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "settled messages of a final cell are kept",
+        'b"" if cell.final else known_.encode_settled', "known_.encode_settled",
+    ),
+    Mutant(
+        FEED + "recorder.py", "messages in flight are not known any more once their cell is final",
+        "if not cell.final or cell.in_flight]", "if not cell.final]",
+    ),
+    Mutant(
+        FEED + "recorder.py", "a page is committed in two parts, the progress first",
+        "        self._observe_freshness(changes, reading, counted)\n",
+        "        self._observe_freshness(changes, reading, counted)\n        await self.commit()\n",
+    ),
+    Mutant(
+        FEED + "recorder.py", "a row that can't be counted counts each time it is read",
+        "            if fingerprint in known:\n                continue\n", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "a millisecond that can't be read whole is not told as lost",
+        'self._lose(changes, reading.proven.length_ms, "too_dense")', "pass",
+    ),
+    Mutant(
+        FEED + "recorder.py", "unread time that left the log stays unread",
+        "            self.move(unread=progress.unread.above(gone_ms))\n", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
+        "gone_ms = now.earliest_ms - LOG_KEEPS_MS\n", "gone_ms = now.earliest_ms - LOG_KEEPS_MS + 600_000\n",
+    ),
+    Mutant(
+        FEED + "recorder.py", "time leaves the log while the API's time is uncertain",
+        "if not now.certain or progress.begin_ms is None or progress", "if progress.begin_ms is None or progress",
+    ),
+    Mutant(
+        FEED + "recorder.py", "cells that were read too early to be whole are not told as lost",
+        '        self._lose(changes, young.total_ms, "expired")\n', "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
+        "            changes.in_flight[in_flight_series(message)] -= 1\n", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "time that comes once more is not read again",
+        "                unread = unread.add(cell.range)\n", "",
+    ),
+    # Where it is kept
+    Mutant(
+        LEDGER + "ledger.py", "counters are overwritten by what is added",
+        "series: added(self.counters.get(series, 0), by) for series", "series: by for series",
+    ),
+    Mutant(
+        LEDGER + "ledger.py", "the gauge is overwritten by what is added",
+        "{series: self.in_flight.get(series, 0) + by for series", "{series: by for series",
+    ),
+    Mutant(
+        LEDGER + "sqlite.py", "a failed transaction is committed half done",
+        "            except BaseException:\n                self._roll_back()\n                raise\n",
+        '            except BaseException:\n                cursor.execute("COMMIT")\n                raise\n',
+    ),
+    Mutant(
+        LEDGER + "sqlite.py", "cells that end stay",
+        "gone = [(feed_id, since_ms) for since_ms in writes.gone]", "gone: list[tuple[int, int]] = []",
+    ),
+    Mutant(
+        LEDGER + "changes.py", "counts that wait for a commit are dropped",
+        "        for series, amount in other.counters.items():\n            self.add(series, amount)\n", "",
+    ),
     # The budget and the clock
     Mutant(INFOBIP + "rate_limit.py", "a minute of 50 s", "WINDOW_S = 60.05", "WINDOW_S = 50.0"),
     Mutant(
         INFOBIP + "clock.py", "answers that contradict each other are certain",
         "certain=not self._doubted,", "certain=True,",
+    ),
+    Mutant(
+        INFOBIP + "rate_limit.py", "one request more than the limit in a minute",
+        "allowed = int(self._effective)", "allowed = int(self._effective) + 1",
+    ),
+    Mutant(
+        INFOBIP + "rate_limit.py", "requests of before a restart are forgotten",
+        "return [monotonic_s] * len(kept.times)", "return []",
+    ),
+    Mutant(
+        INFOBIP + "clock.py", "any date is believed",
+        "if self._believable(told, wall_s):", "if True:",
+    ),
+    Mutant(
+        INFOBIP + "clock.py", "a date is taken for exact",
+        "date_ms + 1000 - math.floor(asked_s * 1000)", "date_ms - math.ceil(received_s * 1000)",
     ),
 )  # fmt: skip
