@@ -1,8 +1,10 @@
 """From an answer to the ledger: one commit for each page, whole or not at all."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, audit, finalize, settle
+from infobip_exporter.counting.audit import Finding, Shown, audit, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -23,7 +25,7 @@ from infobip_exporter.counting.count import (
     unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
-from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.known import ByTime, Known
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -220,7 +222,7 @@ class Recorder:
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
             unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
             places.update((np.flatnonzero(unproven) + around.start).tolist())
-        return [cells[place] for place in sorted(places)]
+        return [Cell(*row) for row in table[sorted(places)].tolist()]
 
     def _beside(self, cells: Sequence[Cell], sent_ms: NDArray[np.int64]) -> list[TimeRange]:
         """The time between these messages that cells hold which have nothing to do with the answer."""
@@ -303,32 +305,32 @@ class Recorder:
         asked_ms: int,
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
-        known = counted.known
-        sent_ms = _sent_ms(known)
+        known = ByTime(counted.known)
         after = cut(
             cells,
-            sent_ms,
+            known.sent_ms,
             reading.proven,
             asked_ms,
             self._page_rows,
-            beside=self._beside(cells, sent_ms),
+            beside=self._beside(cells, known.sent_ms),
         )
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
-        touched = np.unique(np.array(counted.touched_ms, np.int64))
+        touched_ms = sorted(counted.touched_ms)
+        shown = cache(lambda: Shown(records, self._statuses))
         findings: list[Finding] = []
         for each in after.cells:
             was = before.get(each.since_ms)
             same = was is not None and was.range == each.range
-            first, last = np.searchsorted(touched, each.range)
-            changed = last > first or not same
+            touched = bisect_left(touched_ms, each.until_ms) > bisect_left(touched_ms, each.since_ms)
+            changed = touched or not same
             proven = reading.proven is not None and reading.proven.covers(each.range)
             looked = each.since_ms in reading.looked
             if not (changed or proven or looked):
                 continue
             inside = known.within(each.range)
-            cell, finding = self._audited(each, inside, reading, records, counted, final_until_ms)
+            cell, finding = self._audited(each, inside, reading, shown, counted, final_until_ms)
             findings += [finding] if finding else []
             cell = _with_in_flight(cell, inside)
             if looked:
@@ -353,7 +355,7 @@ class Recorder:
         cell: Cell,
         inside: Known,
         reading: Reading,
-        records: Sequence[Record],
+        shown: Callable[[], Shown],
         counted: Counted,
         final_until_ms: int,
     ) -> tuple[Cell, Finding | None]:
@@ -366,15 +368,14 @@ class Recorder:
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
-        shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
         in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
         audits = cell.auditable and in_log and reading.asked.certain
         if cell.final:
-            return audit(cell, shown, self._statuses) if audits else (cell, None)
+            return audit(cell, shown()) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
-        final, finding = finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        final, finding = finalize(cell, inside, shown(), self._statuses, recovered=recovered)
         return final, finding if audits else None
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
@@ -532,12 +533,6 @@ class Recorder:
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:
             changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
-
-
-def _sent_ms(known: Known) -> NDArray[np.int64]:
-    """The sent times of all known messages, sorted."""
-    in_flight = np.fromiter((sent_ms for _, sent_ms in known.in_flight), np.int64, len(known.in_flight))
-    return np.sort(np.concatenate([known.settled["sent_ms"], in_flight]))
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:

@@ -82,8 +82,11 @@ class Cells:
     def __getitem__(self, place: int) -> Cell:
         return Cell(*self.table[place].item())
 
-    def column(self, name: str) -> NDArray[np.generic]:
-        return self.table[name]
+    def at(self, since_ms: int) -> Cell | None:
+        """The cell that begins at `since_ms`."""
+        place = int(np.searchsorted(self.table["since_ms"], since_ms))
+        found = place < len(self.table) and self.table["since_ms"][place] == since_ms
+        return self[place] if found else None
 
     def places(self, wanted: TimeRange) -> tuple[int, int]:
         """[first, last) of the cells that have some time in `wanted`."""
