@@ -123,7 +123,11 @@ class Guard:
         assert progress.begin_ms is not None
         if self.begin_ms is None:
             self.begin_ms = progress.begin_ms
-        if cells is not self.cells or progress.unread != self.progress.unread:
+        before = self.progress
+        if cells is not self.cells or (progress.unread, progress.watermark_ms) != (
+            before.unread,
+            before.watermark_ms,
+        ):
             self._is_tidy(progress, cells)
         self._loses(progress, cells, changes)
         for cell in changes.cells:
@@ -170,7 +174,9 @@ class Guard:
             for s, v in changes.counters.items()
             if s.family == catalog.LOST.name
         }
-        gone = self.progress.unread.without(progress.unread).below(progress.watermark_ms)
+        before = self.progress
+        passed = (before.watermark_ms, progress.watermark_ms if before.watermark_ms else 0)
+        gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
             for cell in map(self.cells.at, changes.gone)

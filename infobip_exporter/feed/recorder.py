@@ -25,7 +25,7 @@ from infobip_exporter.counting.count import (
     unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
-from infobip_exporter.counting.known import ByTime, Known
+from infobip_exporter.counting.known import ByTime, InFlight, Known
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -262,7 +262,7 @@ class Recorder:
             postpones=reading.postpones,
         )
         findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
-        await self._reject(changes, reading.page, asked_ms)
+        await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
         known_dense = any(cell.range == reading.proven and not cell.auditable for cell in cells)
@@ -465,26 +465,41 @@ class Recorder:
         progress = self.progress
         if not now.certain or progress.begin_ms is None or progress.begin_ms >= gone_ms:
             return
-        lost = progress.unread.below(gone_ms)
+        self.advance(gone_ms)  # where nothing could be asked for since then
+        lost = self.progress.unread.below(gone_ms)
         if lost:
             changes = Changes()
             self._lose(changes, lost.total_ms, "expired")
             self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
-            self.move(unread=progress.unread.above(gone_ms))
+            self.move(unread=self.progress.unread.above(gone_ms))
             await self.commit(changes)
         while leaving := int(np.searchsorted(self.ledger.cells.table["until_ms"], gone_ms, side="right")):
             some = min(leaving, MOST_CELLS_AT_ONCE)
             await self._expire_cells([self.ledger.cells[place] for place in range(some)], late_arrival_ms)
-        table = self.ledger.cells.table
-        first_ms = int(table["since_ms"][0]) if len(table) else gone_ms
-        self.move(begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)))
+        self.move(begin_ms=max(self.progress.begin_ms or 0, gone_ms))
+        for cell in self.ledger.cells.between(TimeRange(gone_ms, gone_ms + 1)):
+            if cell.in_flight and cell.oldest_in_flight_ms < gone_ms:
+                await self._expire_part(cell, gone_ms)
+
+    async def _expire_part(self, cell: Cell, gone_ms: int) -> None:
+        """Of a cell that reaches beyond `gone_ms`, the messages in flight sent before: in a quiet hour it is a long one."""
+        changes = Changes()
+        inside = await self.known_in([cell])
+        left = {who: message for who, message in inside.in_flight.items() if who[1] < gone_ms}
+        for who, message in left.items():
+            del inside.in_flight[who]
+            _stays_unresolved(changes, message)
+        if not cell.final:
+            cell = cell._replace(messages=cell.messages - len(left))
+        changes.cells.append(_with_in_flight(cell, inside))
+        changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(inside.in_flight, cell.since_ms)
+        await self.commit(changes)
 
     async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:
         changes = Changes(gone={cell.since_ms for cell in cells})
         known = await self.known_in([cell for cell in cells if cell.in_flight])
         for message in known.in_flight.values():
-            changes.in_flight[in_flight_series(message)] -= 1
-            changes.add(unresolved_series(message), 1)
+            _stays_unresolved(changes, message)
         young = TimeRanges(
             cell.range
             for cell in cells
@@ -516,7 +531,7 @@ class Recorder:
         )
         self.move(
             watermark_ms=now.latest_ms,
-            unread=unread.below(now.latest_ms),
+            unread=unread.below(now.latest_ms).above(progress.begin_ms or 0),
         )
         await self.commit(changes)
 
@@ -533,6 +548,11 @@ class Recorder:
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:
             changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
+
+
+def _stays_unresolved(changes: Changes, message: InFlight) -> None:
+    changes.in_flight[in_flight_series(message)] -= 1
+    changes.add(unresolved_series(message), 1)
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:
