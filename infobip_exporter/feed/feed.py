@@ -143,6 +143,8 @@ class Feed:
         self._most_ids = list_length
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
         self._started = False
+        self._final_age_ms = self._situation().final_age_ms
+        """By the last answer."""
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.progressed_s = now
@@ -535,6 +537,7 @@ class Feed:
         oversized: bool = False,
     ) -> list[TimeRange]:
         part = job.part
+        self._final_age_ms = self._situation().final_age_ms
         records = page.records if part is None else [r for r in page.records if part.holds(r.sent_ms)]
         postponed = await self._recorder.record(
             Reading(
@@ -542,7 +545,7 @@ class Feed:
                 proven,
                 asked,
                 self._sender.bounds(),
-                self._situation().final_age_ms,
+                self._final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
                 too_dense=too_dense,
                 oversized=oversized,
@@ -651,7 +654,7 @@ class Feed:
             clock_skew_s=self._api_clock.skew_s(now, self._clock.wall_s()),
             incident=self._incidents.first,
             last_incident=self._incidents.last,
-            final_age_s=self._situation().final_age_ms / 1000 if progress.begin_ms is not None else None,
+            final_age_s=self._final_age_ms / 1000 if progress.begin_ms is not None else None,
             verified_up_to_ms=self._verified_up_to_ms(),
             by_hour=dict(by_hour),
         )

@@ -53,6 +53,7 @@ class ApiClock:
         self._skew_s = skew_s
         self._told: deque[_Told] = deque()
         self._doubted: deque[_Told] = deque()
+        self._low = self._high = 0
         self._agreed = 0
         self.undated = 0
         """How many answers in a row have told no time."""
@@ -79,6 +80,8 @@ class ApiClock:
             self._doubt(told, wall_s)
         while len(self._told) > RECENT_ANSWERS and self._told[0].at_s < received_s - RECENT_S:
             self._told.popleft()
+        every = [*self._told, *self._doubted]
+        self._low, self._high = min(each.low for each in every), max(each.high for each in every)
 
     def _believable(self, told: _Told, wall_s: float) -> bool:
         if self._told:
@@ -103,13 +106,12 @@ class ApiClock:
 
     def bounds(self, now: float, wall_s: float) -> Bounds:
         """The API's now by the recent answers; by our own clock where none has told the time."""
-        told = [*self._told, *self._doubted]
-        if not told:
+        if not (self._told or self._doubted):
             wall_ms = (wall_s + self._skew_s) * 1000
             return Bounds(math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1, certain=True)
         return Bounds(
-            math.floor(now * 1000) + min(each.low for each in told),
-            math.ceil(now * 1000) + max(each.high for each in told),
+            math.floor(now * 1000) + self._low,
+            math.ceil(now * 1000) + self._high,
             certain=not self._doubted,
         )
 

@@ -75,11 +75,11 @@ class Situation:
         """The traffic of the last hour: what a burst of a minute hardly changes."""
         first, last = self.cells.places(TimeRange(self.watermark_ms - HOUR_MS, self.watermark_ms))
         table = self.cells.table[first:last]
-        table = table[table["read_ms"] != NEVER_MS]
-        length_ms = int(np.sum(table["until_ms"] - table["since_ms"]))
+        read = table["read_ms"] != NEVER_MS
+        length_ms = int((table["until_ms"] - table["since_ms"])[read].sum())
         if length_ms == 0:
             return self.rows_per_s
-        return float(np.sum(table["messages"], dtype=np.int64)) * 1000 / length_ms
+        return float(table["messages"][read].sum(dtype=np.int64)) * 1000 / length_ms
 
     def whole_reads(self) -> float:
         """How many times each message can be read within the budget."""
