@@ -45,7 +45,7 @@ from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
 SHORTEST_S = 1e-6
 """Time always goes on: the loop takes what is a billionth of a second away for due already."""
-FIRST_GAPS_S = 7200.0
+FIRST_GAPS_S = 3 * 3600.0
 LONGEST_GAP_S = 8 * 3600.0
 """How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it. At
 first, while late records turn up and cells become final, it is less."""
