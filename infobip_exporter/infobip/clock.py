@@ -46,7 +46,8 @@ class ApiClock:
     clock was set, this machine slept, the header is wrong), nothing is certain until it is outnumbered, or confirmed by
     others and by our own clock, or by others alone for half an hour.
 
-    `skew_s` is the API's clock less ours as an earlier process knew it. Until a date was seen, our clock stands in.
+    `skew_s` is the API's clock less ours as an earlier process knew it; each answer that is believed tells it anew.
+    Until a date was seen, our clock stands in.
     """
 
     def __init__(self, skew_s: float = 0.0) -> None:
@@ -73,6 +74,7 @@ class ApiClock:
         told = _Told(received_s, low, high)
         if self._believable(told, wall_s):
             self._told.append(told)
+            self._skew_s = _ahead_s(told) - wall_s
             self._agreed += 1
             if self._agreed >= AGREED_BY:
                 self._doubted.clear()
@@ -90,7 +92,7 @@ class ApiClock:
 
     def _confirms(self, told: _Told, wall_s: float) -> bool:
         """Whether our own clock, as it is or as it was known to be off, tells the same time."""
-        ahead_s = (told.low / 1000 + told.at_s) - wall_s
+        ahead_s = _ahead_s(told) - wall_s
         return min(abs(ahead_s), abs(ahead_s - self._skew_s)) * 1000 < CONTRADICTION_MS
 
     def _doubt(self, told: _Told, wall_s: float) -> None:
@@ -122,6 +124,11 @@ class ApiClock:
             return None
         _, low, high = told[-1]
         return ((low + high) / 2 + now * 1000) / 1000 - wall_s
+
+
+def _ahead_s(told: _Told) -> float:
+    """The API's time at the answer, at the least, in seconds since the epoch."""
+    return told.low / 1000 + told.at_s
 
 
 def _contradicts(others: "deque[_Told]", told: _Told) -> bool:
