@@ -301,10 +301,10 @@ class Feed:
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
     ) -> _Job | None:
-        """The next of `jobs`, or once the head was read what the planner chooses."""
-        if jobs:
-            return jobs.popleft()
-        return await self._next_job(quota, under_way) if head_read else None
+        """The next of `jobs`, to which comes, once the head was read, what the planner chooses."""
+        if not jobs and head_read:
+            jobs.extend(await self._next_jobs(quota, under_way))
+        return jobs.popleft() if jobs else None
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""
@@ -353,21 +353,21 @@ class Feed:
             missed_recently=progress.missed_ms is not None and progress.missed_ms > recent_ms,
         )
 
-    async def _next_job(self, quota: float, under_way: Sequence[Request]) -> _Job | None:
-        request = self._planner.next_request(self._situation(), quota, under_way)
-        match request:
-            case None:
-                return None
-            case ReadRange():
-                jobs = self._range_jobs(request)
-                return jobs[-1] if jobs else None  # what is left out is still worth a request, and comes next
-            case ReadStatus(general_status=status, range=wanted):
-                query = Query(*wanted, general_status=status, limit=self._page_limit)
-                return _Job(request.why, query, request)
-            case LookUp(cells=cells):
-                job = await self._look_up_job(request, cells)
-                # All of them may have settled since the planner reckoned: it does not ask for the same again.
-                return job if job.ids else await self._next_job(quota, under_way)
+    async def _next_jobs(self, quota: float, under_way: Sequence[Request]) -> list[_Job]:
+        """What the planner chooses; a range that is asked for in parts, the newest first."""
+        while request := self._planner.next_request(self._situation(), quota, under_way):
+            match request:
+                case ReadRange():
+                    jobs = self._range_jobs(request)[::-1]
+                case ReadStatus(general_status=status, range=wanted):
+                    query = Query(*wanted, general_status=status, limit=self._page_limit)
+                    jobs = [_Job(request.why, query, request)]
+                case LookUp(cells=cells):
+                    job = await self._look_up_job(request, cells)
+                    jobs = [job] if job.ids else []
+            if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
+                return jobs
+        return []
 
     def _range_jobs(self, request: ReadRange) -> list[_Job]:
         """A job for each part of the range in which it can be asked for, oldest first."""
