@@ -544,6 +544,7 @@ class Feed:
                 self._sender.bounds(),
                 self._situation().final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
+                head=job.why is Why.HEAD,
                 too_dense=too_dense,
                 oversized=oversized,
                 only_in_flight=bool(job.ids),

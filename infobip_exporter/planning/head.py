@@ -17,8 +17,8 @@ OVERLAP_MS = 3000
 def head_ranges(situation: Situation) -> list[ReadRange]:
     """What a poll reads first, oldest first: from 3 s before the watermark to the API's now.
 
-    The ranges are cut to have the same number of rows. The oldest one reaches back as far as its page has room, over
-    whole cells. The newest is asked open-ended. Where the poll can't read all of this (a long gap, or traffic that
+    Each range but the newest should fill its page: so do the cells that it leaves, when they are read again. The oldest
+    one reaches back over whole cells as far as the pages have room. The newest is asked open-ended. Where the poll can't read all of this (a long gap, or traffic that
     leaves room for one read only, at the final age) the ranges are the newest part of it. What lies between the
     watermark and the first of them becomes unread.
     """
@@ -28,9 +28,7 @@ def head_ranges(situation: Situation) -> list[ReadRange]:
         times, rows = np.array([begin_ms, end_ms], dtype=np.float64), np.zeros(2)
     else:
         times, rows = _expected(situation, end_ms)
-    pieces = max(1, math.ceil(float(rows[-1]) / situation.room - 1e-9))
-    pieces = max(pieces, math.ceil((end_ms - float(times[0])) / situation.widest_ms))
-    cuts = _equal(times, rows, pieces, situation.widest_ms)
+    cuts = _full_pages(times, rows, situation.room, situation.widest_ms)
     most = max(1, int(situation.requests_per_poll * USABLE))
     ranges = [TimeRange(since_ms, until_ms) for since_ms, until_ms in pairwise(cuts)][-most:]
     return [ReadRange(Why.HEAD, each, open_ended=each is ranges[-1]) for each in ranges]
@@ -74,15 +72,15 @@ def _first_of_last_run(table: NDArray[np.void], watermark_ms: int) -> int:
     return int(gaps[-1]) + 1 if len(gaps) else 0
 
 
-def _equal(times: NDArray[np.float64], rows: NDArray[np.float64], pieces: int, widest_ms: int) -> list[int]:
-    """The cuts that make `pieces` ranges of as many rows each, none wider than `widest_ms`."""
-    if rows[-1] > 0:
-        steps = np.interp(np.linspace(0, rows[-1], pieces + 1), rows, times)
-    else:
-        steps = np.linspace(times[0], times[-1], pieces + 1)
-    steps[0], steps[-1] = times[0], times[-1]
+def _full_pages(
+    times: NDArray[np.float64], rows: NDArray[np.float64], room: float, widest_ms: int
+) -> list[int]:
+    """The cuts that make ranges of `room` rows, the last one of what is left over; none is wider than `widest_ms`."""
+    pages = max(1, math.ceil(float(rows[-1]) / room - 1e-9))
+    steps = np.interp(room * np.arange(1, pages), rows, times)
+    edges = np.unique(np.round(np.concatenate((times[:1], steps, times[-1:]))).astype(np.int64))
     cuts: list[int] = []
-    for since, until in pairwise(np.unique(np.round(steps).astype(np.int64)).tolist()):
+    for since, until in pairwise(edges.tolist()):
         parts = math.ceil((until - since) / widest_ms)
         cuts += [since + (until - since) * part // parts for part in range(parts)]
     return [*cuts, round(float(times[-1]))]

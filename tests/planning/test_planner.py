@@ -96,13 +96,18 @@ class TestHead:
         [request] = head(situation(*cells, per_second=0.001))
         assert request.range.since_ms >= NOW - LOG_KEEPS_MS + 5 * MINUTE
 
-    def test_more_than_a_page_is_cut_into_ranges_with_as_many_rows_each(self) -> None:
+    def test_more_than_a_page_is_cut_into_full_ones_and_a_rest(self) -> None:
         now = situation(*steady(100, 90_000, 30_000, 7500), per_second=100)
         requests = head(now)
-        assert len(requests) == 4
         assert [request.open_ended for request in requests] == [False, False, False, True]
-        lengths = [request.range.length_ms for request in requests]
-        assert max(lengths) - min(lengths) < 10
+        *full, rest = [request.range.length_ms for request in requests]
+        assert full == pytest.approx([10 * now.room] * 3, abs=2)
+        assert rest == pytest.approx(34_000 - 30 * now.room, abs=2)
+
+    def test_it_begins_with_the_last_part_of_a_page(self) -> None:
+        cells = steady(100, 60_000, 40_000, 10_000) + steady(100, 33_000, 30_000, 3000)
+        cells.insert(2, row(NOW - 40_000, NOW - 33_000, 700))
+        assert head(situation(*cells, per_second=100))[0].range.since_ms == NOW - 33_000
 
     def test_it_does_not_reach_over_unread_time(self) -> None:
         now = situation(*steady(0.1, 630_000, 60_000, 30_000), per_second=0.1)
