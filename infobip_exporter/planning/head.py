@@ -40,27 +40,22 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     begin_ms = watermark_ms - OVERLAP_MS
     new_rows = situation.rows_per_s / 1000 * (end_ms - watermark_ms)
     table = situation.cells.table[: situation.cells.places(TimeRange(0, watermark_ms))[1]]
-    first = _first_of_last_run(table, watermark_ms)
-    since = table["since_ms"][first:]
-    back = np.cumsum(table["messages"][first:][::-1], dtype=np.float64)[::-1]
-    edges = np.append(since, watermark_ms).astype(np.float64)
-    counts = np.append(back, 0.0)  # rows from each edge to the watermark
-    overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else 0.0
+    table = table[_first_of_last_run(table, watermark_ms) :]
+    since = table["since_ms"]
+    back = np.cumsum(table["messages"][::-1], dtype=np.float64)[::-1]  # rows from each cell to the watermark
+    overlap = float(np.interp(begin_ms, [*since, watermark_ms], [*back, 0.0])) if len(since) else 0.0
+    late = max(0.0, situation.rows_per_s / 1000 * OVERLAP_MS - overlap)  # records that had not turned up yet
+    back, overlap = back + late, overlap + late
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
-    room = pages * situation.room - new_rows
-    done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]
-    useful = (~done | (table["in_flight"][first:] > 0)) & (since > situation.edge_ms + EDGE_MS)
+    done = table["final"] & (table["audited"] | ~table["auditable"])
+    useful = (~done | (table["in_flight"] > 0)) & (since > situation.edge_ms + EDGE_MS)
     # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
-    useful[1:] &= table["messages"][first:-1] < situation.page_rows
-    fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)
-    reached = np.flatnonzero(fits & useful)
-    if len(reached) and since[reached[0]] < begin_ms:
-        begin_ms = int(since[reached[0]])
-    kept = edges > begin_ms
-    times = np.concatenate(([begin_ms], edges[kept], [end_ms] if end_ms > watermark_ms else []))
-    left = np.concatenate(
-        ([np.interp(begin_ms, edges, counts)], counts[kept], [-new_rows] if end_ms > watermark_ms else [])
-    )
+    useful[1:] &= table["messages"][:-1] < situation.page_rows
+    fits = (back <= pages * situation.room - new_rows) & (end_ms - since <= situation.widest_ms * pages)
+    reached = np.flatnonzero(fits & useful & (since < begin_ms))
+    earlier = slice(reached[0] if len(reached) else len(since), np.searchsorted(since, begin_ms))
+    times = np.concatenate((since[earlier], [begin_ms, watermark_ms, end_ms])).astype(np.float64)
+    left = np.concatenate((back[earlier], [overlap, 0.0, -new_rows]))
     return times, left[0] - left
 
 
