@@ -7,27 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infobip_exporter.model.time_range import TimeRange
-from infobip_exporter.planning.requests import ReadRange, Why
+from infobip_exporter.planning.requests import AskNow, ReadRange, Why
 from infobip_exporter.planning.situation import EDGE_MS, USABLE, Situation
 
 OVERLAP_MS = 3000
 """How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
 
 
-def head_ranges(situation: Situation) -> list[ReadRange]:
-    """What a poll reads first, oldest first: from 3 s before the watermark to the API's now.
+def head_requests(situation: Situation) -> list[ReadRange | AskNow]:
+    """What a poll asks first, oldest first: from 3 s before the watermark to the API's now.
 
     Each range but the newest should fill its page: so do the cells that it leaves, when they are read again. The oldest
-    one reaches back over whole cells as far as the pages have room. The newest is asked open-ended. Where the poll can't read all of this (a long gap, or traffic that
-    leaves room for one read only, at the final age) the ranges are the newest part of it. What lies between the
-    watermark and the first of them becomes unread.
+    one reaches back over whole cells as far as the pages have room. The newest is asked open-ended. Where the poll can't read all of this (a long gap) the
+    ranges are the newest part of it. What lies between the watermark and the first of them becomes unread. Where the
+    traffic leaves room for one read only, at the final age, all of it becomes unread, and the poll asks for its own moment.
     """
     end_ms = situation.latest_ms if situation.certain else situation.now_ms
     if situation.one_read_only:
-        begin_ms = min(situation.now_ms, end_ms) - 1
-        times, rows = np.array([begin_ms, end_ms], dtype=np.float64), np.zeros(2)
-    else:
-        times, rows = _expected(situation, end_ms)
+        return [AskNow(Why.HEAD, TimeRange(min(situation.now_ms, end_ms) - 1, end_ms))]
+    times, rows = _expected(situation, end_ms)
     cuts = _full_pages(times, rows, situation.room, situation.widest_ms)
     most = max(1, int(situation.requests_per_poll * USABLE))
     ranges = [TimeRange(since_ms, until_ms) for since_ms, until_ms in pairwise(cuts)][-most:]
