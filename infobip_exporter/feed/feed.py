@@ -254,9 +254,7 @@ class Feed:
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
         jobs = deque(
-            job
-            for each in reversed(self._planner.head(situation))
-            for job in reversed(self._head_jobs(each))
+            job for each in reversed(self._planner.head(situation)) for job in reversed(self._head_jobs(each))
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}

@@ -99,7 +99,12 @@ class TestHead:
     def test_more_than_a_page_is_cut_into_full_ones_and_a_rest(self) -> None:
         now = situation(*steady(100, 90_000, 30_000, 7500), per_second=100)
         requests = head(now)
-        assert [isinstance(each, ReadRange) and each.open_ended for each in requests] == [False, False, False, True]
+        assert [isinstance(each, ReadRange) and each.open_ended for each in requests] == [
+            False,
+            False,
+            False,
+            True,
+        ]
         *full, rest = [request.range.length_ms for request in requests]
         assert full == pytest.approx([10 * now.room] * 3, abs=2)
         assert rest == pytest.approx(34_000 - 30 * now.room, abs=2)
@@ -257,8 +262,7 @@ class TestBacklog:
 
     def test_the_first_read_of_unread_time_is_no_re_check(self) -> None:
         seen = [
-            cell._replace(read_ms=NEVER_MS)
-            for cell in steady(10, 10 * MINUTE, MINUTE, 60_000, in_flight=500)
+            cell._replace(read_ms=NEVER_MS) for cell in steady(10, 10 * MINUTE, MINUTE, 60_000, in_flight=500)
         ]
         now = situation(*seen, per_second=10, may_look_up=False)
         assert not [each for each in asked(now) if each.why is Why.RECHECK]
