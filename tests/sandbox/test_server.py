@@ -14,9 +14,10 @@ import pytest
 from infobip_exporter.errors import ListenError
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.sandbox.__main__ import main
+from infobip_exporter.sandbox.access import SandboxAccount
 from infobip_exporter.sandbox.quirks import Quirks
 from infobip_exporter.sandbox.server import Sandbox
-from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
+from infobip_exporter.sandbox.site import SiteOptions
 from infobip_exporter.sandbox.traffic import Traffic
 
 LOGS = "/instagram/1/logs"
