@@ -119,12 +119,13 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         (
             "connection",
             "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate",
-            "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url",
+            "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url",
         ),
         (
             "connection",
             "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch",
-            "another host answers in place of https://x.api.infobip.com: look at base_url, DNS and HTTPS_PROXY",
+            "another host answers in place of https://x.api.infobip.com: look at base_url, DNS, HTTPS_PROXY "
+            "and tls_config.server_name",
         ),
         (
             "connection",

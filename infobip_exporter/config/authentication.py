@@ -82,9 +82,9 @@ def read_tls_config(section: Value, folder: Path) -> TlsConfig | None:
     read = _read(
         section,
         {
-            "ca_file": lambda value: value.checked(rules.existing_file_in(folder)),
-            "cert_file": lambda value: value.checked(rules.existing_file_in(folder)),
-            "key_file": lambda value: value.checked(rules.existing_file_in(folder)),
+            "ca_file": lambda value: value.checked(rules.file_in(folder)),
+            "cert_file": lambda value: value.checked(rules.file_in(folder)),
+            "key_file": lambda value: value.checked(rules.file_in(folder)),
             "server_name": lambda value: value.checked(rules.server_name),
             "min_version": lambda value: value.checked(rules.tls_version),
             "insecure_skip_verify": lambda value: value.checked(rules.boolean),
