@@ -265,10 +265,10 @@ accounts:
       insecure_skip_verify: true}
   - name: session
     base_url: *url
-    authorization: {type: IBSSO, credentials: ${KEY}}
+    authorization: {type: IBSSO, credentials: "${KEY}"}
     proxy_from_environment: false
 """
-    basic, oauth2, session = parse_config(text, ENV, str(tmp_path / "config.yaml")).accounts
+    basic, oauth2, session = parse_config(text, {"KEY": KEY}, str(tmp_path / "config.yaml")).accounts
     assert basic.basic_auth == BasicAuth("Aladdin", password_file=tmp_path / "secrets/password")
     assert oauth2.oauth2 == OAuth2(
         "shop",
