@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
+from infobip_exporter.config import rules
 from infobip_exporter.errors import RequestFailed, TokenFailed
 from infobip_exporter.infobip.backoff import Backoff
 from infobip_exporter.infobip.credentials import CredentialsError, Source
@@ -75,7 +76,7 @@ class OAuth2Credentials:
         self._lock = asyncio.Lock()
         self._token: Secret | None = None
         self._renew_s = self._expires_s = float("-inf")
-        self._secret = ""
+        self._secret = Secret("")
         """The client secret of the last token request."""
         self._failure: RequestFailed | None = None
         self._resume_s = float("-inf")
@@ -108,7 +109,7 @@ class OAuth2Credentials:
         return self._at_once if self._token is None else self.header() != header
 
     def unspeakable(self) -> tuple[str, ...]:
-        return (self._token.reveal() if self._token else "", self._secret)
+        return (self._token.reveal() if self._token else "", self._secret.reveal())
 
     @property
     def _is_fresh(self) -> bool:
@@ -117,14 +118,14 @@ class OAuth2Credentials:
     async def _renew(self) -> None:
         """Get a token. Raises TokenFailed where there is none and the last has expired."""
         try:
-            secret = self._source.value()
+            secret = Secret(self._source.value())
         except CredentialsError as error:
             raise TokenFailed("", str(error)) from None
         asked_s = self._monotonic_s()
         if self._failure is None or asked_s >= self._resume_s or secret != self._secret:
             self._secret = secret
             try:
-                await self._fetch(secret)
+                await self._fetch(secret.reveal())
             except RequestFailed as failure:
                 self._failure = failure
                 self._resume_s = self._monotonic_s() + self._backoff.next_s(failure.retry_after_s)
@@ -188,6 +189,8 @@ def _read_token(client: BackendApplicationClient, body: bytes) -> tuple[Secret, 
         life_s = answer.get("expires_in", _LONGEST_LIFE_S)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError, OAuth2Error):
         raise RequestFailed("invalid_body", f"the answer holds no token; {_WRONG_PLACE}") from None
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
-        raise RequestFailed("invalid_body", "the answer holds a token that no header can carry")
-    return Secret(token), float(max(0, min(life_s, _LONGEST_LIFE_S)))
+    try:
+        secret = rules.token(token if isinstance(token, str) else "")
+    except ValueError:
+        raise RequestFailed("invalid_body", "the answer holds a token that no header can carry") from None
+    return secret, float(max(0, min(life_s, _LONGEST_LIFE_S)))
