@@ -143,7 +143,15 @@ class Http:
                 # The error's text may repeat bytes of the answer.
                 return "connection", "the answer is not proper HTTP"
             case _:
-                return "connection", str(error) or type(error).__name__
+                return "connection", str(error) or _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    """What the system or TLS says, where the error itself says nothing."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and str(cause)):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause) if cause else type(error).__name__
 
 
 async def _read(response: httpx.Response, body: bytearray) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import ssl
 import threading
 import tracemalloc
 import zlib
@@ -337,6 +338,13 @@ def test_what_goes_wrong_on_the_way_is_classified(error: Exception, code: str, t
     assert text in failed.text
     assert KEY not in failed.text
     assert "private" not in failed.text
+
+
+def test_an_error_that_says_nothing_is_told_by_its_cause() -> None:
+    error = httpx.ReadError("")
+    error.__cause__ = RuntimeError("not this")
+    error.__cause__.__context__ = ssl.SSLError(1, "tlsv13 alert certificate required")
+    assert "tlsv13 alert certificate required" in failure(error).text
 
 
 def test_a_refusal_whose_body_fails_is_still_that_refusal() -> None:

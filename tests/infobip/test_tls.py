@@ -97,6 +97,7 @@ def test_a_client_certificate_is_shown(
     serve: Callable[..., Server], config: TlsConfig, tmp_path: Path
 ) -> None:
     assert failure(serve(clients=OTHER), config)
+    assert failure(serve(clients=OTHER), replace(config, **client_certificate(tmp_path, ONE)))
     with_certificate = replace(config, **client_certificate(tmp_path, OTHER))
     assert ask(serve(clients=OTHER), with_certificate).page.rows == 0
 
