@@ -8,10 +8,10 @@ from infobip_exporter.config.schema import Account, Authorization, BasicAuth, Co
 from infobip_exporter.errors import ConfigError, RequestFailed, TokenFailed
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.sandbox.access import SandboxAccount
-from infobip_exporter.sandbox.faults import FaultKind, Faults
-from infobip_exporter.sandbox.server import Sandbox
-from infobip_exporter.sandbox.site import SiteOptions
+from infobip_sandbox.access import SandboxAccount
+from infobip_sandbox.faults import FaultKind, Faults
+from infobip_sandbox.server import Sandbox
+from infobip_sandbox.site import SiteOptions
 
 NOW_S = 1_800_000_000.25
 MAIN = Account(

@@ -14,9 +14,9 @@ from infobip_exporter.infobip.access import Access
 from infobip_exporter.infobip.proxy import proxy_of
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.sandbox.access import SandboxAccount
-from infobip_exporter.sandbox.server import Sandbox
-from infobip_exporter.sandbox.site import SiteOptions
+from infobip_sandbox.access import SandboxAccount
+from infobip_sandbox.server import Sandbox
+from infobip_sandbox.site import SiteOptions
 
 KEY = Secret("right-key")
 URL = httpx.URL("https://x.api.infobip.com")

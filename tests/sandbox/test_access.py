@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infobip_exporter.sandbox.access import SESSION_PATH, TOKEN_PATH, AccessRules, SandboxAccount
-from infobip_exporter.sandbox.site import Site, SiteOptions
+from infobip_sandbox.access import SESSION_PATH, TOKEN_PATH, AccessRules, SandboxAccount
+from infobip_sandbox.site import Site, SiteOptions
 
 NOW_MS = 1_790_000_000_000
 LOG = "/instagram/1/logs"

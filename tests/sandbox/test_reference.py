@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from infobip_exporter.config.rules import FILTERS, LIST_FILTERS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, STATUS_GROUPS, Query
-from infobip_exporter.sandbox.access import SandboxAccount
-from infobip_exporter.sandbox.asked import KNOWN
-from infobip_exporter.sandbox.site import Site, SiteOptions
+from infobip_sandbox.access import SandboxAccount
+from infobip_sandbox.asked import KNOWN
+from infobip_sandbox.site import Site, SiteOptions
 
 NOW_MS = 1_790_000_000_000
 PARAMETERS = {

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from infobip_exporter.model.channels import LOG_PATHS
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.replies import Reply, error_reply, headers, html_reply
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.replies import Reply, error_reply, headers, html_reply
 
 TOKEN_PATH = "/auth/1/oauth2/token"  # noqa: S105 - a path
 SESSION_PATH = "/auth/1/session"
