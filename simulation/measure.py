@@ -166,6 +166,9 @@ class PlainApi:
     requests: int = 0
     rows: int = 0
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

@@ -237,9 +237,9 @@ class Feed:
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
         while (left_s := ends_s - self._clock.monotonic_s()) > 0:
-            wait_s = self._sender.wait_s()
-            if wait_s <= 0:
+            if await self._may_send(ends_s):
                 return True
+            wait_s = self._sender.wait_s()
             self.progressed_s = self._clock.monotonic_s()
             await self._clock.sleep(min(wait_s, left_s))
         return False
@@ -264,7 +264,7 @@ class Feed:
         try:
             while True:
                 asked_all = False
-                while len(running) < UNDER_WAY and self._may_send(ends_s):
+                while len(running) < UNDER_WAY and await self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
@@ -293,8 +293,14 @@ class Feed:
             await asyncio.gather(*running, return_exceptions=True)
         return head == 0
 
-    def _may_send(self, ends_s: float) -> bool:
-        return self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0
+    async def _may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self._sender.wait_s() == 0
+            and await self._sender.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
 
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
