@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, audit, finalize, settle
+from infobip_exporter.counting.audit import Finding, audit, divide, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -305,20 +305,21 @@ class Recorder:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = counted.known
         sent_ms = _sent_ms(known)
+        divided = [part for cell in cells for part in self._divided(cell, known, reading, records)]
         after = cut(
-            cells,
+            divided,
             sent_ms,
             reading.proven,
             asked_ms,
             self._page_rows,
             beside=self._beside(cells, sent_ms),
         )
-        changes.gone |= after.gone
+        changes.gone |= {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
         touched = np.unique(np.array(counted.touched_ms, np.int64))
         findings: list[Finding] = []
-        for each in after.cells:
+        for each in after:
             was = before.get(each.since_ms)
             same = was is not None and was.range == each.range
             first, last = np.searchsorted(touched, each.range)
@@ -348,6 +349,13 @@ class Recorder:
             self._note_lateness(cells, counted, asked_ms)
         return findings
 
+    def _divided(self, cell: Cell, known: Known, reading: Reading, records: Sequence[Record]) -> list[Cell]:
+        """A final cell in parts, where the answer proves one of them."""
+        if not cell.final or reading.proven is None or (cell.auditable and not _audits(cell, reading)):
+            return [cell]
+        settled = known.within(cell.range).settled
+        return divide(cell, reading.proven, records, settled, self._statuses)
+
     def _audited(
         self,
         cell: Cell,
@@ -367,10 +375,10 @@ class Recorder:
             return cell, None
         since_ms, until_ms = cell.range
         shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
-        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-        audits = cell.auditable and in_log and reading.asked.certain
+        audits = _audits(cell, reading)
         if cell.final:
-            return audit(cell, shown, self._statuses) if audits else (cell, None)
+            asked_ms = reading.asked.earliest_ms
+            return audit(cell, shown, self._statuses, asked_ms) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
@@ -532,6 +540,12 @@ class Recorder:
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:
             changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
+
+
+def _audits(cell: Cell, reading: Reading) -> bool:
+    """Whether an answer that shows all of the cell holds it against the log."""
+    in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+    return cell.auditable and in_log and reading.asked.certain
 
 
 def _sent_ms(known: Known) -> NDArray[np.int64]:

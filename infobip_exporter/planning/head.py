@@ -50,8 +50,9 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     overlap = float(np.interp(begin_ms, edges, counts)) if len(since) else 0.0
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
     room = pages * situation.room - new_rows
-    done = table["final"][first:] & (table["audited"] | ~table["auditable"])[first:]
-    useful = (~done | (table["in_flight"][first:] > 0)) & (since > situation.edge_ms + EDGE_MS)
+    useful = (~table["final"][first:] | (table["in_flight"][first:] > 0)) & (
+        since > situation.edge_ms + EDGE_MS
+    )
     # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
     useful[1:] &= table["messages"][first:-1] < situation.page_rows
     fits = (back <= room) & (end_ms - since <= situation.widest_ms * pages)

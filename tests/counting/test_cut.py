@@ -23,7 +23,7 @@ def test_cells_stay_disjoint_cover_what_was_proven_and_hold_every_message(
     read = TimeRanges()
     for asked_ms, (proven, sent_ms) in enumerate(steps, start=1000):
         known = sorted([*known, *sent_ms])
-        cells = cut(cells, np.array(known, np.int64), proven, asked_ms, page_rows=4).cells
+        cells = cut(cells, np.array(known, np.int64), proven, asked_ms, page_rows=4)
         read = read.add(proven) if proven else read
         assert all(before.until_ms <= after.since_ms for before, after in pairwise(cells))
         assert TimeRanges(cell.range for cell in cells if cell.read_ms != NEVER_MS) == read
