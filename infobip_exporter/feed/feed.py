@@ -142,6 +142,8 @@ class Feed:
         self._id_length = float(ID_LENGTH)
         self._most_ids = list_length
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
+        self._head_read_ms = ledger.progress.watermark_ms
+        """The watermark when a head was last read completely."""
         self._started = False
         self._up: bool | None = None
         self._last_poll_s: float | None = None
@@ -220,6 +222,7 @@ class Feed:
             self._recorder.move(
                 begin_ms=begin_ms, watermark_ms=now_ms, unread=TimeRanges([(begin_ms, now_ms)])
             )
+            self._head_read_ms = now_ms
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             await self._recorder.commit()
         return True
@@ -306,14 +309,15 @@ class Feed:
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""
-        new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
+        self._head_read_ms = self._recorder.progress.watermark_ms
+        new_ms = self._head_read_ms - situation.watermark_ms
         self._traffic = self._traffic.observed(self._recorder.found.new, new_ms / 1000)
 
     def _advance(self) -> Situation:
         """The API's time has gone on since the last poll: there is more to read."""
         bounds = self._sender.bounds()
         progress = self._recorder.progress
-        before_ms = progress.watermark_ms
+        before_ms = min(progress.watermark_ms, self._head_read_ms)
         self._recorder.advance(bounds.earliest_ms)
         latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self._poll.interval_s * 1000)
         return self._situation(watermark_ms=max(before_ms, latest_ms))

@@ -483,7 +483,8 @@ class Recorder:
             some = min(leaving, MOST_CELLS_AT_ONCE)
             await self._expire_cells([self.ledger.cells[place] for place in range(some)], late_arrival_ms)
         table = self.ledger.cells.table
-        first_ms = int(table["since_ms"][0]) if len(table) else gone_ms
+        # After a long pause the time since the watermark may have left the log, too: it is unread from the next head on.
+        first_ms = int(table["since_ms"][0]) if len(table) else progress.watermark_ms
         self.move(begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)))
 
     async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:

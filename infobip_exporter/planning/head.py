@@ -23,7 +23,8 @@ def head_ranges(situation: Situation) -> list[ReadRange]:
     watermark and the first of them becomes unread.
     """
     end_ms = situation.latest_ms if situation.certain else situation.now_ms
-    if situation.one_read_only:
+    most = max(1, int(situation.requests_per_poll * USABLE))
+    if situation.one_read_only and most > 1:
         begin_ms = min(situation.now_ms, end_ms) - 1
         times, rows = np.array([begin_ms, end_ms], dtype=np.float64), np.zeros(2)
     else:
@@ -31,7 +32,6 @@ def head_ranges(situation: Situation) -> list[ReadRange]:
     pieces = max(1, math.ceil(float(rows[-1]) / situation.room - 1e-9))
     pieces = max(pieces, math.ceil((end_ms - float(times[0])) / situation.widest_ms))
     cuts = _equal(times, rows, pieces, situation.widest_ms)
-    most = max(1, int(situation.requests_per_poll * USABLE))
     ranges = [TimeRange(since_ms, until_ms) for since_ms, until_ms in pairwise(cuts)][-most:]
     return [ReadRange(Why.HEAD, each, open_ended=each is ranges[-1]) for each in ranges]
 
