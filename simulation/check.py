@@ -206,7 +206,8 @@ class Guard:
     def _becomes_final(self, cell: Cell) -> None:
         now_ms = self.time.now_ms()
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
-        if unasked := TimeRanges([cell.range]).without(self.witness.asked):
+        unasked = TimeRanges([cell.range]).without(self.witness.asked)
+        if unasked and not self.is_misled():
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (
             max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms()))

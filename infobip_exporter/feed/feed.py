@@ -597,7 +597,8 @@ class Feed:
         if job.why is not Why.HEAD or not page.records:
             return
         newest_ms = max(record.sent_ms for record in page.records)
-        if job.part is not None and job.part.open_ended:
+        is_new = newest_ms > (self._recorder.progress.last_sent_ms or 0)  # else nothing is sent at present
+        if job.part is not None and job.part.open_ended and is_new:
             self._behind_ms.append(max(0, asked.earliest_ms - newest_ms))
 
     async def _expire(self) -> None:
