@@ -10,10 +10,10 @@ from infobip_exporter.infobip.answer import decode_page
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.record import Answer
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.message import Message, plain_message
-from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.message import Message, plain_message
+from infobip_sandbox.quirks import DOCUMENTED, Quirks
+from infobip_sandbox.world import World
 from tests.feed.polling import ANSWERS_AFTER_S, Polling
 from tests.feed.recording import BEGIN_MS, StillClock
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from infobip_exporter.sandbox.quirks import Quirks
+from infobip_sandbox.quirks import Quirks
 from tests.feed.living import Living, message
 
 
