@@ -17,6 +17,8 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
 
+EDGE_MS = 300_000
+"""Cells so close to leaving the log prove nothing: some of their messages may leave before the answer."""
 AUDIT_AGE_MS = LOG_KEEPS_MS // 2
 """The read that completes the audit of a cell comes at this age: what has turned up by then is seen, however late, and
 as much time again is left to read it."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, audit, divide, finalize, settle
+from infobip_exporter.counting.audit import EDGE_MS, Finding, audit, divide, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -36,17 +36,13 @@ from infobip_exporter.model.cells import NEVER_MS, Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import DAY_MS, HOUR_MS, TimeRange, TimeRanges
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
 """Requests that may be made before the next commit: as many as may be under way at once,"""
 RESERVED_FOR_S = 30.0
 """and within this time of the last one."""
-EDGE_MS = 300_000
-"""Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
 """Records stamped further ahead of the API's now than this are not counted before their time has come."""
 MOST_CELLS_AT_ONCE = 2000

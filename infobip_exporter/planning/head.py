@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from infobip_exporter.counting.audit import EDGE_MS
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import ReadRange, Why
-from infobip_exporter.planning.situation import EDGE_MS, USABLE, Situation
+from infobip_exporter.planning.situation import USABLE, Situation
 
 OVERLAP_MS = 3000
 """How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""

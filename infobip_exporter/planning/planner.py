@@ -7,20 +7,15 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.audit import AUDIT_AGE_MS
+from infobip_exporter.counting.audit import AUDIT_AGE_MS, EDGE_MS
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
 from infobip_exporter.planning.head import OVERLAP_MS, head_ranges
 from infobip_exporter.planning.prospects import Prospects
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
-from infobip_exporter.planning.situation import (
-    EDGE_MS,
-    HOUR_MS,
-    READS_FOR_AN_HOUR,
-    Situation,
-)
+from infobip_exporter.planning.situation import READS_FOR_AN_HOUR, Situation
 
 OVERDUE_MS = 600_000
 """Cells so long due for their final read do not wait for a full page any more."""

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.audit import AUDIT_AGE_MS
+from infobip_exporter.counting.audit import AUDIT_AGE_MS, EDGE_MS
 from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
-from infobip_exporter.planning.situation import EDGE_MS, Situation
+from infobip_exporter.planning.situation import Situation
 
 FEWEST_OUTCOMES = 8
 """A request is worth it if it should reveal so many outcomes,"""

@@ -7,6 +7,7 @@ import pytest
 
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.channels import LOG_KEEPS_MS
+from infobip_sandbox.quirks import Quirks
 from tests.feed.living import BEGIN_MS, Living, message
 
 LOG_KEEPS_S = LOG_KEEPS_MS / 1000
@@ -125,5 +126,44 @@ def test_a_budget_smaller_than_the_polls_counts_what_it_can_read(budget: int) ->
         feed.send(*(message(f"m{n}", 1000 + 3 * n) for n in range(700)))
         await feed.live(100)
         assert feed.sent == 700
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize(
+    "quirks", [Quirks(broken=("messageId",), broken_how="timeout"), Quirks(ids_heeded=1)]
+)
+def test_lists_of_ids_that_do_not_work_are_given_up_and_messages_settle_by_range(quirks: Quirks) -> None:
+    async def live() -> None:
+        feed = Living(page_limit=100, quirks=quirks)
+        feed.send(*(message(f"m{n}", 1100 + n / 2, settles_s=1200) for n in range(3000)))
+        await feed.live_for(4500)
+        assert (feed.sent, feed.settled) == (3000, 3000)
+        assert sum(1 for _, query in feed.queries if query.message_ids) < len(feed.queries) / 4
+
+    asyncio.run(live())
+
+
+def test_a_list_of_ids_once_capped_grows_again() -> None:
+    async def live() -> None:
+        feed = Living(page_limit=200, quirks=Quirks(most_rows=50))
+        feed.send(*(message(f"m{n}", 1100 + n / 2, settles_s=3600) for n in range(6000)))
+        await feed.live_for(1200)
+        feed.log.quirks = Quirks()
+        await feed.live_for(6000)
+        assert max(len(query.message_ids) for _, query in feed.queries[-200:]) > 49
+        assert feed.settled > 5000
+
+    asyncio.run(live())
+
+
+def test_a_poll_that_could_not_read_an_oversized_millisecond_is_not_well() -> None:
+    async def live() -> None:
+        feed = Living(page_limit=50, budget=18, quirks=Quirks(ties="random"))
+        await feed.live(3)
+        feed.send(*(message(f"m{n}", feed.now_s + 10) for n in range(400)))
+        await feed.live(1)
+        assert feed.ledger.progress.unread
+        assert not feed.feed.snapshot.up
 
     asyncio.run(live())

@@ -62,3 +62,20 @@ def test_two_servers_8_s_apart_that_take_turns_keep_the_counts_fresh() -> None:
         assert feed.ledger.cells[0].final
 
     asyncio.run(live())
+
+
+def test_dates_60_days_ahead_after_a_restart_count_nothing_twice_and_lose_nothing() -> None:
+    async def live() -> None:
+        feed = Living()
+        feed.send(*(message(f"m{n}", 1100 + n, settles_s=90) for n in range(3000)))
+        await feed.live(10)
+        feed.date_off_s = lambda: 60 * 86_400.0
+        feed.start()
+        await feed.live(10)
+        feed.date_off_s = lambda: 0.0
+        await feed.live(100)
+        assert (feed.sent, feed.settled) == (3000, 3000)
+        assert feed.lost_s() + feed.lost_s("clock_set_back") == 0
+        assert feed.lag_s < 60
+
+    asyncio.run(live())

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from infobip_exporter.model.cells import Cell, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
-from infobip_exporter.planning.situation import HOUR_MS, Situation
+from infobip_exporter.planning.situation import Situation
 
 NOW = 1_790_000_000_000
 SECOND = 1000
