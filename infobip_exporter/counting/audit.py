@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infobip_exporter.counting.count import Statuses, each_once
-from infobip_exporter.counting.known import Known, keys, outcomes
+from infobip_exporter.counting.known import ByTime, Known, keys, outcomes
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Record
@@ -90,89 +90,51 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-<<<<<<< HEAD
-def audit(cell: Cell, shown: Sequence[Record], statuses: Statuses, asked_ms: int) -> tuple[Cell, Finding]:
-    """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
-    shown = each_once(shown)
-    in_log = _keys(shown)
-    ids = _xor(in_log)
-    outcome = _outcomes(shown, statuses)
-    missed = max(0, len(in_log) - cell.messages)
-    vanished = max(0, cell.messages - len(in_log))
-    if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
-        # One of each at the least: another message, or another outcome; maybe in the part that was read before.
-        missed, vanished = 1, 1
-    found = {"verified": max(0, len(in_log) - missed), "missed": missed, "vanished": vanished}
-    audited = cell.audited or asked_ms >= cell.until_ms + AUDIT_AGE_MS
-    after = cell._replace(audited=audited, messages=len(in_log), ids=ids, outcomes=outcome)
-    return after, Finding(cell.range, found)
-
-
-def divide(
-    cell: Cell, proven: TimeRange, shown: Sequence[Record], settled: NDArray[np.void], statuses: Statuses
-) -> list[Cell]:
-    """The final cell in two, where an answer has shown a part of it that reaches one of its ends; else as it is.
-
-    What was shown gets the log's numbers, and the rest what the cell's then leave: when that is read, too, the sum of
-    both has been held against the log. `settled` are the messages that have settled by this answer, which the cell's
-    numbers do not know yet.
-    """
-    inside = cell.range.meet(proven)
-    if not 0 < inside.length_ms < cell.range.length_ms:
-        return [cell]
-    if inside.since_ms == cell.since_ms:
-        rest = TimeRange(inside.until_ms, cell.until_ms)
-    elif inside.until_ms == cell.until_ms:
-        rest = TimeRange(cell.since_ms, inside.since_ms)
-    else:
-        return [cell]
-    shown = [record for record in each_once(shown) if inside.holds(record.sent_ms)]
-    settled = settled[(settled["sent_ms"] >= inside.since_ms) & (settled["sent_ms"] < inside.until_ms)]
-    messages, ids, outcomes = cell.messages, cell.ids, cell.outcomes
-    if len(shown) <= messages:  # else the part alone differs from all that was counted
-        messages, ids = len(shown), _xor(_keys(shown))
-        outcomes = (_outcomes(shown, statuses) - _sum_settled(settled, statuses)) % (1 << 64)
-    parts = [
-        cell._replace(
-            since_ms=inside.since_ms, until_ms=inside.until_ms, messages=messages, ids=ids, outcomes=outcomes
-        ),
-        cell._replace(
-            since_ms=rest.since_ms,
-            until_ms=rest.until_ms,
-            messages=cell.messages - messages,
-            ids=cell.ids ^ ids,
-            outcomes=(cell.outcomes - outcomes) % (1 << 64),
-        ),
-    ]
-    return sorted(parts)
-
-
-def _outcomes(shown: Sequence[Record], statuses: Statuses) -> int:
-    """The sum of the outcomes of the records that show one."""
-    final = [record for record in shown if record.kind.final]
-    return _sum(_keys(final), [statuses.kept(record.kind.general_status) for record in final])
-
-
-def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
-    sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-    return keys([record.message_id for record in records], sent_ms)
-
-
-=======
-def audit(cell: Cell, shown: Shown) -> tuple[Cell, Finding]:
+def audit(cell: Cell, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
     messages, ids, outcome = shown.numbers(cell.range)
     missed = max(0, messages - cell.messages)
     vanished = max(0, cell.messages - messages)
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
-        # One of each at the least: another message, or another outcome.
-        missed, vanished = min(1, messages), 1
-    found = {"verified": messages - missed, "missed": missed, "vanished": vanished}
-    after = cell._replace(audited=True, messages=messages, ids=ids, outcomes=outcome)
+        # One of each at the least: another message, or another outcome; maybe in the part that was read before.
+        missed, vanished = 1, 1
+    found = {"verified": max(0, messages - missed), "missed": missed, "vanished": vanished}
+    audited = cell.audited or asked_ms >= cell.until_ms + AUDIT_AGE_MS
+    after = cell._replace(audited=audited, messages=messages, ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)
 
 
->>>>>>> main
+def divide(cell: Cell, proven: TimeRange, shown: Shown, known: ByTime, statuses: Statuses) -> list[Cell]:
+    """The final cell in two, where an answer has shown a part of it that reaches one of its ends; else as it is.
+
+    What was shown gets the log's numbers, and the rest what the cell's then leave: when that is read, too, the sum of
+    both has been held against the log. `known` holds the messages that have settled by this answer, which the cell's
+    numbers do not know yet.
+    """
+    part = cell.range.meet(proven)
+    if not 0 < part.length_ms < cell.range.length_ms:
+        return [cell]
+    if part.since_ms == cell.since_ms:
+        rest = TimeRange(part.until_ms, cell.until_ms)
+    elif part.until_ms == cell.until_ms:
+        rest = TimeRange(cell.since_ms, part.since_ms)
+    else:
+        return [cell]
+    messages, ids, outcome = shown.numbers(part)
+    outcome = (outcome - _sum_settled(known.within(part).settled, statuses)) % (1 << 64)
+    if messages > cell.messages:  # the part alone differs from all that was counted
+        messages, ids, outcome = cell.messages, cell.ids, cell.outcomes
+    left = cell._replace(
+        messages=cell.messages - messages,
+        ids=cell.ids ^ ids,
+        outcomes=(cell.outcomes - outcome) % (1 << 64),
+    )
+    return [
+        cell._replace(**part._asdict(), messages=messages, ids=ids, outcomes=outcome),
+        left._replace(**rest._asdict()),
+    ]
+
+
 def _xor(message_keys: NDArray[np.uint64]) -> int:
     return int(np.bitwise_xor.reduce(message_keys)) if len(message_keys) else 0
 

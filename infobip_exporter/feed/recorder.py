@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-<<<<<<< HEAD
-from infobip_exporter.counting.audit import EDGE_MS, Finding, audit, divide, finalize, settle
-=======
-from infobip_exporter.counting.audit import Finding, Shown, audit, finalize, settle
->>>>>>> main
+from infobip_exporter.counting.audit import EDGE_MS, Finding, Shown, audit, divide, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -305,19 +301,11 @@ class Recorder:
         asked_ms: int,
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
-<<<<<<< HEAD
-        known = counted.known
-        sent_ms = _sent_ms(known)
-        divided = [part for cell in cells for part in self._divided(cell, known, reading, records)]
-        after = cut(
-            divided,
-            sent_ms,
-=======
         known = ByTime(counted.known)
+        shown = cache(lambda: Shown(records, self._statuses))
         after = cut(
-            cells,
+            [part for cell in cells for part in self._divided(cell, known, reading, shown)],
             known.sent_ms,
->>>>>>> main
             reading.proven,
             asked_ms,
             self._page_rows,
@@ -327,7 +315,6 @@ class Recorder:
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
         touched_ms = sorted(counted.touched_ms)
-        shown = cache(lambda: Shown(records, self._statuses))
         findings: list[Finding] = []
         for each in after:
             was = before.get(each.since_ms)
@@ -359,12 +346,14 @@ class Recorder:
             self._note_lateness(cells, counted, asked_ms)
         return findings
 
-    def _divided(self, cell: Cell, known: Known, reading: Reading, records: Sequence[Record]) -> list[Cell]:
+    def _divided(self, cell: Cell, known: ByTime, reading: Reading, shown: Callable[[], Shown]) -> list[Cell]:
         """A final cell in parts, where the answer proves one of them."""
-        if not cell.final or reading.proven is None or (cell.auditable and not _audits(cell, reading)):
+        proven = reading.proven
+        if not cell.final or proven is None or proven.covers(cell.range):
             return [cell]
-        settled = known.within(cell.range).settled
-        return divide(cell, reading.proven, records, settled, self._statuses)
+        if cell.auditable and not _audits(cell, reading):
+            return [cell]
+        return divide(cell, proven, shown(), known, self._statuses)
 
     def _audited(
         self,
@@ -384,18 +373,9 @@ class Recorder:
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
-<<<<<<< HEAD
-        shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
         audits = _audits(cell, reading)
         if cell.final:
-            asked_ms = reading.asked.earliest_ms
-            return audit(cell, shown, self._statuses, asked_ms) if audits else (cell, None)
-=======
-        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-        audits = cell.auditable and in_log and reading.asked.certain
-        if cell.final:
-            return audit(cell, shown()) if audits else (cell, None)
->>>>>>> main
+            return audit(cell, shown(), reading.asked.earliest_ms) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
@@ -500,12 +480,6 @@ class Recorder:
         while leaving := int(np.searchsorted(self.ledger.cells.table["until_ms"], gone_ms, side="right")):
             some = min(leaving, MOST_CELLS_AT_ONCE)
             await self._expire_cells([self.ledger.cells[place] for place in range(some)], late_arrival_ms)
-<<<<<<< HEAD
-        table = self.ledger.cells.table
-        # After a long pause the time since the watermark may have left the log, too: it is unread from the next head on.
-        first_ms = int(table["since_ms"][0]) if len(table) else progress.watermark_ms
-        self.move(begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)))
-=======
         self.move(begin_ms=max(self.progress.begin_ms or 0, gone_ms))
         for cell in self.ledger.cells.between(TimeRange(gone_ms, gone_ms + 1)):
             if cell.in_flight and cell.oldest_in_flight_ms < gone_ms:
@@ -524,7 +498,6 @@ class Recorder:
         changes.cells.append(_with_in_flight(cell, inside))
         changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(inside.in_flight, cell.since_ms)
         await self.commit(changes)
->>>>>>> main
 
     async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:
         changes = Changes(gone={cell.since_ms for cell in cells})
@@ -581,22 +554,15 @@ class Recorder:
             changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
 
 
-<<<<<<< HEAD
+def _stays_unresolved(changes: Changes, message: InFlight) -> None:
+    changes.in_flight[in_flight_series(message)] -= 1
+    changes.add(unresolved_series(message), 1)
+
+
 def _audits(cell: Cell, reading: Reading) -> bool:
     """Whether an answer that shows all of the cell holds it against the log."""
     in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
     return cell.auditable and in_log and reading.asked.certain
-
-
-def _sent_ms(known: Known) -> NDArray[np.int64]:
-    """The sent times of all known messages, sorted."""
-    in_flight = np.fromiter((sent_ms for _, sent_ms in known.in_flight), np.int64, len(known.in_flight))
-    return np.sort(np.concatenate([known.settled["sent_ms"], in_flight]))
-=======
-def _stays_unresolved(changes: Changes, message: InFlight) -> None:
-    changes.in_flight[in_flight_series(message)] -= 1
-    changes.add(unresolved_series(message), 1)
->>>>>>> main
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:

@@ -63,7 +63,9 @@ def refuse(query: Query) -> Page:
 
 def test_the_neighbours_that_an_inclusive_api_shows_are_left_out() -> None:
     inside, beside = rows(40), rows(20, "beside", -0.001)
-    seen, [query] = read(beside + inside, lambda query: page(inside if query.tight_since else beside + inside))
+    seen, [query] = read(
+        beside + inside, lambda query: page(inside if query.tight_since else beside + inside)
+    )
     assert seen.whole
     assert len(seen.records) == 40
     assert query.tight_since
@@ -108,9 +110,11 @@ def test_by_cursor_it_is_read_to_the_end() -> None:
         pytest.param(cursor(rows(160)[60:]), id="it lacks rows that were seen"),
         pytest.param(cursor(rows(160), ends_empty=True), id="it ends in an empty page"),
         pytest.param(
-            lambda query: Page(rows(30), 30, next_cursor="1", cursor_offered=True)
-            if query.cursor is not None
-            else refuse(query),
+            lambda query: (
+                Page(rows(30), 30, next_cursor="1", cursor_offered=True)
+                if query.cursor is not None
+                else refuse(query)
+            ),
             id="it goes in circles",
         ),
         pytest.param(refuse, id="nothing works"),
@@ -124,7 +128,8 @@ def test_without_proof_what_was_seen_is_kept_and_not_whole(answer: Answer) -> No
 
 
 def test_filters_that_agree_in_two_dimensions_are_proof() -> None:
-    log = [*rows(30), *rows(30, "n", entity="bank"), *rows(30, "k", entity="post")]
+    parts = zip(rows(30), rows(30, "n", entity="bank"), rows(30, "k", entity="post"), strict=True)
+    log = [each for part in parts for each in part]
     seen, _ = read(log, filters(log))
     assert seen.whole
     assert len(seen.records) == 90
@@ -132,7 +137,9 @@ def test_filters_that_agree_in_two_dimensions_are_proof() -> None:
 
 def test_a_group_nobody_asked_for_is_noticed_by_the_other_dimension() -> None:
     """Of a status that can't be asked for, the first page showed nothing."""
-    unheard_of = [each._replace(kind=DELIVERED._replace(general_status="WITHDRAWN")) for each in rows(20, "w")]
+    unheard_of = [
+        each._replace(kind=DELIVERED._replace(general_status="WITHDRAWN")) for each in rows(20, "w")
+    ]
     log = rows(60) + unheard_of
     seen, _ = read(log, filters(log))
     assert len(seen.records) == 80 or not seen.whole
