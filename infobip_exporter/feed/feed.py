@@ -142,8 +142,8 @@ class Feed:
         self._id_length = float(ID_LENGTH)
         self._most_ids = list_length
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
-        self._head_read_ms = ledger.progress.watermark_ms
-        """The watermark when a head was last read completely."""
+        self._head_since_ms = ledger.progress.watermark_ms
+        self._answers = 0
         self._started = False
         self._final_age_ms = self._situation().final_age_ms
         """By the last answer."""
@@ -225,7 +225,6 @@ class Feed:
             self._recorder.move(
                 begin_ms=begin_ms, watermark_ms=now_ms, unread=TimeRanges([(begin_ms, now_ms)])
             )
-            self._head_read_ms = now_ms
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             await self._recorder.commit()
         return True
@@ -312,15 +311,16 @@ class Feed:
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""
-        self._head_read_ms = self._recorder.progress.watermark_ms
-        new_ms = self._head_read_ms - situation.watermark_ms
+        new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
         self._traffic = self._traffic.observed(self._recorder.found.new, new_ms / 1000)
 
     def _advance(self) -> Situation:
         """The API's time has gone on since the last poll: there is more to read."""
         bounds = self._sender.bounds()
         progress = self._recorder.progress
-        before_ms = min(progress.watermark_ms, self._head_read_ms)
+        if self._sender.well > self._answers:  # else nothing has been read since the last poll
+            self._answers, self._head_since_ms = self._sender.well, progress.watermark_ms
+        before_ms = min(progress.watermark_ms, self._head_since_ms)
         self._recorder.advance(bounds.earliest_ms)
         latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self._poll.interval_s * 1000)
         return self._situation(watermark_ms=max(before_ms, latest_ms))
