@@ -155,19 +155,3 @@ def test_a_list_of_ids_once_capped_grows_again() -> None:
         assert feed.settled > 5000
 
     asyncio.run(live())
-
-
-@pytest.mark.parametrize("takes_s", [0.3, 0.4, 0.5, 0.6])
-def test_a_poll_that_could_not_read_an_oversized_millisecond_is_not_well(takes_s: float) -> None:
-    async def live() -> None:
-        feed = Living(page_limit=50, takes_s=takes_s, budget=1000, quirks=Quirks(ties="random"))
-        await feed.live(3)
-        at_s = feed.now_s + 20
-        feed.send(*(message(f"m{n}", at_s)._replace(sender=f"s{n}") for n in range(1000)))
-        for _ in range(4):
-            began_ms = feed.ledger.progress.watermark_ms
-            await feed.live(1)
-            unread = feed.ledger.progress.unread.above(began_ms)
-            assert not (feed.feed.snapshot.up and unread), takes_s
-
-    asyncio.run(live())
