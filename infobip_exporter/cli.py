@@ -14,6 +14,7 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
@@ -248,7 +249,7 @@ def _config_file(flags: Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
+    logs.configure(config.log, secrets=[secret for each in config.accounts for secret in secrets_of(each)])
 
 
 def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from infobip_exporter.model.time_range import DAY_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
 from infobip_exporter.planning.situation import Situation
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
@@ -240,9 +240,9 @@ class Feed:
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
         while (left_s := ends_s - self._clock.monotonic_s()) > 0:
-            wait_s = self._sender.wait_s()
-            if wait_s <= 0:
+            if await self._may_send(ends_s):
                 return True
+            wait_s = self._sender.wait_s()
             self.progressed_s = self._clock.monotonic_s()
             await self._clock.sleep(min(wait_s, left_s))
         return False
@@ -260,9 +260,7 @@ class Feed:
         self._most_ids = min(self._list_length, math.ceil(CAP_GROWTH * self._most_ids))
         situation = self._advance()
         jobs = deque(
-            job
-            for each in reversed(self._planner.head(situation))
-            for job in reversed(self._range_jobs(each))
+            job for each in reversed(self._planner.head(situation)) for job in reversed(self._head_jobs(each))
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
@@ -270,7 +268,7 @@ class Feed:
         try:
             while True:
                 asked_all = False
-                while len(running) < UNDER_WAY and self._may_send(ends_s):
+                while len(running) < UNDER_WAY and await self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
@@ -298,8 +296,14 @@ class Feed:
             await asyncio.gather(*running, return_exceptions=True)
         return head == 0
 
-    def _may_send(self, ends_s: float) -> bool:
-        return self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0
+    async def _may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self._sender.wait_s() == 0
+            and await self._sender.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
 
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
@@ -364,6 +368,8 @@ class Feed:
             match request:
                 case ReadRange():
                     jobs = self._range_jobs(request)[::-1]
+                case AskNow():
+                    jobs = self._head_jobs(request)
                 case ReadStatus(general_status=status, range=wanted):
                     query = Query(*wanted, general_status=status, limit=self._page_limit)
                     jobs = [_Job(request.why, query, request)]
@@ -373,6 +379,11 @@ class Feed:
             if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
                 return jobs
         return []
+
+    def _head_jobs(self, request: ReadRange | AskNow) -> list[_Job]:
+        if isinstance(request, ReadRange):
+            return self._range_jobs(request)
+        return [_Job(request.why, Query(request.range.since_ms, limit=self._page_limit), request)]
 
     def _range_jobs(self, request: ReadRange) -> list[_Job]:
         """A job for each part of the range in which it can be asked for, oldest first."""
@@ -432,6 +443,9 @@ class Feed:
         match job.request:
             case LookUp():
                 await self._looked_up(job, answer)
+                return []
+            case AskNow():
+                await self._record(job, answer.page, self._sender.asked(answer), None)
                 return []
             case ReadStatus(general_status=status, range=wanted):
                 await self._read_status(job, answer, status, wanted)
@@ -555,6 +569,7 @@ class Feed:
                 self._sender.bounds(),
                 self._final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
+                head=job.why is Why.HEAD,
                 too_dense=too_dense,
                 oversized=oversized,
                 only_in_flight=bool(job.ids),

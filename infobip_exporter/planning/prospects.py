@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from infobip_exporter.counting.audit import AUDIT_AGE_MS, EDGE_MS
 from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.time_range import TimeRange
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
 from infobip_exporter.planning.situation import Situation
@@ -46,16 +46,22 @@ class Prospects:
             several, (self.oldest_ms + self.until_ms[self.waiting]) / 2, self.oldest_ms
         )
         self.expected, self.worth, stale = self.outcomes(situation, self.looked_ms)
+        unread = table["read_ms"] == NEVER_MS  # the first read of that time comes in its turn
         certain = situation.certain
-        self.due = ~self.final & (table["read_ms"] != NEVER_MS) & certain
+        self.due = ~self.final & ~unread & certain
         self.due &= self.until_ms <= situation.now_ms - situation.final_age_ms
         self.auditable = self.final & table["auditable"] & certain
         self.auditable &= self.since_ms > situation.edge_ms + EDGE_MS
         self.once: NDArray[np.bool_] = table["reads"] < 2
         old = self.until_ms <= situation.now_ms - AUDIT_AGE_MS
         self.audit = self.auditable & ~table["audited"] & (self.once | old)
-        ends = run_ends(self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms)
-        self.runs = Runs(ends, {"worth": self.worth, "expected": self.expected, "stale": stale})
+        ends = run_ends(
+            self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms, unread
+        )
+        self.runs = Runs(
+            ends,
+            {"worth": self.worth * ~unread, "expected": self.expected * ~unread, "stale": stale * ~unread},
+        )
         self._stale = stale
         self._by_density: NDArray[np.intp] | None = None
         self._blocked: set[Request] = set()
@@ -136,5 +142,5 @@ class Prospects:
                     places = np.searchsorted(self.since_ms, cells)
                     for place in places[places < len(self.since_ms)].tolist():
                         self.runs.block(place, place + 1)
-                case ReadStatus():
+                case AskNow() | ReadStatus():
                     pass
