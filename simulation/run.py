@@ -353,7 +353,7 @@ class LivedFeed:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
         now_ms = self.time.now_ms()
         progress = self.ledger.progress
-        if now_ms < self.world.traffic_until_ms + 300_000 or self.api.told.is_wrong:
+        if now_ms < self.world.traffic_until_ms + 300_000 or self.api.told.is_wrong or not self._was_certain:
             return 0.0
         if not any(poll.well for poll in self.polls[-QUIET_AFTER:]):
             return LONGEST_GAP_S
