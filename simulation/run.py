@@ -311,8 +311,7 @@ class LivedFeed:
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s
-        # An oversized millisecond may take a poll more.
-        longest_s = 2 * self.interval_s + self.life.world.config.poll.timeout_s + 1
+        longest_s = self.interval_s + self.life.world.config.poll.timeout_s + 1
         if took_s > longest_s and self.life.fate.writes_failed == before.writes_failed:
             raise Violated(f"a poll took {took_s:.1f} s")
 

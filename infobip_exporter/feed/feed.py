@@ -3,9 +3,10 @@
 import asyncio
 import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 from structlog.typing import FilteringBoundLogger
@@ -26,7 +27,7 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
+from infobip_exporter.planning.oversized import KnownValues, Millisecond, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
@@ -87,6 +88,14 @@ class _Job:
     """Whether it is asked for because a message could not be told from one with the same id."""
 
 
+class _Begun(NamedTuple):
+    """A read of an oversized millisecond: its next query, and the API's now when the first was asked."""
+
+    steps: Generator[Query, Page, Millisecond]
+    query: Query
+    asked: Bounds
+
+
 class Feed:
     """One channel's log of one account. Everything it needs from outside comes in: the API, the ledger, time, chance."""
 
@@ -135,6 +144,7 @@ class Feed:
         self._planner = Planner(rng)
         self._avoided = Avoided(self._poll.interval_s)
         self._values = KnownValues()
+        self._begun: dict[TimeRange, _Begun] = {}
         self._traffic = Traffic()
         self._failures: defaultdict[str, FailureTraffic] = defaultdict(FailureTraffic)
         self._settling = SettlingTimes.from_list(ledger.progress.settling)
@@ -493,12 +503,16 @@ class Feed:
     async def _read_oversized(
         self, job: _Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float
     ) -> None:
-        """Read a millisecond that fills a page; it is left for the next poll where this one ends meanwhile."""
-        steps = read_millisecond(wanted, first, self._values, self._page_limit)
+        """Read a millisecond that fills a page. Where the poll ends meanwhile, the next that asks for it goes on."""
+        begun = self._begun.pop(wanted, None)
         try:
-            query = next(steps)
+            if begun is None:
+                steps = read_millisecond(wanted, first, self._values, self._page_limit)
+                begun = _Begun(steps, next(steps), asked)
+            steps, query, asked = begun
             while True:
-                if not await self._wait(ends_s + self._poll.interval_s):
+                if not await self._wait(ends_s):
+                    self._begun[wanted] = _Begun(steps, query, asked)
                     return
                 try:
                     answer = await self._reserved_send(query)
@@ -602,7 +616,9 @@ class Feed:
     async def _expire(self) -> None:
         bounds = self._sender.bounds()
         await self._recorder.expire(bounds, round(self._poll.late_arrival_s * 1000))
-        self._avoided.forget_before(bounds.latest_ms - LOG_KEEPS_MS)
+        edge_ms = bounds.latest_ms - LOG_KEEPS_MS
+        self._avoided.forget_before(edge_ms)
+        self._begun = {wanted: begun for wanted, begun in self._begun.items() if wanted.since_ms > edge_ms}
 
     # What is shown
 

@@ -8,7 +8,7 @@ from infobip_exporter.metrics import catalog
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.requests import LookUp, ReadRange, Request, Why
 from tests.feed.polling import Polling
-from tests.feed.recording import BEGIN_MS, row
+from tests.feed.recording import BEGIN_MS, PENDING, row
 
 
 class Chosen:
@@ -76,6 +76,17 @@ def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
         parts = [job.part.range for job in await feed.feed._next_jobs(10, []) if job.part]
         assert len(parts) == 2
         assert TimeRanges(parts) == TimeRanges([wanted])
+
+    asyncio.run(live())
+
+
+def test_a_millisecond_that_takes_more_requests_than_a_poll_has_is_read_over_several() -> None:
+    async def live() -> None:
+        kinds = [PENDING._replace(general_status=status) for status in ("DELIVERED", "REJECTED", "EXPIRED")]
+        records = [row(f"m{n}", 990, kinds[n % 3]) for n in range(24)]
+        feed = Polling(records=records, lookback_s=100.0, page_limit=10, budget=6)
+        await feed.live(40)
+        assert feed.sent == len(records)
 
     asyncio.run(live())
 
