@@ -430,7 +430,7 @@ class Feed:
             answer = task.result()
         except RequestFailed as failure:
             return self._failed(job, failure)
-        if _ignores_bounds(job, answer.page):
+        if _ignores_bounds(job, answer.page, self._page_limit):
             self._sender.failed(RequestFailed("200", "the answer ignores sentSince and sentUntil"))
             return []
         self._sender.succeeded()
@@ -689,11 +689,11 @@ class Feed:
         return min(up_to_ms, unread.ranges[0].since_ms) if unread else up_to_ms
 
 
-def _ignores_bounds(job: _Job, page: Page) -> bool:
-    """Whether most records of an answer were sent at other times than asked for."""
+def _ignores_bounds(job: _Job, page: Page, limit: int) -> bool:
+    """Whether most records of an answer that may hold some back were sent at other times than asked for."""
     part = job.part
-    if part is None:
+    if part is None or not (is_full(page, limit) or may_be_capped(page, limit)):
         return False
     inside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
     beside = [record for record in page.records if not inside.holds(record.sent_ms)]
-    return 2 * len(beside) > page.rows > 2
+    return 2 * len(beside) > page.rows
