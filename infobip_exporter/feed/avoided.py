@@ -49,6 +49,10 @@ class Avoided:
     def filter_works(self, parameter: str) -> None:
         self._rests.pop(parameter, None)
 
+    def has_failed(self, asked: TimeRange) -> bool:
+        """Whether the API has failed for this range once before."""
+        return asked in self._failed_once
+
     def range_failed(self, failed: TimeRange, now_s: float, answered: int) -> None:
         """The API failed for this range, `answered` requests after the start: narrow it, and let the narrowest rest."""
         if self._failed_once.setdefault(failed, answered) == answered:

@@ -183,7 +183,7 @@ class Feed:
             await self._recorder.set_back(self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
-            self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
+            self._recorder.prune(self._sender.bounds())
         self._up = well
         self._last_poll_s = self._clock.wall_s()
         if self._api_clock.known:
@@ -272,13 +272,13 @@ class Feed:
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
-        head = len(jobs)
+        head, given_up = len(jobs), 0
         try:
             while True:
                 asked_all = False
                 while len(running) < UNDER_WAY and self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
-                    job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
+                    job = await self._take_job(jobs, quota, under_way, head_read=head == given_up)
                     if job is None:
                         asked_all = True
                         break
@@ -293,10 +293,12 @@ class Feed:
                 for task in [each for each in running if each.done()]:
                     job = running.pop(task)
                     more = await self._finish(job, task, ends_s)
-                    jobs.extendleft(more)
+                    jobs.extendleft(more or ())
                     self.progressed_s = self._clock.monotonic_s()
-                    if job.why is Why.HEAD:
-                        head += len(more) - 1
+                    if job.why is Why.HEAD and more is None:
+                        given_up += 1
+                    elif job.why is Why.HEAD:
+                        head += len(more or ()) - 1
                         if head == 0:
                             self._head_read(situation)
         finally:
@@ -424,8 +426,11 @@ class Feed:
 
     # Answers
 
-    async def _finish(self, job: _Job, task: "asyncio.Task[Answer]", ends_s: float) -> list[_Job]:
-        """Record the answer, or take note of the failure. Returns what is to be asked for in its place."""
+    async def _finish(self, job: _Job, task: "asyncio.Task[Answer]", ends_s: float) -> list[_Job] | None:
+        """Record the answer, or take note of the failure.
+
+        Returns what is to be asked for in its place, None where a part of the head is given up for this poll.
+        """
         try:
             answer = task.result()
         except RequestFailed as failure:
@@ -444,9 +449,10 @@ class Feed:
             case _:
                 return await self._read_part(job, answer, ends_s)
 
-    def _failed(self, job: _Job, failure: RequestFailed) -> list[_Job]:
+    def _failed(self, job: _Job, failure: RequestFailed) -> list[_Job] | None:
         now_s = self._clock.monotonic_s()
-        if failure.code not in (*REFUSED, THROTTLED, "", "connection"):
+        tells_of_query = failure.code not in (*REFUSED, THROTTLED, "", "connection")
+        if tells_of_query:
             if job.query.message_ids:
                 self._avoided.filter_failed("messageId", now_s)
                 self._planner.reckon_anew()
@@ -454,14 +460,27 @@ class Feed:
             if job.query.general_status:
                 self._avoided.filter_failed("generalStatus", now_s)
                 return []
-            if job.part is not None and not job.part.open_ended:
-                self._avoided.range_failed(job.part.range, now_s, self._sender.well)
+        failed_before = False
+        if tells_of_query and job.part is not None and not job.part.open_ended:
+            failed_before = self._avoided.has_failed(job.part.range)
+            self._avoided.range_failed(job.part.range, now_s, self._sender.well)
         self._sender.failed(failure)
         if job.why is not Why.HEAD:
             return []
-        if job.part is None or job.part.open_ended:
+        if job.part is None:
             return [job]
-        return self._range_jobs(ReadRange(job.why, job.part.range))
+        since_ms, until_ms = job.part.range
+        if job.part.open_ended:
+            now_ms = self._recorder.progress.watermark_ms
+            if not tells_of_query or since_ms >= now_ms:
+                return [job]
+            # A row that the API can't show keeps all from being read: what has an end can be narrowed.
+            newest = ReadRange(job.why, TimeRange(now_ms, max(until_ms, now_ms + 1)), open_ended=True)
+            return [*self._range_jobs(newest), *self._range_jobs(ReadRange(job.why, TimeRange(since_ms, now_ms)))]
+        jobs = self._range_jobs(ReadRange(job.why, job.part.range))
+        if failed_before and [each.part for each in jobs] == [job.part]:
+            return None  # nothing else was answered meanwhile, for all of the head waits for this: it is backlog now
+        return jobs
 
     async def _read_part(self, job: _Job, answer: Answer, ends_s: float) -> list[_Job]:
         part, page, asked = job.part, answer.page, self._sender.asked(answer)
