@@ -210,12 +210,17 @@ class Feed:
         if self._started:
             return True
         asked = 0
+        newest = True
         while not self._api_clock.known and asked < TIMES_ASKED:
             if not await self._wait(ends_s):
                 return False
+            day_ago_ms = round(self._clock.wall_s() * 1000) - DAY_MS
             try:
-                await self._reserved_send(Query(limit=1))
+                await self._reserved_send(
+                    Query(limit=1) if newest else Query(day_ago_ms, day_ago_ms + 1, limit=1)
+                )
             except RequestFailed as failure:
+                newest = not newest  # the API may be unable to show the newest row
                 self._sender.failed(failure)
                 await self._recorder.commit()
                 continue
@@ -476,7 +481,10 @@ class Feed:
                 return [job]
             # A row that the API can't show keeps all from being read: what has an end can be narrowed.
             newest = ReadRange(job.why, TimeRange(now_ms, max(until_ms, now_ms + 1)), open_ended=True)
-            return [*self._range_jobs(newest), *self._range_jobs(ReadRange(job.why, TimeRange(since_ms, now_ms)))]
+            return [
+                *self._range_jobs(newest),
+                *self._range_jobs(ReadRange(job.why, TimeRange(since_ms, now_ms))),
+            ]
         jobs = self._range_jobs(ReadRange(job.why, job.part.range))
         if failed_before and [each.part for each in jobs] == [job.part]:
             return None  # nothing else was answered meanwhile, for all of the head waits for this: it is backlog now

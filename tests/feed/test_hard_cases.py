@@ -65,6 +65,30 @@ def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
     asyncio.run(live())
 
 
+def test_a_start_while_the_api_can_not_show_the_newest_row_counts_all_others() -> None:
+    async def live() -> None:
+        spoilt = row("spoilt", 999)
+        feed = Polling(records=[row("sound", 950), spoilt], lookback_s=100.0, unshowable=spoilt)
+        await feed.live(20)
+        assert feed.sent == 1
+        assert feed.feed.snapshot.up
+
+    asyncio.run(live())
+
+
+def test_a_row_that_can_not_be_shown_keeps_back_its_own_second_only() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("before", 1100)], lookback_s=100.0)
+        await feed.live(10)
+        feed.unshowable = row("spoilt", feed.clock.now_s + 10)
+        feed.records += [feed.unshowable, row("beside", feed.clock.now_s + 12)]
+        await feed.live(8)
+        assert feed.sent == 2
+        assert feed.feed.snapshot.backlog_ms <= 1000
+
+    asyncio.run(live())
+
+
 def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
     async def live() -> None:
         feed = Polling(lookback_s=900.0)
