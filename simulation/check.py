@@ -131,10 +131,13 @@ class Guard:
             self._is_tidy(progress, cells)
         self._loses(progress, cells, changes)
         for cell in changes.cells:
-            was = self.cells.at(cell.since_ms) if cell.final else None
-            if cell.final and not (was and was.final):
+            if not cell.final:
+                continue
+            around = self.cells.between(cell.range)  # a final cell may have been divided
+            was = next((each for each in around if each.final and each.range.covers(cell.range)), None)
+            if was is None:
                 self._becomes_final(cell)
-            elif cell.final and was and cell.reads > was.reads and cell.audited:
+            elif cell.reads > was.reads and cell.audited:
                 self.audits.append(Proof(cell.range, cell.read_ms, self.time.now_ms()))
 
     def _is_tidy(self, progress: Progress, cells: Cells) -> None:

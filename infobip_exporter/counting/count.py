@@ -28,9 +28,8 @@ from infobip_exporter.metrics.catalog import Family
 from infobip_exporter.model.labels import OTHER, SENT_LABELS
 from infobip_exporter.model.record import DELIVERED, Kind, Record
 from infobip_exporter.model.series import EXACT, Histogram, Series
-from infobip_exporter.model.time_range import TimeRange
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange
 
-HOUR_MS = 3_600_000
 MOVED_MS = 10_000
 """A sent time that moves by less between two reads is the same message's (DESIGN: provisional time)."""
 LONGEST_DURATION_MS = 49 * HOUR_MS

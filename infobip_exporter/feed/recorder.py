@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, Shown, audit, finalize, settle
+from infobip_exporter.counting.audit import EDGE_MS, Finding, Shown, audit, divide, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -38,17 +38,13 @@ from infobip_exporter.model.cells import NEVER_MS, Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import DAY_MS, HOUR_MS, TimeRange, TimeRanges
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
 """Requests that may be made before the next commit: as many as may be under way at once,"""
 RESERVED_FOR_S = 30.0
 """and within this time of the last one."""
-EDGE_MS = 300_000
-"""Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
 """Records stamped further ahead of the API's now than this are not counted before their time has come."""
 MOST_CELLS_AT_ONCE = 2000
@@ -70,7 +66,8 @@ class Reading:
 
     `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
     was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
-    messages come from a backlog, their freshness is not the exporter's. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
+    messages come from a backlog, their freshness is not the exporter's. `head`: what it has of cells before the
+    watermark is an overlap. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
     that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` as in `count`.
     """
 
@@ -80,6 +77,7 @@ class Reading:
     now: Bounds
     final_age_ms: int
     late: bool = False
+    head: bool = False
     too_dense: bool = False
     oversized: bool = False
     only_in_flight: bool = False
@@ -306,21 +304,22 @@ class Recorder:
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = ByTime(counted.known)
+        shown = cache(lambda: Shown(records, self._statuses))
         after = cut(
-            cells,
+            [part for cell in cells for part in self._divided(cell, known, reading, shown)],
             known.sent_ms,
             reading.proven,
             asked_ms,
             self._page_rows,
             beside=self._beside(cells, known.sent_ms),
+            splits=not reading.head,
         )
-        changes.gone |= after.gone
+        changes.gone |= {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
         touched_ms = sorted(counted.touched_ms)
-        shown = cache(lambda: Shown(records, self._statuses))
         findings: list[Finding] = []
-        for each in after.cells:
+        for each in after:
             was = before.get(each.since_ms)
             same = was is not None and was.range == each.range
             touched = bisect_left(touched_ms, each.until_ms) > bisect_left(touched_ms, each.since_ms)
@@ -350,6 +349,15 @@ class Recorder:
             self._note_lateness(cells, counted, asked_ms)
         return findings
 
+    def _divided(self, cell: Cell, known: ByTime, reading: Reading, shown: Callable[[], Shown]) -> list[Cell]:
+        """A final cell in parts, where the answer proves one of them."""
+        proven = reading.proven
+        if not cell.final or proven is None or proven.covers(cell.range):
+            return [cell]
+        if cell.auditable and not _audits(cell, reading):
+            return [cell]
+        return divide(cell, proven, shown(), known, self._statuses)
+
     def _audited(
         self,
         cell: Cell,
@@ -368,10 +376,9 @@ class Recorder:
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
-        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-        audits = cell.auditable and in_log and reading.asked.certain
+        audits = _audits(cell, reading)
         if cell.final:
-            return audit(cell, shown()) if audits else (cell, None)
+            return audit(cell, shown(), reading.asked.earliest_ms) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
@@ -553,6 +560,12 @@ class Recorder:
 def _stays_unresolved(changes: Changes, message: InFlight) -> None:
     changes.in_flight[in_flight_series(message)] -= 1
     changes.add(unresolved_series(message), 1)
+
+
+def _audits(cell: Cell, reading: Reading) -> bool:
+    """Whether an answer that shows all of the cell holds it against the log."""
+    in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+    return cell.auditable and in_log and reading.asked.certain
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:
