@@ -29,8 +29,8 @@ _HOST_NAME = re.compile(
 )
 
 
-PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What a parameter of a token request may be called."""
+PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+"""What a parameter of a token request may be called. A secret in its place is longer."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A word of an HTTP header (RFC 9110, 5.6.2)."""
