@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from infobip_exporter.config.files import read_file
 from infobip_exporter.config.rules import in_quotes
 from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ExporterError
@@ -100,9 +101,7 @@ class KeyFile:
             self._looked = stamp = _stamp(self._path.stat())
             if stamp == self._stamp:
                 return
-            with self._path.open("rb") as file:
-                stamp = _stamp(os.fstat(file.fileno()))  # of what is read, should it be replaced just now
-                content = file.read(_LARGEST_FILE + 1)
+            content = read_file(self._path, _LARGEST_FILE + 1)
         except OSError as error:
             raise CredentialsError(f"api_key_file {self._path}: {error.strerror or 'not readable'}") from None
         if len(content) > _LARGEST_FILE:

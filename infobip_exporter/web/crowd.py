@@ -1,0 +1,155 @@
+"""The bounds that all connections share: how many there are, of one address, in a handshake, with a large answer.
+
+Where a bound is reached, whoever has kept the server waiting for longest makes room. An honest scraper asks and takes its
+page within milliseconds, so it is hardly ever that one.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infobip_exporter.web.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a server. Times are in seconds."""
+
+    connections: int = 240
+    """At a time. One that is secured by TLS holds 0.3 MB (OpenSSL's buffers and asyncio's)."""
+    of_an_address: int = 120
+    handshakes: int = 60
+    answers: int = 40
+    """Large answers being sent at a time, as many as the node exporter's `--web.max-requests` allows."""
+    answers_bytes: int = 48 * 1024 * 1024
+    """What the pages being sent may take together; one that goes to several clients counts once."""
+    handshake_s: float = 10.0
+    request_s: float = 10.0
+    """For a request to arrive, to the last byte of its body, from its first byte or from connecting."""
+    idle_s: float = 75.0
+    """For the next request on a connection that is kept open: longer than Prometheus' usual minute."""
+    answer_s: float = 30.0
+    """For an answer to be taken, with those of further requests that were sent without waiting for it."""
+    grace_s: float = 0.25
+    """For a large answer to be taken while others wait for their turn."""
+    turn_s: float = 5.0
+    """For a turn among the large answers; then the answer is 503."""
+    goodbye_s: float = 5.0
+    """For the client to read to the end when the server closes."""
+
+
+@dataclass(eq=False)
+class Crowd:
+    """The connections of a server, and the answers on their way. Belongs to the event loop."""
+
+    limits: Limits
+    tasks: "dict[Connection, asyncio.Task[None]]" = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._turns = asyncio.Semaphore(self.limits.answers)
+        self._bodies: dict[Connection, bytes] = {}
+        """What each connection is being sent, or waits to be sent."""
+        self._began_s: dict[Connection, float] = {}
+        """Since when each is being sent its body, the oldest first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def admit(self, newest: "Connection", task: "asyncio.Task[None]") -> None:
+        """Take `newest` in, served by `task`; another connection makes room for it where there are too many."""
+        self.tasks[newest] = task
+        task.add_done_callback(lambda _: self._end(newest))
+        neighbours = [each for each in self.tasks if each.network == newest.network] if newest.network else []
+        self._make_room(neighbours, self.limits.of_an_address, newest)
+        self._make_room(self.tasks, self.limits.connections, newest)
+
+    def begin_handshake(self, newest: "Connection") -> None:
+        """Count `newest` among the connections in their handshake; the oldest of too many is dropped."""
+        self._make_room([each for each in self.tasks if each.shaking_hands], self.limits.handshakes, newest)
+
+    def _make_room(self, crowd: "Iterable[Connection]", most: int, newest: "Connection") -> None:
+        crowd = list(crowd)
+        if len(crowd) > most:
+            waiting = [each for each in crowd if each.waiting_since is not None]
+            self.drop(min(waiting, key=lambda each: each.waiting_since or 0.0, default=newest))
+
+    def drop(self, connection: "Connection") -> None:
+        """Close at once, whatever is under way."""
+        if task := self.tasks.get(connection):
+            task.cancel()
+            self._end(connection)
+
+    def _end(self, connection: "Connection") -> None:
+        self.tasks.pop(connection, None)
+        connection.abort()
+
+    # Large answers
+
+    @asynccontextmanager
+    async def turn(self, connection: "Connection", body: bytes) -> AsyncIterator[bool]:
+        """A turn to send `body`; False where there was none in time."""
+        self._bodies[connection] = body
+        try:
+            yield self._has_memory() and await self._has_turn(connection)
+        finally:
+            self._end_turn(connection)
+
+    def _has_memory(self) -> bool:
+        """Whether all bodies may be held; the oldest answers are dropped where that helps."""
+        while True:
+            bodies = {id(body): len(body) for body in self._bodies.values()}
+            if len(bodies) == 1 or sum(bodies.values()) <= self.limits.answers_bytes:
+                return True
+            if not self._began_s:
+                return False
+            self._drop_oldest()
+
+    async def _has_turn(self, connection: "Connection") -> bool:
+        self._hurry()
+        try:
+            async with asyncio.timeout(self.limits.turn_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            return False
+        self._began_s[connection] = asyncio.get_running_loop().time()
+        self._hurry()
+        return True
+
+    def _end_turn(self, connection: "Connection") -> None:
+        self._bodies.pop(connection, None)
+        if self._began_s.pop(connection, None) is not None:
+            self._turns.release()
+
+    def _hurry(self) -> None:
+        """While anybody waits for a turn, drop the oldest answer as soon as it has had its grace."""
+        if self._timer is None and self._began_s and len(self._bodies) > len(self._began_s):
+            loop = asyncio.get_running_loop()
+            over_s = next(iter(self._began_s.values())) + self.limits.grace_s
+            if loop.time() >= over_s and self._turns.locked():
+                self._drop_oldest()
+            else:
+                self._timer = loop.call_at(over_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._hurry()
+
+    def _drop_oldest(self) -> None:
+        oldest = next(iter(self._began_s))
+        self._end_turn(oldest)
+        self.drop(oldest)
+
+
+def network_of(address: str) -> str:
+    """`address`, or the /64 of an IPv6 one: whoever has one address of that has them all."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip.packed[:8] + bytes(8), 64)))

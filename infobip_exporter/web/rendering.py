@@ -1,0 +1,26 @@
+"""Pages that take a while to make: one at a time, beside the event loop, and shared by all who ask meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Page = TypeVar("Page")
+
+
+class SharedRendering(Generic[Page]):
+    """Renders pages in a thread. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, "rendering")
+        self._under_way: dict[Hashable, asyncio.Future[Page]] = {}
+
+    async def get(self, key: Hashable, render: Callable[[], Page]) -> Page:
+        """What `render` returns, or what it is returning just now to another who asked for the same `key`."""
+        page = self._under_way.get(key)
+        if page is None:
+            page = asyncio.get_running_loop().run_in_executor(self._worker, render)
+            self._under_way[key] = page
+            page.add_done_callback(lambda _: self._under_way.pop(key))
+        # Others may wait for it, so it goes on when this one is given up.
+        return await asyncio.shield(page)
