@@ -102,7 +102,7 @@ class Connection:
 
     async def _shake_hands(self, tls: Tls) -> bool:
         self.shaking_hands = True
-        self._crowd.begin_handshake(self)
+        self._crowd.begin_handshake()
         try:
             async with asyncio.timeout(self._limits.handshake_s):
                 await self._writer.start_tls(tls.context(), ssl_handshake_timeout=self._limits.handshake_s)
@@ -237,6 +237,7 @@ class Connection:
         for start in range(0, len(body), PIECE):
             self._writer.write(self._http.send(h11.Data(data=view[start : start + PIECE])) or b"")
             await self._writer.drain()
+            self.waiting_since = self._loop.time()
         self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
         await self._writer.drain()
 

@@ -6,6 +6,7 @@ page within milliseconds, so it is hardly ever that one.
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 class Limits:
     """Bounds of a server. Times are in seconds."""
 
-    connections: int = 240
+    connections: int = 300
     """At a time. One that is secured by TLS holds 0.3 MB (OpenSSL's buffers and asyncio's)."""
-    of_an_address: int = 120
+    of_an_address: int = 150
     handshakes: int = 60
     answers: int = 40
     """Large answers being sent at a time, as many as the node exporter's `--web.max-requests` allows."""
@@ -34,8 +35,8 @@ class Limits:
     """For the next request on a connection that is kept open: longer than Prometheus' usual minute."""
     answer_s: float = 30.0
     """For an answer to be taken, with those of further requests that were sent without waiting for it."""
-    grace_s: float = 0.25
-    """For a large answer to be taken while others wait for their turn."""
+    grace_s: float = 0.15
+    """For a client to ask, or to take a large answer, while others wait for its place."""
     turn_s: float = 5.0
     """For a turn among the large answers; then the answer is 503."""
     goodbye_s: float = 5.0
@@ -57,23 +58,42 @@ class Crowd:
         """Since when each is being sent its body, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
 
+    async def make_room(self, network: str) -> None:
+        """Wait until there may be one more connection, of `network`; others make room for it where there are too many."""
+        limits = self.limits
+        while len(self.tasks) >= limits.connections:
+            await self._drop_longest_waiting(self.tasks)
+        if network:
+            while (
+                len(same := [each for each in self.tasks if each.network == network]) >= limits.of_an_address
+            ):
+                await self._drop_longest_waiting(same)
+
     def admit(self, newest: "Connection", task: "asyncio.Task[None]") -> None:
-        """Take `newest` in, served by `task`; another connection makes room for it where there are too many."""
+        """Take `newest` in, which is served by `task`."""
         self.tasks[newest] = task
         task.add_done_callback(lambda _: self._end(newest))
-        neighbours = [each for each in self.tasks if each.network == newest.network] if newest.network else []
-        self._make_room(neighbours, self.limits.of_an_address, newest)
-        self._make_room(self.tasks, self.limits.connections, newest)
 
-    def begin_handshake(self, newest: "Connection") -> None:
-        """Count `newest` among the connections in their handshake; the oldest of too many is dropped."""
-        self._make_room([each for each in self.tasks if each.shaking_hands], self.limits.handshakes, newest)
+    def begin_handshake(self) -> None:
+        """Drop the oldest handshake if there are too many now."""
+        in_handshake = [each for each in self.tasks if each.shaking_hands]
+        if len(in_handshake) > self.limits.handshakes:
+            self.drop(min(in_handshake, key=lambda each: each.waiting_since or 0.0))
 
-    def _make_room(self, crowd: "Iterable[Connection]", most: int, newest: "Connection") -> None:
-        crowd = list(crowd)
-        if len(crowd) > most:
-            waiting = [each for each in crowd if each.waiting_since is not None]
-            self.drop(min(waiting, key=lambda each: each.waiting_since or 0.0, default=newest))
+    async def _drop_longest_waiting(self, crowd: "Iterable[Connection]") -> None:
+        """Drop the one of `crowd` that has waited for longest if it has had its grace, else wait a little."""
+        waiting = [each for each in crowd if each.waiting_since is not None]
+        oldest = min(waiting, key=lambda each: each.waiting_since or 0.0, default=None)
+        now_s = asyncio.get_running_loop().time()
+        left_s = (
+            self.limits.grace_s
+            if oldest is None
+            else (oldest.waiting_since or 0.0) + self.limits.grace_s - now_s
+        )
+        if oldest is not None and left_s <= 0:
+            self.drop(oldest)
+        else:
+            await asyncio.sleep(left_s)
 
     def drop(self, connection: "Connection") -> None:
         """Close at once, whatever is under way."""
@@ -140,6 +160,12 @@ class Crowd:
         oldest = next(iter(self._began_s))
         self._end_turn(oldest)
         self.drop(oldest)
+
+
+def client_of(accepted: socket.socket) -> tuple[str, int] | None:
+    """Address and port of the client at the other end; None for a unix socket. Raises OSError when it is gone."""
+    peer = accepted.getpeername()
+    return (peer[0], peer[1]) if isinstance(peer, tuple) else None
 
 
 def network_of(address: str) -> str:

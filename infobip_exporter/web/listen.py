@@ -10,8 +10,8 @@ from pathlib import Path
 from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.errors import ListenError
 
-BACKLOG = 128
-"""Connections that may wait to be accepted; also how many are accepted before any of them is read."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted. They cost us nothing; beyond them the kernel drops attempts, for a second."""
 
 SOCKET_MODE = 0o660
 """A unix socket is for its owner and its group."""

@@ -16,9 +16,12 @@ from starlette.types import ASGIApp
 from infobip_exporter.config.rules import unix_socket
 from infobip_exporter.errors import ListenError
 from infobip_exporter.web.connection import LARGEST_HEAD, Connection
-from infobip_exporter.web.crowd import Crowd, Limits
+from infobip_exporter.web.crowd import Crowd, Limits, client_of, network_of
 from infobip_exporter.web.listen import listening_sockets, place_of, remove_socket, socket_id
 from infobip_exporter.web.tls import Tls
+
+NEXT_TRY_S = 0.1
+"""From a connection that could not be accepted to the next."""
 
 _log = structlog.get_logger()
 
@@ -111,15 +114,12 @@ class Server:
 
     async def _serve(self, sockets: Sequence[socket.socket]) -> None:
         besides = [asyncio.ensure_future(each()) for each in self._besides]
-        servers = [
-            await asyncio.start_server(self._accept, sock=each, limit=LARGEST_HEAD) for each in sockets
-        ]
+        accepting = [asyncio.create_task(self._accept_all(each)) for each in sockets]
         await self._ending.wait()
-        for server in servers:
-            server.close()
-        for task in besides:
+        for task in (*besides, *accepting):
             task.cancel()
-        await asyncio.sleep(0)  # for those that were just accepted
+        for each in sockets:
+            each.close()
         tasks = dict(self.crowd.tasks)
         for connection, task in tasks.items():
             if not connection.finish():
@@ -130,7 +130,46 @@ class Server:
             self.crowd.drop(connection)
         await asyncio.sleep(0)  # for the transports to close
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept_all(self, listening: socket.socket) -> None:
+        """Accept one connection after the other, so that however many come, those that are there are served between."""
+        listening.setblocking(False)
+        while True:
+            await _until_readable(listening)
+            try:
+                accepted, _ = listening.accept()
+            except OSError as error:
+                # Gone before it was accepted, or there are no descriptors left.
+                _log.warning("a connection can't be accepted", error=error.strerror)
+                await asyncio.sleep(NEXT_TRY_S)
+                continue
+            try:
+                await self._begin(accepted)
+            except OSError:
+                accepted.close()  # gone meanwhile
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        client = client_of(accepted)
+        await self.crowd.make_room(network_of(client[0]) if client else "")
+        reader = asyncio.StreamReader(limit=LARGEST_HEAD)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: asyncio.StreamReaderProtocol(reader, self._connected), accepted
+        )
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self._app, self.crowd, reader, writer)
         tls = self._tls() if self._tls else None
         self.crowd.admit(connection, asyncio.create_task(connection.serve(tls)))
+
+
+async def _until_readable(listening: socket.socket) -> None:
+    # loop.sock_accept may lose a connection when it is cancelled.
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(listening, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(listening)

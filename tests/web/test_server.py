@@ -416,8 +416,11 @@ def test_one_that_is_being_answered_does_not_have_to_make_room() -> None:
             client.sendall(GET)
         wait_until(lambda: app.asked == CROWDED.connections)
         with connected(server) as (late,):
-            assert everything(late) == b""
-        assert len(server.crowd.tasks) == CROWDED.connections
+            late.settimeout(0.5)
+            late.sendall(GET)
+            with pytest.raises(TimeoutError):
+                late.recv(1)
+            assert app.asked == len(server.crowd.tasks) == CROWDED.connections
 
 
 def test_a_hundred_scrapes_at_once_are_all_answered() -> None:
