@@ -35,7 +35,7 @@ def _parts() -> dict[str, Part]:
         "scrapes": ("Scraping", lambda folder: scrapes.measure(folder, shown)),
         "planning": ("What to ask next", lambda _folder: planning.measure()),
         "load": ("Scraping in a crowd", load.measure),
-        "attacks": ("Under attack, with a page of 10 MB", attacks.measure),
+        "attacks": ("Under attack, with 20,000 series", attacks.measure),
         "feeds": ("A thousand feeds in one process", many_feeds.measure),
     }
 

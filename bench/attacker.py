@@ -13,6 +13,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 MOST_CONNECTIONS = 20_000
@@ -118,14 +119,19 @@ async def sends_a_huge_head(target: Target) -> None:
 
 
 async def stays_in_its_handshake(target: Target) -> None:
-    context = ssl.create_default_context()
-    hello = ssl.MemoryBIO()
-    with suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
     with await target.connect() as client:
-        await _send(client, hello.read())
+        await _send(client, _client_hello())
         while True:
             await _receive(client)
+
+
+@lru_cache
+def _client_hello() -> bytes:
+    hello = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context = ssl.create_default_context()
+        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    return hello.read()
 
 
 _numbers = itertools.count()

@@ -19,6 +19,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 
 from infobip_exporter.web.crowd import Crowd, network_of
+from infobip_exporter.web.stream import PlainStream, SecureStream, Stream
 from infobip_exporter.web.tls import Tls
 
 LARGEST_HEAD = 16 * 1024
@@ -39,19 +40,26 @@ _log = structlog.get_logger()
 
 
 class Connection:
-    """A connection of `crowd`, whose limits it keeps. `app` answers each request in one piece."""
+    """A connection of `crowd`, whose limits it keeps.
+
+    `app` answers each request in one piece. `tls` is what the connection is secured with; None is plain HTTP.
+    """
 
     def __init__(
-        self, app: ASGIApp, crowd: Crowd, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        app: ASGIApp,
+        crowd: Crowd,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        tls: Tls | None,
     ) -> None:
         self._app = app
+        self._tls = tls
         self._crowd = crowd
         self._limits = crowd.limits
-        self._reader = reader
-        self._writer = writer
+        self._stream: Stream = PlainStream(reader, writer)
         self._loop = asyncio.get_running_loop()
-        self._transport = cast("asyncio.Transport", writer.transport)
-        """The one below TLS."""
+        self._transport = writer.transport
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._is_secure = False
         self._is_last = False
@@ -64,26 +72,21 @@ class Connection:
         self.network = network_of(self.client[0]) if self.client else ""
         self.waiting_since: float | None = self._loop.time()
         """The loop's time since when the client is waited for, to ask or to take its answer; None while `app` works."""
-        self.shaking_hands = False
+        self.shaking_hands = tls is not None
         self._untaken_until: float | None = None
         """The loop's time by which all that was asked without a pause has to be taken."""
-        # Until then nothing is read, or what comes in the clear could pass for a part of what is secured.
-        self._transport.pause_reading()
-        # Less is buffered below than asyncio would, so that what was written is known to be with the kernel.
+        # What was written is with the kernel.
         self._transport.set_write_buffer_limits(high=0)
 
-    async def serve(self, tls: Tls | None) -> None:
-        """Answer until one of the sides closes. `tls` is what the connection is secured with; None is plain HTTP."""
+    async def serve(self) -> None:
+        """Answer until one of the sides closes."""
         try:
-            if tls is None:
-                self._transport.resume_reading()
-            elif not await self._shake_hands(tls):
+            if self._tls and not await self._shake_hands(self._tls):
                 return
             while await self._answer_next():
                 pass
             async with asyncio.timeout(self._limits.goodbye_s):
-                self._writer.close()
-                await self._writer.wait_closed()
+                await self._stream.close()
         except OSError:
             pass  # gone, or too slow (TimeoutError is an OSError)
         except Exception:  # noqa: BLE001 - whatever it was, it ends this connection alone
@@ -101,19 +104,19 @@ class Connection:
     # TLS
 
     async def _shake_hands(self, tls: Tls) -> bool:
-        self.shaking_hands = True
-        self._crowd.begin_handshake()
+        secure = SecureStream(self._stream, tls.context())
         try:
             async with asyncio.timeout(self._limits.handshake_s):
-                await self._writer.start_tls(tls.context(), ssl_handshake_timeout=self._limits.handshake_s)
+                certificate = await secure.shake_hands()
         except OSError as error:
             self._tell(getattr(error, "reason", None) or str(error) or type(error).__name__)
             return False
         finally:
             self.shaking_hands = False
-        if not tls.admits(self._writer.get_extra_info("peercert")):
+        if not tls.admits(certificate):
             self._tell("its certificate has none of client_allowed_sans")
             return False
+        self._stream = secure
         self._is_secure = True
         return True
 
@@ -162,7 +165,7 @@ class Connection:
                 # The two may be read differently by a proxy in front (RFC 9112, 6.1).
                 raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
             if self._http.they_are_waiting_for_100_continue:
-                self._writer.write(
+                await self._stream.write(
                     self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
                 )
             while isinstance(await self._next_event(), h11.Data):
@@ -177,7 +180,7 @@ class Connection:
     async def _receive(self) -> None:
         # Never more than a head may have, or h11 would take a larger one that comes in one piece.
         room = LARGEST_HEAD + 1 - len(self._http.trailing_data[0])
-        self._http.receive_data(await self._reader.read(room))
+        self._http.receive_data(await self._stream.read(room))
 
     def _scope(self, request: h11.Request) -> Scope:
         target = request.target
@@ -232,14 +235,14 @@ class Connection:
         date = (b"date", formatdate(usegmt=True).encode())
         closing = [(b"connection", b"close")] if self._is_last else []
         response = h11.Response(status_code=status, headers=[*headers, date, *closing])
-        self._writer.write(self._http.send(response) or b"")
+        start = self._http.send(response) or b""
         view = cast("bytes", memoryview(body))  # for pieces without copies; h11 takes them
-        for start in range(0, len(body), PIECE):
-            self._writer.write(self._http.send(h11.Data(data=view[start : start + PIECE])) or b"")
-            await self._writer.drain()
+        for at in range(0, len(body), PIECE):
+            await self._stream.write(start + (self._http.send(h11.Data(data=view[at : at + PIECE])) or b""))
             self.waiting_since = self._loop.time()
-        self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
-        await self._writer.drain()
+            start = b""
+        if end := start + (self._http.send(h11.EndOfMessage()) or b""):
+            await self._stream.write(end)
 
     async def _refuse(self, status: int) -> None:
         """Answer a request that can't be read."""

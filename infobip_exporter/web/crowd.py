@@ -21,11 +21,11 @@ class Limits:
     """Bounds of a server. Times are in seconds."""
 
     connections: int = 300
-    """At a time. One that is secured by TLS holds 0.3 MB (OpenSSL's buffers and asyncio's)."""
+    """At a time. One that is secured by TLS holds 0.1 MB."""
     of_an_address: int = 150
-    handshakes: int = 60
-    answers: int = 40
-    """Large answers being sent at a time, as many as the node exporter's `--web.max-requests` allows."""
+    handshakes: int = 100
+    answers: int = 80
+    """Large answers being sent at a time: with 40, as the node exporter has, 400 that do not read delay others by a second."""
     answers_bytes: int = 48 * 1024 * 1024
     """What the pages being sent may take together; one that goes to several clients counts once."""
     handshake_s: float = 10.0
@@ -36,7 +36,9 @@ class Limits:
     answer_s: float = 30.0
     """For an answer to be taken, with those of further requests that were sent without waiting for it."""
     grace_s: float = 0.15
-    """For a client to ask, or to take a large answer, while others wait for its place."""
+    """For a client to ask, or to take the next piece of an answer, while others wait for its place."""
+    long_s: float = 2.0
+    """For a client to take a large answer while others wait for their turn."""
     turn_s: float = 5.0
     """For a turn among the large answers; then the answer is 503."""
     goodbye_s: float = 5.0
@@ -61,24 +63,18 @@ class Crowd:
     async def make_room(self, network: str) -> None:
         """Wait until there may be one more connection, of `network`; others make room for it where there are too many."""
         limits = self.limits
-        while len(self.tasks) >= limits.connections:
-            await self._drop_longest_waiting(self.tasks)
-        if network:
-            while (
-                len(same := [each for each in self.tasks if each.network == network]) >= limits.of_an_address
-            ):
-                await self._drop_longest_waiting(same)
+        for most, belongs in (
+            (limits.connections, lambda _: True),
+            (limits.handshakes, lambda each: each.shaking_hands),
+            (limits.of_an_address, lambda each: bool(network) and each.network == network),
+        ):
+            while len(crowd := [each for each in self.tasks if belongs(each)]) >= most:
+                await self._drop_longest_waiting(crowd)
 
     def admit(self, newest: "Connection", task: "asyncio.Task[None]") -> None:
         """Take `newest` in, which is served by `task`."""
         self.tasks[newest] = task
         task.add_done_callback(lambda _: self._end(newest))
-
-    def begin_handshake(self) -> None:
-        """Drop the oldest handshake if there are too many now."""
-        in_handshake = [each for each in self.tasks if each.shaking_hands]
-        if len(in_handshake) > self.limits.handshakes:
-            self.drop(min(in_handshake, key=lambda each: each.waiting_since or 0.0))
 
     async def _drop_longest_waiting(self, crowd: "Iterable[Connection]") -> None:
         """Drop the one of `crowd` that has waited for longest if it has had its grace, else wait a little."""
@@ -124,16 +120,21 @@ class Crowd:
                 return True
             if not self._began_s:
                 return False
-            self._drop_oldest()
+            oldest = next(iter(self._began_s))
+            self._end_turn(oldest)
+            self.drop(oldest)
 
     async def _has_turn(self, connection: "Connection") -> bool:
         self._hurry()
+        connection.waiting_since = None  # it is the one who waits
         try:
             async with asyncio.timeout(self.limits.turn_s):
                 await self._turns.acquire()
         except TimeoutError:
             return False
-        self._began_s[connection] = asyncio.get_running_loop().time()
+        finally:
+            connection.waiting_since = asyncio.get_running_loop().time()
+        self._began_s[connection] = connection.waiting_since
         self._hurry()
         return True
 
@@ -143,23 +144,26 @@ class Crowd:
             self._turns.release()
 
     def _hurry(self) -> None:
-        """While anybody waits for a turn, drop the oldest answer as soon as it has had its grace."""
+        """While anybody waits for a turn, drop the answer that has gone on for too long, as soon as there is one."""
         if self._timer is None and self._began_s and len(self._bodies) > len(self._began_s):
             loop = asyncio.get_running_loop()
-            over_s = next(iter(self._began_s.values())) + self.limits.grace_s
-            if loop.time() >= over_s and self._turns.locked():
-                self._drop_oldest()
+            slowest = min(self._began_s, key=self._until_s)
+            if loop.time() >= self._until_s(slowest) and self._turns.locked():
+                self._end_turn(slowest)
+                self.drop(slowest)
             else:
-                self._timer = loop.call_at(over_s, self._look_again)
+                self._timer = loop.call_at(self._until_s(slowest), self._look_again)
+
+    def _until_s(self, connection: "Connection") -> float:
+        """The loop's time until which a connection may be sent its answer while others wait."""
+        return min(
+            (connection.waiting_since or 0.0) + self.limits.grace_s,
+            self._began_s[connection] + self.limits.long_s,
+        )
 
     def _look_again(self) -> None:
         self._timer = None
         self._hurry()
-
-    def _drop_oldest(self) -> None:
-        oldest = next(iter(self._began_s))
-        self._end_turn(oldest)
-        self.drop(oldest)
 
 
 def client_of(accepted: socket.socket) -> tuple[str, int] | None:

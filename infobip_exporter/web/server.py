@@ -118,6 +118,7 @@ class Server:
         await self._ending.wait()
         for task in (*besides, *accepting):
             task.cancel()
+        await asyncio.wait(accepting)
         for each in sockets:
             each.close()
         tasks = dict(self.crowd.tasks)
@@ -159,17 +160,16 @@ class Server:
         )
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(self._app, self.crowd, reader, writer)
         tls = self._tls() if self._tls else None
-        self.crowd.admit(connection, asyncio.create_task(connection.serve(tls)))
+        connection = Connection(self._app, self.crowd, reader, writer, tls)
+        self.crowd.admit(connection, asyncio.create_task(connection.serve()))
 
 
 async def _until_readable(listening: socket.socket) -> None:
     # loop.sock_accept may lose a connection when it is cancelled.
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(listening, lambda: ready.done() or ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(listening)
+    descriptor = listening.fileno()
+    loop.add_reader(descriptor, ready.set_result, None)
+    ready.add_done_callback(lambda _: loop.remove_reader(descriptor))
+    await ready

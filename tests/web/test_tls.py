@@ -14,12 +14,12 @@ import pytest
 import trustme
 from starlette.types import ASGIApp
 
+from infobip_exporter.web.crowd import Limits
 from infobip_exporter.web.server import Server
 from infobip_exporter.web.web_config_file import WebConfigFile
 from tests.web.test_server import (
     GET,
     HEALTHY,
-    IMPATIENT,
     PATIENCE_S,
     Endless,
     everything,
@@ -74,7 +74,9 @@ def serving(
     file: Path, app: ASGIApp | None = None, **limits: float
 ) -> Iterator[tuple[Server, WebConfigFile]]:
     watched = WebConfigFile(file)
-    server = Server(app or our_app(), ("127.0.0.1:0",), replace(IMPATIENT, **limits), tls=watched.tls)
+    server = Server(
+        app or our_app(), ("127.0.0.1:0",), replace(Limits(connections=50), **limits), tls=watched.tls
+    )
     server.start()
     try:
         yield server, watched
@@ -372,13 +374,10 @@ def test_a_handshake_that_is_not_finished_is_given_up(
 
 def test_clients_that_never_shake_hands_make_room_for_those_who_do(site: Site) -> None:
     with serving(site.write()) as (server, _):
-        silent = [
-            socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S)
-            for _ in range(3 * IMPATIENT.connections)
-        ]
+        silent = [socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) for _ in range(3 * 50)]
         try:
             assert answer(server, site.client())
-            assert len(server.crowd.tasks) <= IMPATIENT.connections
+            assert len(server.crowd.tasks) <= 50
         finally:
             for client in silent:
                 client.close()
@@ -390,9 +389,9 @@ def test_nothing_is_left_of_those_who_made_room_or_went_away_in_their_handshake(
     with serving(site.write()) as (server, _):
         place = ("127.0.0.1", port_of(server))
         with ExitStack() as clients:
-            for _ in range(3 * IMPATIENT.connections):
+            for _ in range(3 * 50):
                 clients.enter_context(socket.create_connection(place, PATIENCE_S))
-            wait_until(lambda: len(server.crowd.tasks) == IMPATIENT.connections)
+            wait_until(lambda: len(server.crowd.tasks) == 50)
         for ending in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed as usual
             with socket.create_connection(place, PATIENCE_S) as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
@@ -413,6 +412,6 @@ def test_stopping_does_not_wait_for_handshakes(site: Site) -> None:
 
 
 def test_a_tls_client_that_trickles_its_request_is_dropped(site: Site) -> None:
-    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
+    with serving(site.write(), request_s=0.3) as (server, _), secured(server, site.client()) as client:
         client.sendall(GET[:5])
         assert everything(client) == b""
