@@ -15,20 +15,19 @@ from functools import partial
 import structlog
 
 from infobip_exporter import __version__, logs
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
 from infobip_exporter.feed.feed import Settings
 from infobip_exporter.feed.supervisor import Supervisor
-from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import credentials_of
+from infobip_exporter.infobip.access import Access
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics.process import REFRESH_S, Process
 from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
-from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.reload import Reloads, refuse_what_can_not_change
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.guard import Guard
@@ -104,6 +103,8 @@ class App:
         self._worker = ThreadWorker("ledger")
         self.process = Process()
         self.reloaded = Reloaded(successful=True, success_s=time.time())
+        self._accesses: dict[str, Access] = {}
+        """By account: its channels share them."""
         wanted = settings_of(config)
         apart_s = min(START_APART_S, config.poll.interval_s / max(1, len(wanted)))
         # Swapped whole: the web server's thread may look at any time.
@@ -194,6 +195,7 @@ class App:
         }
         zero_starts = {key: self._zero_starts.get(key) or self._new_zero_start(new[key]) for key in wanted}
         self._config = config
+        self._accesses = {each.name: self._accesses[each.name] for each in config.accounts}
         self._accounts = {key: account for key, (_, account) in wanted.items()}
         self._feeds = {key: kept.get(key) or new[key] for key in wanted}
         self._zero_starts = zero_starts
@@ -222,15 +224,10 @@ class App:
         before: Supervisor | None = None,
         delay_s: float = 0.0,
     ) -> Supervisor:
+        access = self._access(account, settings.poll.timeout_s)
         return Supervisor(
             settings,
-            lambda: Client(
-                account.base_url,
-                LOG_PATHS[settings.channel],
-                credentials_of(account),
-                account.filters,
-                settings.poll.timeout_s,
-            ),
+            lambda: access.client(settings.channel, account.filters),
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,
@@ -238,13 +235,20 @@ class App:
             delay_s=delay_s,
         )
 
+    def _access(self, account: Account, timeout_s: float) -> Access:
+        """That of the account's other channels. Raises ConfigError for what can't be used."""
+        access = self._accesses.get(account.name)
+        if access is None or not access.serves(account, timeout_s):
+            access = self._accesses[account.name] = Access(account, timeout_s)
+        return access
+
     def _new_zero_start(self, feed: Supervisor) -> ZeroStart:
         return ZeroStart(feed.settings.metrics.zero_hold_s, feed.ledger.marks(), self.now())
 
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may still be in messages."""
         accounts = (*self._config.accounts, *config.accounts)
-        logs.configure(config.log, secrets=[each.api_key for each in accounts if each.api_key])
+        logs.configure(config.log, secrets=[secret for each in accounts for secret in secrets_of(each)])
 
     # What the web server shows. Called from its thread.
 

@@ -14,6 +14,7 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
 from infobip_exporter.config.schema import Config, Log
@@ -184,7 +185,7 @@ def _demo(flags: Flags, _words: Sequence[str]) -> int:
         problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
-    from infobip_exporter import demo  # noqa: PLC0415
+    from infobip_sandbox import demo  # noqa: PLC0415
 
     logs.configure(log)
     return demo.demo(addresses[0] if addresses else None, log)
@@ -248,7 +249,7 @@ def _config_file(flags: Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
+    logs.configure(config.log, secrets=[secret for each in config.accounts for secret in secrets_of(each)])
 
 
 def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:

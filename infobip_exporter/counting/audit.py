@@ -4,6 +4,7 @@ They are the count of its messages, the XOR of their keys, and the sum of the ou
 agreement by chance of two different sets of messages is as likely as a collision of 64 bits.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infobip_exporter.counting.count import Statuses, each_once
-from infobip_exporter.counting.known import Known, keys, outcomes
+from infobip_exporter.counting.known import ByTime, Known, keys, outcomes
 from infobip_exporter.model.cells import Cell
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
+
+EDGE_MS = 300_000
+"""Cells so close to leaving the log prove nothing: some of their messages may leave before the answer."""
+AUDIT_AGE_MS = LOG_KEEPS_MS // 2
+"""The read that completes the audit of a cell comes at this age: what has turned up by then is seen, however late, and
+as much time again is left to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +40,42 @@ def settle(cell: Cell, settled: NDArray[np.void], statuses: Statuses) -> Cell:
     return cell._replace(outcomes=(cell.outcomes + _sum_settled(settled, statuses)) % (1 << 64))
 
 
+class Shown:
+    """The records of an answer, each message once: how many any range has, and their two sums."""
+
+    def __init__(self, records: Sequence[Record], statuses: Statuses) -> None:
+        records = sorted(each_once(records), key=lambda record: record.sent_ms)
+        sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
+        self.keys = keys([record.message_id for record in records], sent_ms)
+        self._sent_ms = sent_ms.tolist()
+        final = [place for place, record in enumerate(records) if record.kind.final]
+        names = [statuses.kept(records[place].kind.general_status) for place in final]
+        added = np.zeros(len(records), np.uint64)
+        if final:
+            added[final] = outcomes(self.keys[final], names)
+        self._ids = [0, *np.bitwise_xor.accumulate(self.keys).tolist()]
+        self._outcomes = [0, *np.cumsum(added, dtype=np.uint64).tolist()]
+
+    def places(self, wanted: TimeRange) -> tuple[int, int]:
+        """[first, last) of the records sent in `wanted`."""
+        return bisect_left(self._sent_ms, wanted.since_ms), bisect_left(self._sent_ms, wanted.until_ms)
+
+    def numbers(self, wanted: TimeRange) -> tuple[int, int, int]:
+        """Count, XOR of the keys and sum of the outcomes of the records sent in `wanted`."""
+        first, last = self.places(wanted)
+        outcome = (self._outcomes[last] - self._outcomes[first]) % (1 << 64)
+        return last - first, self._ids[first] ^ self._ids[last], outcome
+
+
 def finalize(
-    cell: Cell, known: Known, shown: Sequence[Record], statuses: Statuses, *, recovered: int
+    cell: Cell, known: Known, shown: Shown, statuses: Statuses, *, recovered: int
 ) -> tuple[Cell, Finding | None]:
     """The cell as final, with its audit numbers, and what this last read says of the reads before.
 
-    `known` are its messages after the read, `shown` the records of the read, `recovered` how many of them were new.
+    `known` are its messages after the read, `recovered` is how many of those in the log were new.
     """
     held = np.concatenate([known.settled["key"], known.keys_in_flight()])
-    in_log = _keys(each_once(shown))
+    in_log = shown.keys[slice(*shown.places(cell.range))]
     settled = known.settled[np.isin(known.settled["key"], in_log)]
     final = cell._replace(
         final=True,
@@ -55,27 +90,49 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-def audit(cell: Cell, shown: Sequence[Record], statuses: Statuses) -> tuple[Cell, Finding]:
+def audit(cell: Cell, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
-    shown = each_once(shown)
-    in_log = _keys(shown)
-    final = [record for record in shown if record.kind.final]
-    ids = _xor(in_log)
-    names = [statuses.kept(record.kind.general_status) for record in final]
-    outcome = _sum(_keys(final), names)
-    missed = max(0, len(in_log) - cell.messages)
-    vanished = max(0, cell.messages - len(in_log))
+    messages, ids, outcome = shown.numbers(cell.range)
+    missed = max(0, messages - cell.messages)
+    vanished = max(0, cell.messages - messages)
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
-        # One of each at the least: another message, or another outcome.
-        missed, vanished = min(1, len(in_log)), 1
-    found = {"verified": len(in_log) - missed, "missed": missed, "vanished": vanished}
-    after = cell._replace(audited=True, messages=len(in_log), ids=ids, outcomes=outcome)
+        # One of each at the least: another message, or another outcome; maybe in the part that was read before.
+        missed, vanished = 1, 1
+    found = {"verified": max(0, messages - missed), "missed": missed, "vanished": vanished}
+    audited = cell.audited or asked_ms >= cell.until_ms + AUDIT_AGE_MS
+    after = cell._replace(audited=audited, messages=messages, ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)
 
 
-def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
-    sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-    return keys([record.message_id for record in records], sent_ms)
+def divide(cell: Cell, proven: TimeRange, shown: Shown, known: ByTime, statuses: Statuses) -> list[Cell]:
+    """The final cell in two, where an answer has shown a part of it that reaches one of its ends; else as it is.
+
+    What was shown gets the log's numbers, and the rest what the cell's then leave: when that is read, too, the sum of
+    both has been held against the log. `known` holds the messages that have settled by this answer, which the cell's
+    numbers do not know yet.
+    """
+    part = cell.range.meet(proven)
+    if not 0 < part.length_ms < cell.range.length_ms:
+        return [cell]
+    if part.since_ms == cell.since_ms:
+        rest = TimeRange(part.until_ms, cell.until_ms)
+    elif part.until_ms == cell.until_ms:
+        rest = TimeRange(cell.since_ms, part.since_ms)
+    else:
+        return [cell]
+    messages, ids, outcome = shown.numbers(part)
+    outcome = (outcome - _sum_settled(known.within(part).settled, statuses)) % (1 << 64)
+    if messages > cell.messages:  # the part alone differs from all that was counted
+        messages, ids, outcome = cell.messages, cell.ids, cell.outcomes
+    left = cell._replace(
+        messages=cell.messages - messages,
+        ids=cell.ids ^ ids,
+        outcomes=(cell.outcomes - outcome) % (1 << 64),
+    )
+    return [
+        cell._replace(**part._asdict(), messages=messages, ids=ids, outcomes=outcome),
+        left._replace(**rest._asdict()),
+    ]
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:

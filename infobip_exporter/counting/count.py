@@ -20,6 +20,7 @@ from infobip_exporter.counting.known import (
     Labels,
     id_hashes,
     scattered,
+    together,
 )
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
@@ -27,9 +28,8 @@ from infobip_exporter.metrics.catalog import Family
 from infobip_exporter.model.labels import OTHER, SENT_LABELS
 from infobip_exporter.model.record import DELIVERED, Kind, Record
 from infobip_exporter.model.series import EXACT, Histogram, Series
-from infobip_exporter.model.time_range import TimeRange
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange
 
-HOUR_MS = 3_600_000
 MOVED_MS = 10_000
 """A sent time that moves by less between two reads is the same message's (DESIGN: provisional time)."""
 LONGEST_DURATION_MS = 49 * HOUR_MS
@@ -320,7 +320,7 @@ class _Counting:
             series = Series.of(catalog.DELIVERY_DURATION.name, general_status=status)
             self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
         if self._added or self._gone.any():
-            settled = np.concatenate([self._known.settled[~self._gone], *self._added])
+            settled = together([self._known.settled[~self._gone], *self._added])
             self._known.settled = settled[np.argsort(settled["sent_ms"], kind="stable")]
         return self._counted
 

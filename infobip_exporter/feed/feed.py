@@ -25,11 +25,11 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import DAY_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
 from infobip_exporter.planning.situation import Situation
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
@@ -47,9 +47,9 @@ BEHIND_MS = 5_000
 BEHIND_POLLS = 10
 ID_LENGTH = 36
 """Of a messageId, until some were seen: a UUID."""
-DAY_MS = 24 * 3_600_000
+
 CAP_GROWTH = 1.25
-"""How much longer ranges may get with each poll where the server was found to cap its answers."""
+"""How much longer ranges and lists may get with each poll where the server was found to cap its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,11 @@ class Feed:
         self._id_length = float(ID_LENGTH)
         self._most_ids = list_length
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
+        self._head_since_ms = ledger.progress.watermark_ms
+        self._answers = 0
         self._started = False
+        self._final_age_ms = self._situation().final_age_ms
+        """By the last answer."""
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.progressed_s = now
@@ -201,8 +205,9 @@ class Feed:
         while not self._api_clock.known and asked < TIMES_ASKED:
             if not await self._wait(ends_s):
                 return False
+            await self._reserve()
             try:
-                await self._reserved_send(Query(limit=1))
+                await self._sender.send(Query(limit=1))
             except RequestFailed as failure:
                 self._sender.failed(failure)
                 await self._recorder.commit()
@@ -235,28 +240,27 @@ class Feed:
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
         while (left_s := ends_s - self._clock.monotonic_s()) > 0:
-            wait_s = self._sender.wait_s()
-            if wait_s <= 0:
+            if await self._may_send(ends_s):
                 return True
+            wait_s = self._sender.wait_s()
             self.progressed_s = self._clock.monotonic_s()
             await self._clock.sleep(min(wait_s, left_s))
         return False
 
-    async def _reserved_send(self, query: Query) -> Answer:
+    async def _reserve(self) -> None:
+        """Count the next request against the budget, for a process that is started after a kill, too."""
         await self._recorder.reserve()
         self._limiter.spend(self._clock.monotonic_s())
-        return await self._sender.send(query)
 
     # A poll's requests
 
     async def _ask(self, ends_s: float) -> bool:
         """Send the poll's requests. True if all of the head was read."""
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
+        self._most_ids = min(self._list_length, math.ceil(CAP_GROWTH * self._most_ids))
         situation = self._advance()
         jobs = deque(
-            job
-            for each in reversed(self._planner.head(situation))
-            for job in reversed(self._range_jobs(each))
+            job for each in reversed(self._planner.head(situation)) for job in reversed(self._head_jobs(each))
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
@@ -264,14 +268,13 @@ class Feed:
         try:
             while True:
                 asked_all = False
-                while len(running) < UNDER_WAY and self._may_send(ends_s):
+                while len(running) < UNDER_WAY and await self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
                         asked_all = True
                         break
-                    await self._recorder.reserve()
-                    self._limiter.spend(self._clock.monotonic_s())
+                    await self._reserve()
                     quota -= 1
                     running[asyncio.ensure_future(self._sender.send(job.query))] = job
                 if not running and (asked_all or not await self._wait(ends_s)):
@@ -293,16 +296,22 @@ class Feed:
             await asyncio.gather(*running, return_exceptions=True)
         return head == 0
 
-    def _may_send(self, ends_s: float) -> bool:
-        return self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0
+    async def _may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self._sender.wait_s() == 0
+            and await self._sender.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
 
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
     ) -> _Job | None:
-        """The next of `jobs`, or once the head was read what the planner chooses."""
-        if jobs:
-            return jobs.popleft()
-        return await self._next_job(quota, under_way) if head_read else None
+        """The next of `jobs`, to which comes, once the head was read, what the planner chooses."""
+        if not jobs and head_read:
+            jobs.extend(await self._next_jobs(quota, under_way))
+        return jobs.popleft() if jobs else None
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""
@@ -313,7 +322,9 @@ class Feed:
         """The API's time has gone on since the last poll: there is more to read."""
         bounds = self._sender.bounds()
         progress = self._recorder.progress
-        before_ms = progress.watermark_ms
+        if self._sender.well > self._answers:  # else nothing has been read since the last poll
+            self._answers, self._head_since_ms = self._sender.well, progress.watermark_ms
+        before_ms = min(progress.watermark_ms, self._head_since_ms)
         self._recorder.advance(bounds.earliest_ms)
         latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self._poll.interval_s * 1000)
         return self._situation(watermark_ms=max(before_ms, latest_ms))
@@ -351,21 +362,28 @@ class Feed:
             missed_recently=progress.missed_ms is not None and progress.missed_ms > recent_ms,
         )
 
-    async def _next_job(self, quota: float, under_way: Sequence[Request]) -> _Job | None:
-        request = self._planner.next_request(self._situation(), quota, under_way)
-        match request:
-            case None:
-                return None
-            case ReadRange():
-                jobs = self._range_jobs(request)
-                return jobs[-1] if jobs else None  # what is left out is still worth a request, and comes next
-            case ReadStatus(general_status=status, range=wanted):
-                query = Query(*wanted, general_status=status, limit=self._page_limit)
-                return _Job(request.why, query, request)
-            case LookUp(cells=cells):
-                job = await self._look_up_job(request, cells)
-                # All of them may have settled since the planner reckoned: it does not ask for the same again.
-                return job if job.ids else await self._next_job(quota, under_way)
+    async def _next_jobs(self, quota: float, under_way: Sequence[Request]) -> list[_Job]:
+        """What the planner chooses; a range that is asked for in parts, the newest first."""
+        while request := self._planner.next_request(self._situation(), quota, under_way):
+            match request:
+                case ReadRange():
+                    jobs = self._range_jobs(request)[::-1]
+                case AskNow():
+                    jobs = self._head_jobs(request)
+                case ReadStatus(general_status=status, range=wanted):
+                    query = Query(*wanted, general_status=status, limit=self._page_limit)
+                    jobs = [_Job(request.why, query, request)]
+                case LookUp(cells=cells):
+                    job = await self._look_up_job(request, cells)
+                    jobs = [job] if job.ids else []
+            if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
+                return jobs
+        return []
+
+    def _head_jobs(self, request: ReadRange | AskNow) -> list[_Job]:
+        if isinstance(request, ReadRange):
+            return self._range_jobs(request)
+        return [_Job(request.why, Query(request.range.since_ms, limit=self._page_limit), request)]
 
     def _range_jobs(self, request: ReadRange) -> list[_Job]:
         """A job for each part of the range in which it can be asked for, oldest first."""
@@ -426,6 +444,9 @@ class Feed:
             case LookUp():
                 await self._looked_up(job, answer)
                 return []
+            case AskNow():
+                await self._record(job, answer.page, self._sender.asked(answer), None)
+                return []
             case ReadStatus(general_status=status, range=wanted):
                 await self._read_status(job, answer, status, wanted)
                 return []
@@ -472,8 +493,8 @@ class Feed:
         page, asked = answer.page, self._sender.asked(answer)
         parts = split(part, page, self._page_limit, asked.latest_ms)
         if not parts:
-            await self._read_oversized(job, part.range, page, asked, ends_s)
-            return []
+            whole = await self._read_oversized(job, part.range, page, asked, ends_s)
+            return [] if whole else [job]
         await self._record(job, page, asked, None)
         if not is_full(page, self._page_limit):
             if page.rows == job.suspect_rows:
@@ -490,16 +511,17 @@ class Feed:
 
     async def _read_oversized(
         self, job: _Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float
-    ) -> None:
-        """Read a millisecond that fills a page; it is left for the next poll where this one ends meanwhile."""
+    ) -> bool:
+        """Read a millisecond that fills a page. False where the poll has ended meanwhile: it is left for the next one."""
         steps = read_millisecond(wanted, first, self._values, self._page_limit)
         try:
             query = next(steps)
             while True:
                 if not await self._wait(ends_s + self._poll.interval_s):
-                    return
+                    return False
+                await self._reserve()
                 try:
-                    answer = await self._reserved_send(query)
+                    answer = await self._sender.send(query)
                 except RequestFailed as failure:
                     if not query.special or failure.code in (*REFUSED, THROTTLED, "", "connection"):
                         self._sender.failed(failure)
@@ -513,6 +535,7 @@ class Feed:
             seen = end.value
         page = Page(list(seen.records), len(seen.records), list(seen.rejected))
         await self._record(job, page, asked, wanted, too_dense=not seen.whole, oversized=True)
+        return True
 
     def _proven(self, part: Part, asked: Bounds) -> TimeRange | None:
         """What an answer that is not full has shown completely of the time that is counted.
@@ -522,6 +545,7 @@ class Feed:
         edge_ms = self._sender.bounds().latest_ms - LOG_KEEPS_MS
         since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)
         until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)
+        until_ms = min(until_ms, since_ms + LOG_KEEPS_MS)  # a Date may be years ahead
         return TimeRange(since_ms, until_ms) if until_ms > since_ms else None
 
     async def _record(
@@ -535,6 +559,7 @@ class Feed:
         oversized: bool = False,
     ) -> list[TimeRange]:
         part = job.part
+        self._final_age_ms = self._situation().final_age_ms
         records = page.records if part is None else [r for r in page.records if part.holds(r.sent_ms)]
         postponed = await self._recorder.record(
             Reading(
@@ -542,8 +567,9 @@ class Feed:
                 proven,
                 asked,
                 self._sender.bounds(),
-                self._situation().final_age_ms,
+                self._final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
+                head=job.why is Why.HEAD,
                 too_dense=too_dense,
                 oversized=oversized,
                 only_in_flight=bool(job.ids),
@@ -562,14 +588,14 @@ class Feed:
         now_s = self._clock.monotonic_s()
         shown = {record.message_id for record in page.records}
         strangers = sum(record.message_id not in job.ids for record in page.records)
-        if 2 * strangers > page.rows or (job.ids and not shown & job.ids):
-            self._avoided.filter_failed("messageId", now_s)  # it takes no list of ids, or has none of them
-            await self._recorder.commit()
-            return
-        self._avoided.filter_works("messageId")
         if may_be_capped(page, self._page_limit) and shown != job.ids:
             self._most_ids = max(1, page.rows - 1)
             job = replace(job, looked=())
+        elif 2 * strangers > page.rows or 2 * len(shown & job.ids) < len(job.ids):
+            self._avoided.filter_failed("messageId", now_s)  # it takes no list of ids, or lacks most of them
+            job = replace(job, looked=())
+        else:
+            self._avoided.filter_works("messageId")
         await self._record(job, page, self._sender.asked(answer), None)
 
     async def _read_status(self, job: _Job, answer: Answer, status: str, wanted: TimeRange) -> None:
@@ -593,7 +619,8 @@ class Feed:
         if job.why is not Why.HEAD or not page.records:
             return
         newest_ms = max(record.sent_ms for record in page.records)
-        if job.part is not None and job.part.open_ended:
+        is_new = newest_ms > (self._recorder.progress.last_sent_ms or 0)  # else nothing is sent at present
+        if job.part is not None and job.part.open_ended and is_new:
             self._behind_ms.append(max(0, asked.earliest_ms - newest_ms))
 
     async def _expire(self) -> None:
@@ -651,7 +678,7 @@ class Feed:
             clock_skew_s=self._api_clock.skew_s(now, self._clock.wall_s()),
             incident=self._incidents.first,
             last_incident=self._incidents.last,
-            final_age_s=self._situation().final_age_ms / 1000 if progress.begin_ms is not None else None,
+            final_age_s=self._final_age_ms / 1000 if progress.begin_ms is not None else None,
             verified_up_to_ms=self._verified_up_to_ms(),
             by_hour=dict(by_hour),
         )

@@ -123,8 +123,9 @@ class SqliteStore:
     def commit(self, feed_id: int, writes: Writes) -> None:
         with self._transaction() as cursor:
 
-            def run(statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-                cursor.executemany(statement, rows)
+            def run(statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+                if rows:
+                    cursor.executemany(statement, rows)
 
             run(
                 "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",

@@ -12,25 +12,27 @@ def run_ends(
     rows: NDArray[np.int32],
     most_rows: float,
     widest_ms: int,
+    unread: NDArray[np.bool_],
 ) -> NDArray[np.intp]:
     """For each cell, the end (exclusive place) of the longest run from it that has at most `most_rows` and `widest_ms`.
 
-    Only cells that touch are joined: what lies in a gap is unread, or can't be read at present. A run has at least
-    its first cell.
+    Only cells that touch are joined: what lies in a gap is unread, or can't be read at present. Cells of `unread` time
+    stay alone: how many rows that has is not known. A run has at least its first cell.
     """
     count = len(rows)
     places = np.arange(count)
     total = np.concatenate(([0], np.cumsum(rows, dtype=np.int64)))
     by_rows = np.searchsorted(total, total[:-1] + most_rows, side="right") - 1
     by_width = np.searchsorted(until_ms, since_ms + widest_ms, side="right")
-    last_of_touching = np.append(np.flatnonzero(until_ms[:-1] != since_ms[1:]) + 1, count)
+    apart = (until_ms[:-1] != since_ms[1:]) | unread[:-1] | unread[1:]
+    last_of_touching = np.append(np.flatnonzero(apart) + 1, count)
     by_gap = last_of_touching[np.searchsorted(last_of_touching, places, side="right")]
     ends: NDArray[np.intp] = np.maximum(np.minimum(np.minimum(by_rows, by_width), by_gap), places + 1)
     return ends
 
 
 class Runs:
-    """For each of several values, the run of cells whose sum of it is greatest. Cells that are asked for are blocked."""
+    """For each cell, the run from it on, and the sums of several values over that. Cells that are asked for are blocked."""
 
     def __init__(self, ends: NDArray[np.intp], values: dict[str, Floats]) -> None:
         self.ends = ends
@@ -40,13 +42,6 @@ class Runs:
             for name, value in values.items()
         }
         self._sums = {name: total[ends] - total[:-1] for name, total in self._totals.items()}
-
-    def best(self, name: str) -> tuple[int, int, float]:
-        """[first, last) of the run with the greatest sum of the value, and this sum; 0 where there is none."""
-        if len(self.ends) == 0:
-            return 0, 0, 0.0
-        first = int(np.argmax(self._sums[name]))
-        return first, int(self.ends[first]), float(self._sums[name][first])
 
     def sums(self, name: str) -> Floats:
         return self._sums[name]

@@ -3,28 +3,26 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from infobip_exporter.infobip.query import PAGE_LIMIT
 from infobip_exporter.model.cells import NEVER_MS, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.settling import SettlingTimes
 
-HOUR_MS = 3_600_000
 MARGIN = 2.2
 """Pages are planned so many standard deviations of their number of rows below full: 930 rows of 1000."""
 USABLE = 0.9
 """The part of the budget that plans reckon with: the rest goes to full pages and retries."""
-EDGE_MS = 300_000
-"""Cells so close to the 48 h edge prove nothing: some of their messages may leave the log before the answer."""
 SPENT = 0.98
 """The part of a poll's share of the budget that is spent. With all of it each request waits for the one a minute before
 to be forgotten, and is sent a little later than that: at 600/s the heads slipped by 50 ms a minute, without end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
     """All moments are the API's time in milliseconds.
 
@@ -69,19 +67,20 @@ class Situation:
     def requests_per_poll(self) -> float:
         return self.requests_per_minute * self.interval_s / 60 * SPENT
 
+    @cached_property
     def mean_rows_per_s(self) -> float:
         """The traffic of the last hour: what a burst of a minute hardly changes."""
         first, last = self.cells.places(TimeRange(self.watermark_ms - HOUR_MS, self.watermark_ms))
         table = self.cells.table[first:last]
-        table = table[table["read_ms"] != NEVER_MS]
-        length_ms = int(np.sum(table["until_ms"] - table["since_ms"]))
+        read = table["read_ms"] != NEVER_MS
+        length_ms = int((table["until_ms"] - table["since_ms"])[read].sum())
         if length_ms == 0:
             return self.rows_per_s
-        return float(np.sum(table["messages"], dtype=np.int64)) * 1000 / length_ms
+        return float(table["messages"][read].sum(dtype=np.int64)) * 1000 / length_ms
 
     def whole_reads(self) -> float:
         """How many times each message can be read within the budget."""
-        pages_per_minute = self.mean_rows_per_s() * 60 / self.room
+        pages_per_minute = self.mean_rows_per_s * 60 / self.room
         return self.requests_per_minute * USABLE / max(pages_per_minute, 1e-9)
 
     @property

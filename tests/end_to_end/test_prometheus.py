@@ -175,4 +175,4 @@ def test_the_same_scrape_zipped_is_the_same_page(make_exporter: MakeExporter) ->
             assert answer.headers["content-encoding"] == "gzip"
             page = answer.read().decode()
         assert page.endswith("\n")
-        assert "infobip_up{" in page
+        assert "infobip_exporter_feed_info{" in page

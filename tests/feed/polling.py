@@ -8,6 +8,7 @@ from random import Random
 import structlog
 
 from infobip_exporter.config.schema import Metrics, Poll
+from infobip_exporter.feed.clock import Worker
 from infobip_exporter.feed.feed import Feed, Settings
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
@@ -29,6 +30,7 @@ class Polling:
     interval_s: float = 30.0
     list_length: int = 2048
     clock: StillClock = field(default_factory=StillClock)
+    worker: Worker = field(default_factory=Inline)
     date_off_s: Callable[[], float] = lambda: 0.0
     queries: list[tuple[float, Query]] = field(default_factory=list)
 
@@ -46,12 +48,15 @@ class Polling:
             self,
             self.ledger,
             self.clock,
-            Inline(),
+            self.worker,
             Random(1),
             structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]),
             page_limit=self.page_limit,
             list_length=self.list_length,
         )
+
+    async def prepare(self) -> None:
+        """Nothing."""
 
     def has_new_key(self) -> bool:
         return False
