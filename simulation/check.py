@@ -214,7 +214,7 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         unasked = TimeRanges([cell.range]).without(self.witness.asked)
         if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
-            unasked = unasked.below(now_ms - SLACK_MS)
+            unasked = unasked.below(self.witness.open_until_ms)
         if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (
