@@ -213,7 +213,7 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         unasked = TimeRanges([cell.range]).without(self.witness.asked)
         if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
-            unasked = unasked.below(now_ms)
+            unasked = unasked.below(self.witness.open_until_ms)
         if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (

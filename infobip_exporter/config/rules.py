@@ -266,6 +266,13 @@ def split_listen_address(text: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def host_pattern(text: str) -> str:
+    """A host name, an address (an IPv6 one without brackets), or all names below one: `*.example.com`."""
+    if not _is_host(text.removeprefix("*.")):
+        raise ValueError("must be a host without a port, such as exporter.example.com or *.example.com")
+    return text
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     """A rule: a whole number from `low` to `high`."""
 

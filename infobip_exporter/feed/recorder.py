@@ -548,9 +548,10 @@ class Recorder:
         exempt = [cells[place]._replace(auditable=False) for place in range(len(cells))]
         await self.commit(Changes(cells=exempt))
 
-    def prune(self, edge_ms: int) -> None:
+    def prune(self, now: Bounds) -> None:
         """Let go of what no longer serves, with the next commit that comes along."""
-        self.later.prune_before_ms = edge_ms - HOUR_MS
+        if now.certain:
+            self.later.prune_before_ms = now.earliest_ms - LOG_KEEPS_MS - HOUR_MS
 
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:

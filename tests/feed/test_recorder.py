@@ -160,7 +160,8 @@ def test_a_row_that_can_not_be_counted_counts_once_though_a_date_was_wrong_when_
         behind = Bounds(right.earliest_ms - 4 * HOUR_MS, right.latest_ms, certain=False)
         await feed.recorder.record(Reading(page, None, behind, behind, HOUR_MS))
         later = bounds(47 * 3600)
-        feed.recorder.prune(later.earliest_ms - 48 * HOUR_MS)
+        feed.recorder.prune(later)
+        feed.recorder.prune(bounds(90 * 3600, certain=False))
         for _ in range(2):
             await feed.recorder.record(Reading(page, None, later, later, HOUR_MS))
         assert feed.total(catalog.REJECTED, reason="no_id") == 1
