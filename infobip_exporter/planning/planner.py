@@ -115,9 +115,7 @@ class Planner:
         if not one_read and not alone and self._asked[Why.BACKLOG] > others:
             return None
         # The next head reads what is newer.
-        to_ms = (
-            self._sweep_to_ms if one_read else min(situation.watermark_ms, self._began_ms) - OVERLAP_MS
-        )
+        to_ms = self._sweep_to_ms if one_read else min(situation.watermark_ms, self._began_ms) - OVERLAP_MS
         newest = newest_unread(situation, unread.below(to_ms))
         return ReadRange(Why.BACKLOG, newest) if newest else None
 
