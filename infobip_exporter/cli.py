@@ -248,7 +248,8 @@ def _config_file(flags: Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    logs.configure(config.log, secrets=[account.api_key for account in config.accounts if account.api_key])
+    secrets = [account.api_key for account in config.accounts if account.api_key]
+    logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
 
 
 def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:

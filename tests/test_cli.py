@@ -228,7 +228,7 @@ def test_demo_logs_as_its_flags_say(
             ["state", "--state.format=xml", "--state.url=x"],
             '--state.format: must be one of text, json, got "xml"\n'
             "--state.url: must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-            'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, got "x"\n',
+            'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, or a postgresql:// URL, got "x"\n',
         ),
         (["state", "chek"], "state chek: must be state [check | backup FILE]\n"),
         (["run", "check"], "infobip-exporter: unrecognized arguments: check; {help}\n"),

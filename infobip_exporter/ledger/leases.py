@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from infobip_exporter.ledger.postgres_connections import Connections, Row
-from infobip_exporter.ledger.postgres_schema import check_version
-
-LEASE_S = 15.0
+from infobip_exporter.ledger.postgres_schema import migrate
 
 Key = tuple[str, str]
 """Account and channel of a feed."""
@@ -36,12 +34,13 @@ class Lease:
         """What this process is called in the database; a new one after each time it was taken for dead."""
         self._now = now
         self._renewed: Now | None = None
+        self._over = False
 
     def holds(self) -> bool:
         return self.left_s() > 0
 
     def left_s(self) -> float:
-        if self._renewed is None:
+        if self._renewed is None or self._over:
             return 0.0
         now = self._now()
         passed_s = max(now.monotonic_s - self._renewed.monotonic_s, now.wall_s - self._renewed.wall_s)
@@ -55,8 +54,13 @@ class Lease:
         """The database has renewed the lease, some time after `asked`."""
         self.replica, self._renewed = replica, asked
 
-    def ended(self) -> None:
+    def lost(self) -> None:
+        """Until it is renewed."""
         self._renewed = None
+
+    def end(self) -> None:
+        """For good: this process shows nothing any more, and asks nothing."""
+        self._over = True
 
 
 class FeedRow(NamedTuple):
@@ -142,8 +146,11 @@ def decide(me: str, wanted: Collection[Key], directory: Directory, lease_s: floa
 class Leases(Protocol):
     """What a replica does in the database. Every method raises LedgerError and may block."""
 
-    def join(self, wanted: Collection[Key]) -> None:
-        """Become a replica, with rows for the feeds that are new."""
+    def join(self) -> None:
+        """Become a replica."""
+
+    def add(self, wanted: Collection[Key]) -> None:
+        """Rows for the feeds that are new."""
 
     def renew(self) -> bool:
         """Renew the lease. False if this replica was taken for dead."""
@@ -173,8 +180,8 @@ class PostgresLeases:
         self._lease = lease
         self._name = name
 
-    def join(self, wanted: Collection[Key]) -> None:
-        check_version(self._connections)
+    def join(self) -> None:
+        migrate(self._connections)
         replica = secrets.token_hex(8)
         asked = self._lease.asking()
         self._run(
@@ -182,11 +189,9 @@ class PostgresLeases:
             " ON CONFLICT DO NOTHING",
             {"id": replica, "name": self._name, "lease": self._lease.lease_s},
         )
-        self.add(wanted)
         self._lease.renewed(replica, asked)
 
     def add(self, wanted: Collection[Key]) -> None:
-        """Rows for the feeds that are new."""
         self._run(
             "INSERT INTO feed (account, channel)"
             " SELECT * FROM unnest(%(accounts)s::text[], %(channels)s::text[]) AS wanted (account, channel)"
@@ -202,7 +207,7 @@ class PostgresLeases:
             {"me": self._lease.replica, "lease": self._lease.lease_s},
         )
         if not rows:
-            self._lease.ended()
+            self._lease.lost()
             return False
         self._lease.renewed(self._lease.replica, asked)
         return True
@@ -237,7 +242,8 @@ class PostgresLeases:
         self._run(
             "UPDATE feed SET owner = %(me)s, epoch = feed.epoch + 1, wanted_by = NULL"
             " FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[]) AS seen (id, epoch)"
-            " WHERE feed.id = seen.id AND feed.epoch = seen.epoch",
+            " WHERE feed.id = seen.id AND feed.epoch = seen.epoch"
+            " AND EXISTS (SELECT 1 FROM replica WHERE replica.id = %(me)s)",
             {
                 "me": self._lease.replica,
                 "ids": [row.feed_id for row in rows],
@@ -265,7 +271,7 @@ class PostgresLeases:
         )
 
     def leave(self) -> None:
-        self._lease.ended()
+        self._lease.end()
         self._run(
             "WITH gone AS (DELETE FROM replica WHERE id = %(me)s)"
             " UPDATE feed SET owner = NULL, wanted_by = NULL, free_since = now() WHERE owner = %(me)s",

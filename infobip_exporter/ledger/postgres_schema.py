@@ -124,7 +124,8 @@ _log = structlog.get_logger()
 def migrate(connections: Connections) -> None:
     """Bring the tables to this program's version, in one transaction. Raises LedgerError.
 
-    A migration takes every feed from its owner: replicas of the version before write nothing from then on.
+    A migration takes every feed from its owner: replicas of the version before write nothing from then on, and can't
+    join again.
     """
     for attempt in range(1, _TIMES_TRIED + 1):
         try:

@@ -17,7 +17,7 @@ from infobip_exporter import logs
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.metrics.process import REFRESH_S, Process
 from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
@@ -46,11 +46,17 @@ class View(Protocol):
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         """The zero starts of each feed, by account and channel."""
 
+    def standby(self) -> int:
+        """How many feeds of the configuration are not shown, because another replica shows them."""
+
+    def owners(self) -> Sequence[FeedOwner] | None:
+        """Who runs each feed, over all replicas; None where there is one process only."""
+
     def stalled(self) -> list[str]:
         """The feeds that make no progress though they should."""
 
     def ready(self) -> list[str]:
-        """The feeds that have not been asked yet, as `account/channel`; none when ready."""
+        """What has not been asked yet: feeds as `account/channel`, or the database; nothing when ready."""
 
     def now(self) -> Moment: ...
 
@@ -84,6 +90,7 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
             open_metrics=open_metrics,
             reloaded=view.reloaded,
             log_lines_dropped=logs.lines_dropped(),
+            standby=view.standby(),
         )
         headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
         body = page.body
@@ -93,7 +100,9 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
         return _Scraped(body, headers, page if request.method == "GET" else None, now)
 
     async def status(_: Request) -> Response:
-        page = status_page.render(view.snapshots(), view.now().wall_s, view.version, view.docs_url)
+        page = status_page.render(
+            view.snapshots(), view.now().wall_s, view.version, view.docs_url, view.owners()
+        )
         return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
 
     async def healthy(_: Request) -> Response:

@@ -185,7 +185,8 @@ class Replica:
         self.lease = Lease(15, self.clock.now)
         self.leases = PostgresLeases(self.connections, self.lease, self.name)
         self.store = PostgresStore(self.connections, self.lease)
-        self.leases.join({("main", "sms")})
+        self.leases.join()
+        self.leases.add({("main", "sms")})
 
     def take(self) -> Held:
         """Own the feed if that is possible."""
@@ -258,7 +259,7 @@ def test_a_replica_that_was_taken_for_dead_comes_back_as_a_new_one(join: Join) -
     b.leases.look()
     assert not a.leases.renew()
     assert not a.lease.holds()
-    a.leases.join({("main", "sms")})
+    a.leases.join()
     assert a.owner() == ""
     a.take()
     assert b.owner() == "A"
@@ -381,7 +382,7 @@ def test_a_migration_takes_every_feed_from_its_owner(
         a.store.commit(held, Writes({SENT: 2}))
     monkeypatch.setattr(postgres_schema, "MIGRATIONS", old)
     with pytest.raises(LedgerError, match=r"newer exporter \(schema 2, this one knows 1\)"):
-        a.leases.join({("main", "sms")})
+        a.leases.join()
     with pytest.raises(LedgerError, match=r"newer exporter"):
         migrate(connect(url))
 

@@ -35,7 +35,8 @@ class OwningStore(PostgresStore):
         self.leases = PostgresLeases(connections, lease, "test")
 
     def load(self, account: str, channel: str) -> Saved:
-        self.leases.join({(account, channel)})
+        self.leases.join()
+        self.leases.add({(account, channel)})
         [row] = [each for each in self.leases.look().feeds if each.key == (account, channel)]
         self.leases.take([row])
         return super().load(account, channel)
