@@ -4,15 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from infobip_exporter.sandbox.postgres import Postgres, postgres
+from infobip_exporter.sandbox.postgres import Postgres
 from tests.alerting.servers import free_address
 from tests.databases import pgbouncer
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    with postgres() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")
