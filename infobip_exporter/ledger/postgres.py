@@ -1,7 +1,7 @@
 """The store in PostgreSQL, for several replicas: every commit is one statement that checks who owns the feed."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -35,7 +35,7 @@ class PostgresStore:
         if not found:
             raise LeaseLost(f"{account}/{channel} has another owner")
         [(feed_id, epoch, progress)] = found
-        return saved(self._connections, Held(feed_id, epoch), progress)
+        return read_saved(self._connections.run, self.where, Held(feed_id, epoch), progress)
 
     def commit(self, held: Held, writes: Writes) -> None:
         commit = Commit(writes)
@@ -53,14 +53,7 @@ class PostgresStore:
         held.commits = number
 
     def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
-        rows = self._connections.run(
-            "SELECT wanted.since_ms, settled.messages, in_flight.messages"
-            " FROM unnest(%(cells)s::bigint[]) AS wanted (since_ms)"
-            " LEFT JOIN settled ON settled.feed_id = %(feed)s AND settled.since_ms = wanted.since_ms"
-            " LEFT JOIN in_flight ON in_flight.feed_id = %(feed)s AND in_flight.since_ms = wanted.since_ms",
-            {"feed": held.feed_id, "cells": list(cells)},
-        )
-        return {since_ms: Messages(settled or b"", in_flight or b"") for since_ms, settled, in_flight in rows}
+        return read_messages(self._connections.run, held, cells)
 
     def known_rejected(self, held: Held, fingerprints: Iterable[bytes]) -> set[bytes]:
         rows = self._connections.run(
@@ -70,14 +63,7 @@ class PostgresStore:
         return {fingerprint for (fingerprint,) in rows}
 
     def marks(self, held: Held) -> dict[Series, Mark]:
-        rows = self._connections.run(
-            "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = %(feed)s",
-            {"feed": held.feed_id},
-        )
-        return {
-            Series(family, labels_of(labels)): Mark(shown_ms, released)
-            for family, labels, shown_ms, released in rows
-        }
+        return read_marks(self._connections.run, held)
 
     def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None:
         if not marks:
@@ -107,11 +93,15 @@ class PostgresStore:
         self._connections.close()
 
 
-def saved(connections: Connections, held: Held, progress: bytes) -> Saved:
+Run = Callable[[str, Mapping[str, object]], list[Row]]
+"""Runs a statement with its parameters and gives the rows."""
+
+
+def read_saved(run: Run, where: str, held: Held, progress: bytes) -> Saved:
     """What the tables hold of a feed. Raises LedgerError for values that no exporter wrote."""
 
     def rows(statement: str) -> list[Row]:
-        return connections.run(statement, {"feed": held.feed_id})
+        return run(statement, {"feed": held.feed_id})
 
     try:
         return Saved(
@@ -140,6 +130,27 @@ def saved(connections: Connections, held: Held, progress: bytes) -> Saved:
         )
     except (ValueError, TypeError, ArithmeticError, msgspec.MsgspecError) as error:
         raise LedgerError(
-            f"state {connections.where}: holds a value that no exporter wrote ({error}): run state check, or restore a"
+            f"state {where}: holds a value that no exporter wrote ({error}): run state check, or restore a"
             " backup"
         ) from error
+
+
+def read_messages(run: Run, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
+    rows = run(
+        "SELECT wanted.since_ms, settled.messages, in_flight.messages"
+        " FROM unnest(%(cells)s::bigint[]) AS wanted (since_ms)"
+        " LEFT JOIN settled ON settled.feed_id = %(feed)s AND settled.since_ms = wanted.since_ms"
+        " LEFT JOIN in_flight ON in_flight.feed_id = %(feed)s AND in_flight.since_ms = wanted.since_ms",
+        {"feed": held.feed_id, "cells": list(cells)},
+    )
+    return {since_ms: Messages(settled or b"", in_flight or b"") for since_ms, settled, in_flight in rows}
+
+
+def read_marks(run: Run, held: Held) -> dict[Series, Mark]:
+    rows = run(
+        "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = %(feed)s", {"feed": held.feed_id}
+    )
+    return {
+        Series(family, labels_of(labels)): Mark(shown_ms, released)
+        for family, labels, shown_ms, released in rows
+    }
