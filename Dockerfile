@@ -15,6 +15,7 @@ RUN python -m venv /opt/infobip-exporter \
     && /opt/build/bin/pip install --require-hashes --only-binary=:all: -r requirements-build.txt
 COPY pyproject.toml LICENSE README.md ./
 COPY infobip_exporter infobip_exporter
+COPY infobip_sandbox infobip_sandbox
 RUN SOURCE_DATE_EPOCH=0 /opt/build/bin/python -m hatchling build -t wheel \
     && /opt/infobip-exporter/bin/pip install --no-compile --no-deps --no-index dist/*.whl \
     && /opt/infobip-exporter/bin/python -m pip uninstall -y pip \

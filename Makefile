@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 GO := .kubernetes
-CODE := exporter.py infobip_exporter $(wildcard simulation bench tools)
+CODE := exporter.py infobip_exporter infobip_sandbox $(wildcard simulation bench tools)
 ARGS ?=
 
 # What was installed is known by the contents of the locks, not by their times. Helm outlives a new environment.

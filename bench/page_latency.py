@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from bench.running import REPOSITORY, free_address
-from infobip_exporter.chain import configure
+from infobip_sandbox.chain import configure
 from tests.alerting.servers import alertmanager, process, prometheus, ready, receiver, until
 
 GOAL_MIN = 3.5
@@ -57,7 +57,7 @@ def feed(rate: float, folder: Path) -> Iterator[Feed]:
     folder.mkdir()
     traffic = ("--traffic", "daily_swing=0", "--traffic", "burstiness=0")
     server = [
-        sys.executable, "-m", "infobip_exporter.sandbox", f"--rate={rate}", "--history-hours=0.2", *traffic,
+        sys.executable, "-m", "infobip_sandbox", f"--rate={rate}", "--history-hours=0.2", *traffic,
     ]  # fmt: skip
     with subprocess.Popen(server, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as sandbox:
         assert sandbox.stdout is not None

@@ -13,7 +13,7 @@ GOAL = 1.0
 
 
 def measure(folder: Path) -> list[Figure]:
-    command = [sys.executable, "-m", "infobip_exporter.sandbox", "--rate=0.1", "--history-hours=1"]
+    command = [sys.executable, "-m", "infobip_sandbox", "--rate=0.1", "--history-hours=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as sandbox:
         assert sandbox.stdout is not None
         url = sandbox.stdout.readline().split()[1]

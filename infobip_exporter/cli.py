@@ -184,7 +184,7 @@ def _demo(flags: Flags, _words: Sequence[str]) -> int:
         problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
-    from infobip_exporter import demo  # noqa: PLC0415
+    from infobip_sandbox import demo  # noqa: PLC0415
 
     logs.configure(log)
     return demo.demo(addresses[0] if addresses else None, log)

@@ -13,10 +13,10 @@ from infobip_exporter.infobip.headers import retry_after_s
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.record import Answer
 from infobip_exporter.model.time_range import TimeRanges
-from infobip_exporter.sandbox.asked import BadRequest, read_parameters
-from infobip_exporter.sandbox.faults import FaultyLog
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.replies import Reply
+from infobip_sandbox.asked import BadRequest, read_parameters
+from infobip_sandbox.faults import FaultyLog
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.replies import Reply
 from simulation.crash import Fate, Process
 from simulation.dates import Told
 from simulation.time import ApiTime

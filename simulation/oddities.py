@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from infobip_exporter.sandbox.message import Message, Step
+from infobip_sandbox.message import Message, Step
 
 MOVES_BY_MS = 9_000
 """A message that moves by less, while its time is provisional, is the same message (counting/count.py, MOVED_MS)."""

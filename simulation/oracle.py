@@ -18,8 +18,8 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.labels import CAPPED, OTHER
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.sandbox.message import Message, Step
-from infobip_exporter.sandbox.truth import duration_ms, error_of, normalised
+from infobip_sandbox.message import Message, Step
+from infobip_sandbox.truth import duration_ms, error_of, normalised
 from simulation.api import Who, Witness
 from simulation.check import Proof
 

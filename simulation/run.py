@@ -25,11 +25,11 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRanges
-from infobip_exporter.sandbox import asked
-from infobip_exporter.sandbox.faults import FaultyLog
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.message import Message
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox import asked
+from infobip_sandbox.faults import FaultyLog
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.message import Message
+from infobip_sandbox.world import World
 from simulation import check, oracle
 from simulation.api import SimulatedApi
 from simulation.check import Guard, WatchedLedger

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from infobip_exporter.sandbox.faults import NO_FAULTS
-from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
+from infobip_sandbox.faults import NO_FAULTS
+from infobip_sandbox.quirks import DOCUMENTED, Quirks
 from simulation.dates import Dates
 from simulation.oddities import Oddities
 from simulation.run import Outcome, run_world

@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from infobip_exporter.config.schema import Config, Metrics, Poll
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.faults import FAULT_KINDS, Faults, Outage
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.traffic import (
+from infobip_sandbox import statuses
+from infobip_sandbox.faults import FAULT_KINDS, Faults, Outage
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.traffic import (
     OUTCOMES,
     PLATFORMS,
     TARIFFS,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from infobip_exporter.sandbox.postgres import Postgres, postgres
+from infobip_sandbox.postgres import Postgres, postgres
 
 REQUIRE_SERVERS = "INFOBIP_EXPORTER_REQUIRE_SERVERS"
 """Set to 1 (as CI does), a test that was skipped, say for want of a Prometheus, makes the run fail."""

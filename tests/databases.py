@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infobip_exporter.sandbox.postgres import USER, Postgres, as_user, give_to_user, programs
+from infobip_sandbox.postgres import USER, Postgres, as_user, give_to_user, programs
 
 needs_postgres = pytest.mark.skipif(programs() is None, reason="postgresql is not on this machine")
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infobip_exporter import chain
-from infobip_exporter.chain import FASTER, configure, hurried
+from infobip_sandbox.chain import FASTER, configure, hurried
 from tests.alerting.servers import ready, until
 from tests.alerting.world import GROUPS, REPOSITORY, RULES
 
@@ -90,7 +90,7 @@ def test_the_pager_tells_what_alertmanager_sends_it_and_all_ends_with_the_chain(
 @needs_servers
 def test_servers_end_with_a_demo_that_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from infobip_exporter.chain import chain\n"
+        "import sys, time; from pathlib import Path; from infobip_sandbox.chain import chain\n"
         "with chain('127.0.0.1:9', Path(sys.argv[1]), print) as words:\n"
         "    print(words.split('http://')[1].split('/')[0], flush=True)\n"
         "    time.sleep(60)"

@@ -8,9 +8,9 @@ from infobip_exporter.config.schema import Account, Config, Poll
 from infobip_exporter.errors import ConfigError, RequestFailed
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.sandbox.faults import FaultKind, Faults
-from infobip_exporter.sandbox.server import Sandbox
-from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.faults import FaultKind, Faults
+from infobip_sandbox.server import Sandbox
+from infobip_sandbox.site import SandboxAccount, SiteOptions
 
 NOW_S = 1_800_000_000.25
 MAIN = Account(

@@ -11,12 +11,13 @@ import pytest
 import structlog
 
 import infobip_exporter
-from infobip_exporter import app, cli, demo, logs, state_command
+from infobip_exporter import app, cli, logs, state_command
 from infobip_exporter import check as check_module
 from infobip_exporter.config.schema import Config, Log
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.reload import Reloads
+from infobip_sandbox import demo
 
 ROOT = Path(__file__).parents[1]
 SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: 0123456789}]\n"

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from infobip_exporter.config.schema import Config, Log
-from infobip_exporter.demo import CHANNELS, demo, site_options
 from infobip_exporter.errors import ListenError
 from infobip_exporter.model.channels import LOG_PATHS
-from infobip_exporter.sandbox.site import Site
-from infobip_exporter.sandbox.traffic import HOUR_MS
+from infobip_sandbox.demo import CHANNELS, demo, site_options
+from infobip_sandbox.site import Site
+from infobip_sandbox.traffic import HOUR_MS
 
 
 @contextmanager

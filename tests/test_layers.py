@@ -18,7 +18,7 @@ LAYERS = (
     ("feed",),
     ("web",),
     ("app", "reload"),
-    ("cli", "check", "state_command", "demo", "chain", "sandbox", "__main__"),
+    ("cli", "check", "state_command", "__main__"),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -42,3 +42,12 @@ def test_no_module_imports_from_a_layer_above() -> None:
         if module != "__init__" and RANKS[imported.split(".")[0]] > RANKS[module.split(".")[0]]
     ]
     assert upwards == []
+
+
+def test_only_the_demo_command_knows_the_sandbox() -> None:
+    users = [
+        path.relative_to(PACKAGE).name
+        for path in PACKAGE.rglob("*.py")
+        if "infobip_sandbox" in path.read_text()
+    ]
+    assert users == ["cli.py"]

@@ -18,7 +18,7 @@ RUN = {
     "cd /var/lib/infobip-exporter",
     "infobip-exporter state backup",
     "sed -i",
-    ".venv/bin/python -m infobip_exporter.sandbox",
+    ".venv/bin/python -m infobip_sandbox",
 }
 """How blocks begin that are run below."""
 
@@ -72,7 +72,7 @@ def test_the_links_of_the_alerts_are_pointed_elsewhere(tmp_path: Path) -> None:
 
 def test_the_simulated_infobip_starts_alone() -> None:
     address = free_address()
-    code = block("start.md", ".venv/bin/python -m infobip_exporter.sandbox").partition("#")[0]
+    code = block("start.md", ".venv/bin/python -m infobip_sandbox").partition("#")[0]
     command = code.replace(".venv/bin/python", sys.executable).replace("127.0.0.1:8080", address).split()
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         try:

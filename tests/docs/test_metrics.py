@@ -12,7 +12,7 @@ from infobip_exporter.metrics.catalog import FAMILIES, Family
 from tests.docs.pages import PAGES, README, blocks, name_of, rows, section
 
 _NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")
-_NOT_METRICS = {"infobip_exporter"}
+_NOT_METRICS = {"infobip_exporter", "infobip_sandbox"}
 
 
 def documented(family: Family) -> list[str]:

@@ -69,7 +69,7 @@ class Sandbox:
 @contextmanager
 def sandbox(*flags: str) -> Iterator[Sandbox]:
     """Without traffic of its own, which could not be stopped, unless `flags` say so."""
-    command = [sys.executable, "-m", "infobip_exporter.sandbox", "--rate=0", "--history-hours=0.5", *flags]
+    command = [sys.executable, "-m", "infobip_sandbox", "--rate=0", "--history-hours=0.5", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as process:
         try:
             assert process.stdout is not None

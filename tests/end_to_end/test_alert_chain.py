@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infobip_exporter.chain import configure
+from infobip_sandbox.chain import configure
 from tests.alerting import servers
 from tests.alerting.servers import free_address, until
 from tests.end_to_end.conftest import MakeExporter

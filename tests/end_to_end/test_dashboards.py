@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infobip_exporter.chain import configure
+from infobip_sandbox.chain import configure
 from tests.alerting import servers
 from tests.alerting.dashboards import DASHBOARDS, queries, substituted
 from tests.alerting.servers import until

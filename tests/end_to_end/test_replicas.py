@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from infobip_exporter.sandbox.postgres import Postgres, postgres
+from infobip_sandbox.postgres import Postgres, postgres
 from tests.alerting.servers import prometheus, until
 from tests.databases import needs_postgres, new_database
 from tests.end_to_end.conftest import MakeExporter

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infobip_exporter.sandbox.postgres import Postgres
+from infobip_sandbox.postgres import Postgres
 from tests.alerting.servers import free_address
 from tests.databases import pgbouncer
 

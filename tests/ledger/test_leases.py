@@ -22,7 +22,7 @@ from infobip_exporter.ledger.store import Held, Writes
 from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
-from infobip_exporter.sandbox.postgres import Postgres
+from infobip_sandbox.postgres import Postgres
 from tests.databases import needs_postgres, new_database
 
 SENT = Series("infobip_messages_sent_total")

@@ -17,7 +17,7 @@ from infobip_exporter.ledger.store import Messages, Saved, Store, Writes
 from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Histogram, Series, Value
-from infobip_exporter.sandbox.postgres import Postgres
+from infobip_sandbox.postgres import Postgres
 from tests.databases import needs_postgres, new_database
 
 SERIES = Series.of("infobip_cost_total", currency="EUR", entity_id='a"\n☃\x00')

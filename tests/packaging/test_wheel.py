@@ -16,7 +16,7 @@ from infobip_exporter import __version__
 from tests.alerting.servers import free_address, process, ready, until
 from tests.docs.pages import REPOSITORY
 
-SOURCES = ("infobip_exporter", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("infobip_exporter", "infobip_sandbox", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build(folder: Path, umask: int, target: str = "wheel") -> Path:
@@ -68,7 +68,9 @@ def test_it_is_the_same_bytes_each_time(wheels: tuple[Path, Path]) -> None:
 
 def test_it_holds_the_package_whole_and_nothing_else(wheels: tuple[Path, Path]) -> None:
     packed = {name for name in zipfile.ZipFile(wheels[0]).namelist() if ".dist-info/" not in name}
-    files = (REPOSITORY / "infobip_exporter").rglob("*")
+    files = [
+        path for name in ("infobip_exporter", "infobip_sandbox") for path in (REPOSITORY / name).rglob("*")
+    ]
     assert packed == {
         str(path.relative_to(REPOSITORY))
         for path in files

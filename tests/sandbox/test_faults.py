@@ -5,7 +5,7 @@ from random import Random
 import msgspec
 import pytest
 
-from infobip_exporter.sandbox.faults import FAULT_KINDS, FaultKind, Faults, FaultyLog, Outage
+from infobip_sandbox.faults import FAULT_KINDS, FaultKind, Faults, FaultyLog, Outage
 from tests.sandbox.worlds import NOW, log_of, sent_at
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.message import Message, Step, plain_message
-from infobip_exporter.sandbox.quirks import Quirks
+from infobip_sandbox import statuses
+from infobip_sandbox.message import Message, Step, plain_message
+from infobip_sandbox.quirks import Quirks
 from tests.sandbox.worlds import HOUR, NOW, ids, log_of, moment, refused, rows, sent_at
 
 

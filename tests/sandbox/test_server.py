@@ -13,11 +13,11 @@ import pytest
 
 from infobip_exporter.errors import ListenError
 from infobip_exporter.model.channels import LOG_PATHS
-from infobip_exporter.sandbox.__main__ import main
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.server import Sandbox
-from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
-from infobip_exporter.sandbox.traffic import Traffic
+from infobip_sandbox.__main__ import main
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.server import Sandbox
+from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.traffic import Traffic
 
 LOGS = "/instagram/1/logs"
 KEY = {"Authorization": "App key-a"}
@@ -218,7 +218,7 @@ def test_broken_requests_do_not_disturb_the_server(client: httpx.Client) -> None
 
 def test_the_program_tells_its_address_and_ends_on_sigterm() -> None:
     command = [
-        sys.executable, "-m", "infobip_exporter.sandbox", "--seed", "3", "--rate", "5", "--quirk", "keeps=oldest",
+        sys.executable, "-m", "infobip_sandbox", "--seed", "3", "--rate", "5", "--quirk", "keeps=oldest",
         "--quirk", "utc_offset_minutes=60", "--fault", "500=1", "--traffic", "tick_ms=1000",
         "--account", "x:key-x:viber",
     ]  # fmt: skip

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import NOT_FINAL
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.message import plain_message
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.traffic import DAY_MS, Dense, Incident, Traffic
-from infobip_exporter.sandbox.truth import Truth, normalised
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox import statuses
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.message import plain_message
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.traffic import DAY_MS, Dense, Incident, Traffic
+from infobip_sandbox.truth import Truth, normalised
+from infobip_sandbox.world import World
 from tests.sandbox.worlds import HOUR, NOW, moment
 
 MINUTE = 60_000

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from infobip_exporter.infobip.query import format_moment
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.message import Message, plain_message
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.message import Message, plain_message
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.world import World
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000

@@ -11,7 +11,7 @@ from infobip_exporter.metrics import catalog
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.sandbox.message import Message, plain_message
+from infobip_sandbox.message import Message, plain_message
 from simulation.api import Witness
 from simulation.check import Proof
 from simulation.oracle import Evidence, Poll, audited, compare, needless

@@ -1,4 +1,4 @@
-"""`python -m infobip_exporter.sandbox`: a simulated Infobip to try the exporter, or any client, against."""
+"""`python -m infobip_sandbox`: a simulated Infobip to try the exporter, or any client, against."""
 
 import argparse
 import asyncio
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from infobip_exporter.model.channels import LOG_PATHS
-from infobip_exporter.sandbox.faults import FAULT_KINDS, Faults
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.server import SandboxServer
-from infobip_exporter.sandbox.settings import SettingError, changed
-from infobip_exporter.sandbox.site import SandboxAccount, SiteOptions
-from infobip_exporter.sandbox.traffic import HOUR_MS, Traffic
+from infobip_sandbox.faults import FAULT_KINDS, Faults
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.server import SandboxServer
+from infobip_sandbox.settings import SettingError, changed
+from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.traffic import HOUR_MS, Traffic
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
@@ -47,7 +47,7 @@ async def _serve(options: SiteOptions, host: str, port: int, offset_s: float, ou
 
 
 def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m infobip_exporter.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser("python -m infobip_sandbox", description=__doc__)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same messages")
     parser.add_argument("--rate", type=float, default=2.0, metavar="N", help="messages per second")

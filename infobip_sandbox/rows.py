@@ -3,9 +3,9 @@
 from typing import Any
 from zlib import crc32
 
-from infobip_exporter.sandbox.message import Message, Step
-from infobip_exporter.sandbox.moments import write_moment
-from infobip_exporter.sandbox.quirks import Quirks
+from infobip_sandbox.message import Message, Step
+from infobip_sandbox.moments import write_moment
+from infobip_sandbox.quirks import Quirks
 
 _EMPTY: dict[str, object] = {}
 

@@ -4,8 +4,8 @@ import base64
 import binascii
 from typing import NamedTuple
 
-from infobip_exporter.sandbox.asked import BadRequest
-from infobip_exporter.sandbox.message import Message
+from infobip_sandbox.asked import BadRequest
+from infobip_sandbox.message import Message
 
 
 class Place(NamedTuple):

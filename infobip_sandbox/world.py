@@ -4,10 +4,10 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
-from infobip_exporter.sandbox.generator import Generator
-from infobip_exporter.sandbox.message import Message
-from infobip_exporter.sandbox.traffic import Incident, Traffic
-from infobip_exporter.sandbox.truth import Truth, tell
+from infobip_sandbox.generator import Generator
+from infobip_sandbox.message import Message
+from infobip_sandbox.traffic import Incident, Traffic
+from infobip_sandbox.truth import Truth, tell
 
 NO_TRAFFIC = Traffic(per_second=0.0)
 

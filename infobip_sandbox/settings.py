@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.sandbox.faults import Faults
-from infobip_exporter.sandbox.quirks import Quirks
-from infobip_exporter.sandbox.traffic import Traffic
+from infobip_sandbox.faults import Faults
+from infobip_sandbox.quirks import Quirks
+from infobip_sandbox.traffic import Traffic
 
 Settings = TypeVar("Settings", Traffic, Quirks, Faults)
 

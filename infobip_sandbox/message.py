@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import NOT_FINAL
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.statuses import Error, Status
+from infobip_sandbox import statuses
+from infobip_sandbox.statuses import Error, Status
 
 Defect = Literal["", "no_id", "no_sent_at", "no_status"]
 """What a row lacks to be counted, in the words of `records_rejected_total`; "" for a good row."""

@@ -6,12 +6,12 @@ from random import Random
 from urllib.parse import parse_qsl
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS, LOG_PATHS
-from infobip_exporter.sandbox.faults import NO_FAULTS, Faults, FaultyLog
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
-from infobip_exporter.sandbox.replies import Reply, error_reply
-from infobip_exporter.sandbox.traffic import Traffic
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox.faults import NO_FAULTS, Faults, FaultyLog
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.quirks import DOCUMENTED, Quirks
+from infobip_sandbox.replies import Reply, error_reply
+from infobip_sandbox.traffic import Traffic
+from infobip_sandbox.world import World
 
 _CHANNEL_OF_PATH = {path: channel for channel, path in LOG_PATHS.items()}
 

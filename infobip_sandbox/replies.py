@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from infobip_exporter.sandbox.quirks import Quirks
+from infobip_sandbox.quirks import Quirks
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from email.utils import formatdate
 from random import Random
 from typing import Literal, NamedTuple, get_args
 
-from infobip_exporter.sandbox.log import SimulatedLog
-from infobip_exporter.sandbox.replies import Reply, error_reply, headers, html_reply
+from infobip_sandbox.log import SimulatedLog
+from infobip_sandbox.replies import Reply, error_reply, headers, html_reply
 
 FaultKind = Literal[
     "400", "401", "403", "429", "500", "502_html", "html_200", "timeout_before", "timeout_after", "reset", "cut",

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.sandbox.asked import Asked, BadRequest, read_parameters
-from infobip_exporter.sandbox.cursor import Place, read_token
-from infobip_exporter.sandbox.message import Message
-from infobip_exporter.sandbox.quirks import DOCUMENTED, Quirks
-from infobip_exporter.sandbox.replies import Reply, error_reply, headers
-from infobip_exporter.sandbox.rows import row
-from infobip_exporter.sandbox.world import World
+from infobip_sandbox.asked import Asked, BadRequest, read_parameters
+from infobip_sandbox.cursor import Place, read_token
+from infobip_sandbox.message import Message
+from infobip_sandbox.quirks import DOCUMENTED, Quirks
+from infobip_sandbox.replies import Reply, error_reply, headers
+from infobip_sandbox.rows import row
+from infobip_sandbox.world import World
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ODD_ROWS = 3

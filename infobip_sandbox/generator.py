@@ -12,9 +12,9 @@ from random import Random
 from statistics import NormalDist
 from typing import NamedTuple
 
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.message import Defect, Message, Step
-from infobip_exporter.sandbox.traffic import (
+from infobip_sandbox import statuses
+from infobip_sandbox.message import Defect, Message, Step
+from infobip_sandbox.traffic import (
     REJECTED_OUTCOME,
     UNDELIVERABLE_OUTCOME,
     Incident,

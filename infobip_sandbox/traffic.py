@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from infobip_exporter.sandbox import statuses
-from infobip_exporter.sandbox.statuses import Error, Status
+from infobip_sandbox import statuses
+from infobip_sandbox.statuses import Error, Status
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infobip_exporter.infobip.query import STATUS_GROUPS
-from infobip_exporter.sandbox.message import Message
-from infobip_exporter.sandbox.moments import read_moment
-from infobip_exporter.sandbox.quirks import Quirks
+from infobip_sandbox.message import Message
+from infobip_sandbox.moments import read_moment
+from infobip_sandbox.quirks import Quirks
 
 DEFAULT_LIMIT = 50
 MOST_ROWS = 1000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.sandbox.message import Message, Step
+from infobip_sandbox.message import Message, Step
 
 
 @dataclass(slots=True)

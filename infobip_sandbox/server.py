@@ -13,9 +13,9 @@ from typing import Self
 import h11
 
 from infobip_exporter.errors import ListenError
-from infobip_exporter.sandbox.control import PREFIX, Control
-from infobip_exporter.sandbox.replies import Reply
-from infobip_exporter.sandbox.site import Site, SiteOptions
+from infobip_sandbox.control import PREFIX, Control
+from infobip_sandbox.replies import Reply
+from infobip_sandbox.site import Site, SiteOptions
 
 _IDLE_S = 75.0
 _HANGS_S = 120.0

@@ -6,13 +6,13 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from infobip_exporter.sandbox.faults import FaultyLog
-from infobip_exporter.sandbox.message import Defect, plain_message
-from infobip_exporter.sandbox.replies import Reply, headers
-from infobip_exporter.sandbox.settings import SettingError, changed
-from infobip_exporter.sandbox.site import Site
-from infobip_exporter.sandbox.traffic import Incident
-from infobip_exporter.sandbox.truth import Truth
+from infobip_sandbox.faults import FaultyLog
+from infobip_sandbox.message import Defect, plain_message
+from infobip_sandbox.replies import Reply, headers
+from infobip_sandbox.settings import SettingError, changed
+from infobip_sandbox.site import Site
+from infobip_sandbox.traffic import Incident
+from infobip_sandbox.truth import Truth
 
 PREFIX = "/sandbox/"
 
