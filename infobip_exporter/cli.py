@@ -16,7 +16,7 @@ from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
 from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.problems import shown
-from infobip_exporter.config.schema import Config, Log
+from infobip_exporter.config.schema import Config, Log, State
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
 from infobip_exporter.signals import SIGNALS
 
@@ -31,7 +31,7 @@ commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
   demo             the exporter on a simulated Infobip, needs no account
-  state            what was counted; state check: is it sound; state backup FILE
+  state            what was counted; check: is it sound; backup FILE; copy URL
 """
 EXAMPLES = (
     (f"{_PROGRAM} check --config.file=infobip.yaml", ""),
@@ -195,17 +195,17 @@ def _state(flags: Flags, words: Sequence[str]) -> int:
     problems: list[str] = []
     if style not in STYLES:
         problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
-    url = ""
+    state = State()
     if "state.url" not in flags:
         # Not the whole configuration: the keys that it names may be there for the running service alone.
         try:
-            url = load_state(_config_file(flags), os.environ).url
+            state = load_state(_config_file(flags), os.environ)
         except ConfigError as error:
             problems[:0] = error.problems
-    url = _checked(flags, problems)["state"].get("url", url)
+    state = replace(state, **_checked(flags, problems)["state"])
     from infobip_exporter import state_command  # noqa: PLC0415
 
-    return state_command.state(url, words, style)
+    return state_command.state(state, words, style)
 
 
 _Command = Callable[[Flags, Sequence[str]], int]

@@ -44,7 +44,7 @@ def copy(source: State, target: State) -> int:
         store, replica = open_store(target)
         try:
             if replica:
-                leases, lease = replica
+                leases, _ = replica
                 leases.join()
                 leases.add({(account, channel) for account, channel, _ in feeds})
                 leases.take([row for row in leases.look().feeds if not row.owner])

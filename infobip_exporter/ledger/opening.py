@@ -25,7 +25,7 @@ def open_store(state: State) -> tuple[Store, tuple[Leases, Lease] | None]:
     """
     if not state.is_postgres:
         return SqliteStore.open(state.url), None
-    connections = Connections(state.place, state.password, state.password_file)
+    connections = connections_of(state)
     try:
         migrate(connections)
     except LedgerAway as error:
@@ -33,3 +33,8 @@ def open_store(state: State) -> tuple[Store, tuple[Leases, Lease] | None]:
     lease = Lease(state.lease_s, lambda: Now(time.monotonic(), time.time()))
     leases = PostgresLeases(connections, lease, f"{socket.gethostname()}/{os.getpid()}")
     return PostgresStore(connections, lease), (leases, lease)
+
+
+def connections_of(state: State) -> Connections:
+    """Connections to the database of `state`; none is opened yet."""
+    return Connections(state.place, state.password, state.password_file)

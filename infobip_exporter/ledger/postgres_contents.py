@@ -47,7 +47,7 @@ class PostgresContents:
         rows = self._run(
             "SELECT fingerprint, read_ms FROM rejected WHERE feed_id = %(feed)s", {"feed": held.feed_id}
         )
-        return {fingerprint: read_ms for fingerprint, read_ms in rows}
+        return dict(rows)
 
     def damages(self) -> list[str]:
         return []  # the server's matter; no row is without its feed, by its foreign keys
