@@ -90,7 +90,8 @@ class Postgres:
 
     def run(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """What an administrator's statement gives."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        writes = "-c default_transaction_read_only=off"
+        with psycopg.connect(self.url(database), autocommit=True, options=writes) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
