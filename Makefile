@@ -13,7 +13,7 @@ DEV := $(VENV)/.dev-$(call contents,requirements.txt requirements-dev.txt)
 HELM := $(GO)/.built-$(call contents,requirements-go.txt tools/kubernetes/go.mod tools/kubernetes/go.sum)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim sim-report mutants kubernetes lock generated page-latency pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim compare sim-report mutants kubernetes lock generated page-latency pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ page-latency: $(DEV) ## Measure: minutes from a burst of REJECTED to the page, i
 
 sim: $(DEV) ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace (SEED=7)
 	$(PY) -m simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) $(ARGS)
+
+compare: $(DEV) ## The same simulated account counted by the exporter and by a plain poller, beside the truth
+	$(PY) -m simulation.compare
 
 sim-report: $(DEV) ## How fresh the counts are at growing rates, and what that costs, beside the goals
 	$(PY) -m simulation.report $(ARGS)

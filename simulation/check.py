@@ -62,7 +62,9 @@ class Guard:
     audits: list[Proof] = field(default_factory=list)
     """The reads that held final cells against the log."""
     final_age_ms: Callable[[], int] = lambda: 0
-    """The final age in force."""
+    """The final age in force,"""
+    shown_final_age_ms: Callable[[], int] = lambda: 0
+    """and the one that was shown after the last commit."""
     went_back: bool = False
     """Whether the watermark has gone back: what was read is to be read again, then."""
     is_misled: Callable[[], bool] = lambda: False
@@ -72,7 +74,6 @@ class Guard:
     histograms: Mapping[Series, Histogram] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     cells: Cells = field(default_factory=Cells)
-    _final_age_before_ms: int = 0
     under_way: Changes | None = None
     """The commit that was begun and of which the process has not learnt that it is done."""
 
@@ -110,7 +111,6 @@ class Guard:
             self._goes_on(changes.progress, ledger.cells, changes)
         self.counters, self.histograms = ledger.counters, ledger.histograms
         self.progress, self.cells = ledger.progress, ledger.cells
-        self._final_age_before_ms = self.final_age_ms()
 
     def _rises(self, ledger: Ledger) -> None:
         for series, value in self.counters.items():
@@ -123,11 +123,15 @@ class Guard:
         assert progress.begin_ms is not None
         if self.begin_ms is None:
             self.begin_ms = progress.begin_ms
-        self._is_tidy(progress, cells)
+        before = self.progress
+        if cells is not self.cells or (progress.unread, progress.watermark_ms) != (
+            before.unread,
+            before.watermark_ms,
+        ):
+            self._is_tidy(progress, cells)
         self._loses(progress, cells, changes)
-        before = {cell.since_ms: cell for cell in self.cells.between(_around(changes))}
         for cell in changes.cells:
-            was = before.get(cell.since_ms)
+            was = self.cells.at(cell.since_ms) if cell.final else None
             if cell.final and not (was and was.final):
                 self._becomes_final(cell)
             elif cell.final and was and cell.reads > was.reads and cell.audited:
@@ -153,9 +157,7 @@ class Guard:
             raise Violated(f"{unread} goes beyond what was begun or the watermark {progress.watermark_ms}")
         if len(table) and int(table["since_ms"][0]) < (self.begin_ms or 0):
             raise Violated(f"{cells[0]} lies before the time that is counted")
-        proven = table[table["read_ms"] != NEVER_MS]
-        ranges = np.stack([proven["since_ms"], proven["until_ms"]], axis=1).tolist()
-        read = TimeRanges((since, until) for since, until in ranges)
+        read = _proven(cells)
         self.went_back |= progress.watermark_ms < self.progress.watermark_ms
         if not self.went_back and read.total_ms + unread.total_ms != TimeRanges([*read, *unread]).total_ms:
             raise Violated(f"unread time was read: {unread} {read}")
@@ -172,21 +174,21 @@ class Guard:
             for s, v in changes.counters.items()
             if s.family == catalog.LOST.name
         }
-        now = [
-            cell.range
-            for cell in cells.between(_around(changes, self.progress.unread))
-            if cell.read_ms != NEVER_MS
-        ]
-        gone = self.progress.unread.without(progress.unread).without(TimeRanges(now))
-        gone = gone.below(progress.watermark_ms)
+        before = self.progress
+        passed = (before.watermark_ms, progress.watermark_ms if before.watermark_ms else 0)
+        gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
-            for cell in self.cells.between(_around(changes))
-            if cell.since_ms in changes.gone
+            for cell in map(self.cells.at, changes.gone)
+            if cell is not None
             and not cell.final
             and cell.read_ms != NEVER_MS
             and cell.read_ms < cell.until_ms + self.late_ms
-        ).without(TimeRanges(now))
+        )
+        if not (gone or ended or told):
+            return
+        now = _proven(cells)
+        gone, ended = gone.without(now), ended.without(now)
         expired_ms = gone.total_ms + ended.total_ms
         if told.get("expired", 0) != expired_ms:
             ranges = short(self.time.time.begins_ms, [*gone, *ended])
@@ -206,10 +208,13 @@ class Guard:
     def _becomes_final(self, cell: Cell) -> None:
         now_ms = self.time.now_ms()
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
-        if unasked := TimeRanges([cell.range]).without(self.witness.asked):
+        unasked = TimeRanges([cell.range]).without(self.witness.asked)
+        if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
+            unasked = unasked.below(now_ms)
+        if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (
-            max(self.late_ms, min(self._final_age_before_ms, self.final_age_ms()))
+            max(self.late_ms, min(self.shown_final_age_ms(), self.final_age_ms()))
             - self.clock_error_ms
             - SLACK_MS
         )
@@ -242,11 +247,15 @@ class WatchedLedger(Ledger):
         self._guard.committed(self)
 
 
-def _around(changes: Changes, unread: TimeRanges | None = None) -> TimeRange:
-    """The time that a commit touches."""
-    moments = [*changes.gone, *(moment for cell in changes.cells for moment in cell.range)]
-    moments += [moment for each in unread or () for moment in each]
-    return TimeRange(min(moments, default=0), max(moments, default=-1) + 1)
+def _proven(cells: Cells) -> TimeRanges:
+    """The time of the cells that were read."""
+    table = cells.table[cells.table["read_ms"] != NEVER_MS]
+    if not len(table):
+        return TimeRanges()
+    since_ms, until_ms = table["since_ms"], table["until_ms"]
+    apart = until_ms[:-1] != since_ms[1:]
+    firsts, lasts = since_ms[np.append(True, apart)], until_ms[np.append(apart, True)]
+    return TimeRanges(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
 
 def _adds(changes: Changes) -> None:

@@ -74,6 +74,11 @@ class Told:
             return None
         return told_ms // 1000 * 1000
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a burst of wrong Dates is under way."""
+        return any(answers < burst.answers for burst, (_, _, answers) in self.wrong.items())
+
     def misled(self) -> list[tuple[int, int, int]]:
         """Bursts of wrong Dates so long that they may have been believed: first and last moment, and how far ahead."""
         return [

@@ -45,8 +45,10 @@ from simulation.world import BEGINS_MS, FeedWorld, SimulatedWorld, draw
 
 SHORTEST_S = 1e-6
 """Time always goes on: the loop takes what is a billionth of a second away for due already."""
-LONGEST_GAP_S = 7200.0
-"""How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it."""
+FIRST_GAPS_S = 3 * 3600.0
+LONGEST_GAP_S = 8 * 3600.0
+"""How long a poll is put off at most where nothing happens: a process may be held up, and a run gets short by it. At
+first, while late records turn up and cells become final, it is less."""
 QUIET_AFTER = 5
 """After so many polls without success nothing happens either."""
 UNSHOWABLE_MS = 3000
@@ -330,7 +332,9 @@ class LivedFeed:
         now_s = self.life.time.now_s
         if now_s >= self.life.ends_s and self._has_come_to_rest():
             raise Ended
-        gap_s = min(self._quiet_s(), self._gaps.uniform(600, LONGEST_GAP_S))
+        quiet_for_s = (self.time.now_ms() - self.world.traffic_until_ms) / 1000
+        longest_s = min(max(FIRST_GAPS_S, quiet_for_s / 2), LONGEST_GAP_S)
+        gap_s = min(self._quiet_s(), self._gaps.uniform(600, longest_s))
         if gap_s > self.interval_s:
             await asyncio.sleep(gap_s)
 
@@ -349,7 +353,7 @@ class LivedFeed:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
         now_ms = self.time.now_ms()
         progress = self.ledger.progress
-        if now_ms < self.world.traffic_until_ms + 300_000:
+        if now_ms < self.world.traffic_until_ms + 300_000 or self.api.told.is_wrong:
             return 0.0
         if not any(poll.well for poll in self.polls[-QUIET_AFTER:]):
             return LONGEST_GAP_S
@@ -449,6 +453,7 @@ class WatchedFeed(Feed):
         lived = self.lived
         api = lived.api
         lived.guard.final_age_ms = lambda: self._situation().final_age_ms
+        lived.guard.shown_final_age_ms = lambda: round(1000 * (self.snapshot.final_age_s or 0.0))
         before = Before(
             lived.time.now_ms(),
             lived.life.time.run_s,

@@ -74,7 +74,7 @@ def draw(seed: int) -> SimulatedWorld:
     """The world of `seed`: always the same."""
     rng = Random(f"world {seed}")
     length_s = rng.choice((0.3, 0.5, 1, 1, 2, 4, 8, 40)) * HOUR_S
-    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 40)))
+    interval_s = max(rng.choice((10, 30, 60, 60, 120, 300)), float(math.ceil(length_s / 30)))
     late_s = float(rng.choice((0, 10, 30, 120, 120, 600, 1800)))
     lookback_s = rng.choice((0.0, 0.0, rng.uniform(0, 3 * HOUR_S), rng.uniform(0, LOG_KEEPS_S), LOG_KEEPS_S))
     config = Config(
@@ -117,7 +117,7 @@ def _feed(
     dates: Dates,
 ) -> FeedWorld:
     poll = config.poll
-    messages = _log_uniform(rng, 15, 250) / feeds
+    messages = _log_uniform(rng, 12, 200) / feeds
     before_s = poll.lookback_s + 600
     ends_ms = BEGINS_MS + round(length_s * 1000)
     traffic = _traffic(rng, messages / (length_s + before_s), poll.late_arrival_s, length_s, page_limit)

@@ -4,6 +4,7 @@ They are the count of its messages, the XOR of their keys, and the sum of the ou
 agreement by chance of two different sets of messages is as likely as a collision of 64 bits.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,15 +33,42 @@ def settle(cell: Cell, settled: NDArray[np.void], statuses: Statuses) -> Cell:
     return cell._replace(outcomes=(cell.outcomes + _sum_settled(settled, statuses)) % (1 << 64))
 
 
+class Shown:
+    """The records of an answer, each message once: how many any range has, and their two sums."""
+
+    def __init__(self, records: Sequence[Record], statuses: Statuses) -> None:
+        records = sorted(each_once(records), key=lambda record: record.sent_ms)
+        sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
+        self.keys = keys([record.message_id for record in records], sent_ms)
+        self._sent_ms = sent_ms.tolist()
+        final = [place for place, record in enumerate(records) if record.kind.final]
+        names = [statuses.kept(records[place].kind.general_status) for place in final]
+        added = np.zeros(len(records), np.uint64)
+        if final:
+            added[final] = outcomes(self.keys[final], names)
+        self._ids = [0, *np.bitwise_xor.accumulate(self.keys).tolist()]
+        self._outcomes = [0, *np.cumsum(added, dtype=np.uint64).tolist()]
+
+    def places(self, wanted: TimeRange) -> tuple[int, int]:
+        """[first, last) of the records sent in `wanted`."""
+        return bisect_left(self._sent_ms, wanted.since_ms), bisect_left(self._sent_ms, wanted.until_ms)
+
+    def numbers(self, wanted: TimeRange) -> tuple[int, int, int]:
+        """Count, XOR of the keys and sum of the outcomes of the records sent in `wanted`."""
+        first, last = self.places(wanted)
+        outcome = (self._outcomes[last] - self._outcomes[first]) % (1 << 64)
+        return last - first, self._ids[first] ^ self._ids[last], outcome
+
+
 def finalize(
-    cell: Cell, known: Known, shown: Sequence[Record], statuses: Statuses, *, recovered: int
+    cell: Cell, known: Known, shown: Shown, statuses: Statuses, *, recovered: int
 ) -> tuple[Cell, Finding | None]:
     """The cell as final, with its audit numbers, and what this last read says of the reads before.
 
-    `known` are its messages after the read, `shown` the records of the read, `recovered` how many of them were new.
+    `known` are its messages after the read, `recovered` is how many of those in the log were new.
     """
     held = np.concatenate([known.settled["key"], known.keys_in_flight()])
-    in_log = _keys(each_once(shown))
+    in_log = shown.keys[slice(*shown.places(cell.range))]
     settled = known.settled[np.isin(known.settled["key"], in_log)]
     final = cell._replace(
         final=True,
@@ -55,27 +83,17 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-def audit(cell: Cell, shown: Sequence[Record], statuses: Statuses) -> tuple[Cell, Finding]:
+def audit(cell: Cell, shown: Shown) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
-    shown = each_once(shown)
-    in_log = _keys(shown)
-    final = [record for record in shown if record.kind.final]
-    ids = _xor(in_log)
-    names = [statuses.kept(record.kind.general_status) for record in final]
-    outcome = _sum(_keys(final), names)
-    missed = max(0, len(in_log) - cell.messages)
-    vanished = max(0, cell.messages - len(in_log))
+    messages, ids, outcome = shown.numbers(cell.range)
+    missed = max(0, messages - cell.messages)
+    vanished = max(0, cell.messages - messages)
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
         # One of each at the least: another message, or another outcome.
-        missed, vanished = min(1, len(in_log)), 1
-    found = {"verified": len(in_log) - missed, "missed": missed, "vanished": vanished}
-    after = cell._replace(audited=True, messages=len(in_log), ids=ids, outcomes=outcome)
+        missed, vanished = min(1, messages), 1
+    found = {"verified": messages - missed, "missed": missed, "vanished": vanished}
+    after = cell._replace(audited=True, messages=messages, ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)
-
-
-def _keys(records: Sequence[Record]) -> NDArray[np.uint64]:
-    sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-    return keys([record.message_id for record in records], sent_ms)
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:

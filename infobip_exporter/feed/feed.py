@@ -143,6 +143,8 @@ class Feed:
         self._most_ids = list_length
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
         self._started = False
+        self._final_age_ms = self._situation().final_age_ms
+        """By the last answer."""
         self._up: bool | None = None
         self._last_poll_s: float | None = None
         self.progressed_s = now
@@ -299,10 +301,10 @@ class Feed:
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
     ) -> _Job | None:
-        """The next of `jobs`, or once the head was read what the planner chooses."""
-        if jobs:
-            return jobs.popleft()
-        return await self._next_job(quota, under_way) if head_read else None
+        """The next of `jobs`, to which comes, once the head was read, what the planner chooses."""
+        if not jobs and head_read:
+            jobs.extend(await self._next_jobs(quota, under_way))
+        return jobs.popleft() if jobs else None
 
     def _head_read(self, situation: Situation) -> None:
         """All of the head was read: what it has found is the traffic."""
@@ -351,21 +353,21 @@ class Feed:
             missed_recently=progress.missed_ms is not None and progress.missed_ms > recent_ms,
         )
 
-    async def _next_job(self, quota: float, under_way: Sequence[Request]) -> _Job | None:
-        request = self._planner.next_request(self._situation(), quota, under_way)
-        match request:
-            case None:
-                return None
-            case ReadRange():
-                jobs = self._range_jobs(request)
-                return jobs[-1] if jobs else None  # what is left out is still worth a request, and comes next
-            case ReadStatus(general_status=status, range=wanted):
-                query = Query(*wanted, general_status=status, limit=self._page_limit)
-                return _Job(request.why, query, request)
-            case LookUp(cells=cells):
-                job = await self._look_up_job(request, cells)
-                # All of them may have settled since the planner reckoned: it does not ask for the same again.
-                return job if job.ids else await self._next_job(quota, under_way)
+    async def _next_jobs(self, quota: float, under_way: Sequence[Request]) -> list[_Job]:
+        """What the planner chooses; a range that is asked for in parts, the newest first."""
+        while request := self._planner.next_request(self._situation(), quota, under_way):
+            match request:
+                case ReadRange():
+                    jobs = self._range_jobs(request)[::-1]
+                case ReadStatus(general_status=status, range=wanted):
+                    query = Query(*wanted, general_status=status, limit=self._page_limit)
+                    jobs = [_Job(request.why, query, request)]
+                case LookUp(cells=cells):
+                    job = await self._look_up_job(request, cells)
+                    jobs = [job] if job.ids else []
+            if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
+                return jobs
+        return []
 
     def _range_jobs(self, request: ReadRange) -> list[_Job]:
         """A job for each part of the range in which it can be asked for, oldest first."""
@@ -535,6 +537,7 @@ class Feed:
         oversized: bool = False,
     ) -> list[TimeRange]:
         part = job.part
+        self._final_age_ms = self._situation().final_age_ms
         records = page.records if part is None else [r for r in page.records if part.holds(r.sent_ms)]
         postponed = await self._recorder.record(
             Reading(
@@ -542,7 +545,7 @@ class Feed:
                 proven,
                 asked,
                 self._sender.bounds(),
-                self._situation().final_age_ms,
+                self._final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
                 too_dense=too_dense,
                 oversized=oversized,
@@ -651,7 +654,7 @@ class Feed:
             clock_skew_s=self._api_clock.skew_s(now, self._clock.wall_s()),
             incident=self._incidents.first,
             last_incident=self._incidents.last,
-            final_age_s=self._situation().final_age_ms / 1000 if progress.begin_ms is not None else None,
+            final_age_s=self._final_age_ms / 1000 if progress.begin_ms is not None else None,
             verified_up_to_ms=self._verified_up_to_ms(),
             by_hour=dict(by_hour),
         )

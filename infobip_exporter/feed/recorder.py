@@ -1,8 +1,10 @@
 """From an answer to the ledger: one commit for each page, whole or not at all."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, audit, finalize, settle
+from infobip_exporter.counting.audit import Finding, Shown, audit, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -23,7 +25,7 @@ from infobip_exporter.counting.count import (
     unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
-from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.known import ByTime, InFlight, Known
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -225,7 +227,7 @@ class Recorder:
             around = range(*cells.places(TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)))
             unproven = table["read_ms"][around.start : around.stop] == NEVER_MS
             places.update((np.flatnonzero(unproven) + around.start).tolist())
-        return [cells[place] for place in sorted(places)]
+        return [Cell(*row) for row in table[sorted(places)].tolist()]
 
     def _beside(self, cells: Sequence[Cell], sent_ms: NDArray[np.int64]) -> list[TimeRange]:
         """The time between these messages that cells hold which have nothing to do with the answer."""
@@ -265,7 +267,7 @@ class Recorder:
             postpones=reading.postpones,
         )
         findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
-        await self._reject(changes, reading.page, asked_ms)
+        await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
         known_dense = any(cell.range == reading.proven and not cell.auditable for cell in cells)
@@ -308,32 +310,32 @@ class Recorder:
         asked_ms: int,
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
-        known = counted.known
-        sent_ms = _sent_ms(known)
+        known = ByTime(counted.known)
         after = cut(
             cells,
-            sent_ms,
+            known.sent_ms,
             reading.proven,
             asked_ms,
             self._page_rows,
-            beside=self._beside(cells, sent_ms),
+            beside=self._beside(cells, known.sent_ms),
         )
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
-        touched = np.unique(np.array(counted.touched_ms, np.int64))
+        touched_ms = sorted(counted.touched_ms)
+        shown = cache(lambda: Shown(records, self._statuses))
         findings: list[Finding] = []
         for each in after.cells:
             was = before.get(each.since_ms)
             same = was is not None and was.range == each.range
-            first, last = np.searchsorted(touched, each.range)
-            changed = last > first or not same
+            touched = bisect_left(touched_ms, each.until_ms) > bisect_left(touched_ms, each.since_ms)
+            changed = touched or not same
             proven = reading.proven is not None and reading.proven.covers(each.range)
             looked = each.since_ms in reading.looked
             if not (changed or proven or looked):
                 continue
             inside = known.within(each.range)
-            cell, finding = self._audited(each, inside, reading, records, counted, final_until_ms)
+            cell, finding = self._audited(each, inside, reading, shown, counted, final_until_ms)
             findings += [finding] if finding else []
             cell = _with_in_flight(cell, inside)
             if looked:
@@ -358,7 +360,7 @@ class Recorder:
         cell: Cell,
         inside: Known,
         reading: Reading,
-        records: Sequence[Record],
+        shown: Callable[[], Shown],
         counted: Counted,
         final_until_ms: int,
     ) -> tuple[Cell, Finding | None]:
@@ -371,15 +373,14 @@ class Recorder:
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
-        shown = [record for record in records if since_ms <= record.sent_ms < until_ms]
         in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
         audits = cell.auditable and in_log and reading.asked.certain
         if cell.final:
-            return audit(cell, shown, self._statuses) if audits else (cell, None)
+            return audit(cell, shown()) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
-        final, finding = finalize(cell, inside, shown, self._statuses, recovered=recovered)
+        final, finding = finalize(cell, inside, shown(), self._statuses, recovered=recovered)
         return final, finding if audits else None
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
@@ -469,26 +470,41 @@ class Recorder:
         progress = self.progress
         if not now.certain or progress.begin_ms is None or progress.begin_ms >= gone_ms:
             return
-        lost = progress.unread.below(gone_ms)
+        self.advance(gone_ms)  # where nothing could be asked for since then
+        lost = self.progress.unread.below(gone_ms)
         if lost:
             changes = Changes()
             self._lose(changes, lost.total_ms, "expired")
             self._log.warning("sent time left the log unread", seconds=lost.total_ms / 1000)
-            self.move(unread=progress.unread.above(gone_ms))
+            self.move(unread=self.progress.unread.above(gone_ms))
             await self.commit(changes)
         while leaving := int(np.searchsorted(self.ledger.cells.table["until_ms"], gone_ms, side="right")):
             some = min(leaving, MOST_CELLS_AT_ONCE)
             await self._expire_cells([self.ledger.cells[place] for place in range(some)], late_arrival_ms)
-        table = self.ledger.cells.table
-        first_ms = int(table["since_ms"][0]) if len(table) else gone_ms
-        self.move(begin_ms=max(self.progress.begin_ms or 0, min(gone_ms, first_ms)))
+        self.move(begin_ms=max(self.progress.begin_ms or 0, gone_ms))
+        for cell in self.ledger.cells.between(TimeRange(gone_ms, gone_ms + 1)):
+            if cell.in_flight and cell.oldest_in_flight_ms < gone_ms:
+                await self._expire_part(cell, gone_ms)
+
+    async def _expire_part(self, cell: Cell, gone_ms: int) -> None:
+        """Of a cell that reaches beyond `gone_ms`, the messages in flight sent before: in a quiet hour it is a long one."""
+        changes = Changes()
+        inside = await self.known_in([cell])
+        left = {who: message for who, message in inside.in_flight.items() if who[1] < gone_ms}
+        for who, message in left.items():
+            del inside.in_flight[who]
+            _stays_unresolved(changes, message)
+        if not cell.final:
+            cell = cell._replace(messages=cell.messages - len(left))
+        changes.cells.append(_with_in_flight(cell, inside))
+        changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(inside.in_flight, cell.since_ms)
+        await self.commit(changes)
 
     async def _expire_cells(self, cells: Sequence[Cell], late_arrival_ms: int) -> None:
         changes = Changes(gone={cell.since_ms for cell in cells})
         known = await self.known_in([cell for cell in cells if cell.in_flight])
         for message in known.in_flight.values():
-            changes.in_flight[in_flight_series(message)] -= 1
-            changes.add(unresolved_series(message), 1)
+            _stays_unresolved(changes, message)
         young = TimeRanges(
             cell.range
             for cell in cells
@@ -520,7 +536,7 @@ class Recorder:
         )
         self.move(
             watermark_ms=now.latest_ms,
-            unread=unread.below(now.latest_ms),
+            unread=unread.below(now.latest_ms).above(progress.begin_ms or 0),
         )
         await self.commit(changes)
 
@@ -539,10 +555,9 @@ class Recorder:
             changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
 
 
-def _sent_ms(known: Known) -> NDArray[np.int64]:
-    """The sent times of all known messages, sorted."""
-    in_flight = np.fromiter((sent_ms for _, sent_ms in known.in_flight), np.int64, len(known.in_flight))
-    return np.sort(np.concatenate([known.settled["sent_ms"], in_flight]))
+def _stays_unresolved(changes: Changes, message: InFlight) -> None:
+    changes.in_flight[in_flight_series(message)] -= 1
+    changes.add(unresolved_series(message), 1)
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:

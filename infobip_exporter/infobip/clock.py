@@ -46,13 +46,15 @@ class ApiClock:
     clock was set, this machine slept, the header is wrong), nothing is certain until it is outnumbered, or confirmed by
     others and by our own clock, or by others alone for half an hour.
 
-    `skew_s` is the API's clock less ours as an earlier process knew it. Until a date was seen, our clock stands in.
+    `skew_s` is the API's clock less ours as an earlier process knew it; each answer that is believed tells it anew.
+    Until a date was seen, our clock stands in.
     """
 
     def __init__(self, skew_s: float = 0.0) -> None:
         self._skew_s = skew_s
         self._told: deque[_Told] = deque()
         self._doubted: deque[_Told] = deque()
+        self._low = self._high = 0
         self._agreed = 0
         self.undated = 0
         """How many answers in a row have told no time."""
@@ -72,6 +74,7 @@ class ApiClock:
         told = _Told(received_s, low, high)
         if self._believable(told, wall_s):
             self._told.append(told)
+            self._skew_s = _ahead_s(told) - wall_s
             self._agreed += 1
             if self._agreed >= AGREED_BY:
                 self._doubted.clear()
@@ -79,6 +82,8 @@ class ApiClock:
             self._doubt(told, wall_s)
         while len(self._told) > RECENT_ANSWERS and self._told[0].at_s < received_s - RECENT_S:
             self._told.popleft()
+        every = [*self._told, *self._doubted]
+        self._low, self._high = min(each.low for each in every), max(each.high for each in every)
 
     def _believable(self, told: _Told, wall_s: float) -> bool:
         if self._told:
@@ -87,7 +92,7 @@ class ApiClock:
 
     def _confirms(self, told: _Told, wall_s: float) -> bool:
         """Whether our own clock, as it is or as it was known to be off, tells the same time."""
-        ahead_s = (told.low / 1000 + told.at_s) - wall_s
+        ahead_s = _ahead_s(told) - wall_s
         return min(abs(ahead_s), abs(ahead_s - self._skew_s)) * 1000 < CONTRADICTION_MS
 
     def _doubt(self, told: _Told, wall_s: float) -> None:
@@ -103,13 +108,12 @@ class ApiClock:
 
     def bounds(self, now: float, wall_s: float) -> Bounds:
         """The API's now by the recent answers; by our own clock where none has told the time."""
-        told = [*self._told, *self._doubted]
-        if not told:
+        if not (self._told or self._doubted):
             wall_ms = (wall_s + self._skew_s) * 1000
             return Bounds(math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1, certain=True)
         return Bounds(
-            math.floor(now * 1000) + min(each.low for each in told),
-            math.ceil(now * 1000) + max(each.high for each in told),
+            math.floor(now * 1000) + self._low,
+            math.ceil(now * 1000) + self._high,
             certain=not self._doubted,
         )
 
@@ -120,6 +124,11 @@ class ApiClock:
             return None
         _, low, high = told[-1]
         return ((low + high) / 2 + now * 1000) / 1000 - wall_s
+
+
+def _ahead_s(told: _Told) -> float:
+    """The API's time at the answer, at the least, in seconds since the epoch."""
+    return told.low / 1000 + told.at_s
 
 
 def _contradicts(others: "deque[_Told]", told: _Told) -> bool:

@@ -126,8 +126,9 @@ class SqliteStore:
         feed_id = held.feed_id
         with self._transaction() as cursor:
 
-            def run(statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-                cursor.executemany(statement, rows)
+            def run(statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+                if rows:
+                    cursor.executemany(statement, rows)
 
             run(
                 "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",

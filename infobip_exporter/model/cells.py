@@ -29,6 +29,9 @@ COLUMNS = np.dtype(
     ]
 )
 
+_ROW = np.dtype((np.void, COLUMNS.itemsize))
+"""A row as bytes: copied 20 times as fast as column by column."""
+
 
 class Cell(NamedTuple):
     """A time range of at most a page. All moments are the API's time in milliseconds.
@@ -82,8 +85,11 @@ class Cells:
     def __getitem__(self, place: int) -> Cell:
         return Cell(*self.table[place].item())
 
-    def column(self, name: str) -> NDArray[np.generic]:
-        return self.table[name]
+    def at(self, since_ms: int) -> Cell | None:
+        """The cell that begins at `since_ms`."""
+        place = int(np.searchsorted(self.table["since_ms"], since_ms))
+        found = place < len(self.table) and self.table["since_ms"][place] == since_ms
+        return self[place] if found else None
 
     def places(self, wanted: TimeRange) -> tuple[int, int]:
         """[first, last) of the cells that have some time in `wanted`."""
@@ -98,22 +104,25 @@ class Cells:
 
     def replaced(self, gone: Iterable[int], new: Sequence[Cell]) -> "Cells":
         """Without the cells that begin at the moments `gone`, and with `new` instead of those that begin where these do."""
-        table = self.table
         added = np.array(sorted(new), dtype=COLUMNS)
-        moments = np.unique(np.concatenate([np.fromiter(gone, np.int64), added["since_ms"]]))
+        moments = np.array(sorted({*gone, *added["since_ms"].tolist()}), np.int64)
         if not len(moments):
             return self
         # Most changes are to a few neighbours or change no bounds: a feed may have 100,000 cells, one copy is enough.
-        first = int(np.searchsorted(table["since_ms"], moments[0]))
-        last = int(np.searchsorted(table["since_ms"], moments[-1], side="right"))
-        within = table[first:last]
-        places = np.searchsorted(within["since_ms"], moments)
+        since_ms = self.table["since_ms"]
+        first = int(np.searchsorted(since_ms, moments[0]))
+        last = int(np.searchsorted(since_ms, moments[-1], side="right"))
+        within = since_ms[first:last]
+        places = np.searchsorted(within, moments)
         there = places < len(within)
-        there[there] = within["since_ms"][places[there]] == moments[there]
+        there[there] = within[places[there]] == moments[there]
+        rows, new_rows = self.table.view(_ROW), added.view(_ROW)
         if there.all() and len(added) == len(moments):
-            table = table.copy()
-            table[first + places] = added
-            return Cells.of(table)
-        kept = np.delete(within, places[there])
-        changed = np.insert(kept, np.searchsorted(kept["since_ms"], added["since_ms"]), added)
-        return Cells.of(np.concatenate([table[:first], changed, table[last:]]))
+            rows = rows.copy()
+            rows[first + places] = new_rows
+            return Cells.of(rows.view(COLUMNS))
+        kept = np.ones(len(within), np.bool_)
+        kept[places[there]] = False
+        order = np.argsort(np.concatenate([within[kept], added["since_ms"]]), kind="stable")
+        changed = np.concatenate([rows[first:last][kept], new_rows])[order]
+        return Cells.of(np.concatenate([rows[:first], changed, rows[last:]]).view(COLUMNS))

@@ -41,6 +41,13 @@ class TimeRanges:
                 merged.append(TimeRange(since_ms, until_ms))
         self.ranges = tuple(merged)
 
+    @classmethod
+    def _of(cls, ranges: Iterable[TimeRange]) -> "TimeRanges":
+        """Those of disjoint ranges in order that do not touch."""
+        made = cls.__new__(cls)
+        made.ranges = tuple(ranges)
+        return made
+
     def __iter__(self) -> Iterator[TimeRange]:
         return iter(self.ranges)
 
@@ -67,28 +74,39 @@ class TimeRanges:
         return TimeRanges((*self.ranges, added))
 
     def remove(self, gone: TimeRange) -> "TimeRanges":
-        if gone.length_ms == 0:
-            return self
-        kept: list[tuple[int, int]] = []
-        for since_ms, until_ms in self.ranges:
-            kept.append((since_ms, min(until_ms, gone.since_ms)))
-            kept.append((max(since_ms, gone.until_ms), until_ms))
-        return TimeRanges(kept)
+        return self.without(TimeRanges((gone,)))
 
     def without(self, others: "TimeRanges") -> "TimeRanges":
         """What is in none of the ranges of `others`."""
-        left = self
-        for other in others:
-            left = left.remove(other)
-        return left
+        if not self.ranges or not others.ranges:
+            return self
+        left: list[TimeRange] = []
+        gone, place = others.ranges, 0
+        for whole in self.ranges:
+            from_ms = whole.since_ms
+            while place < len(gone) and gone[place].until_ms <= from_ms:
+                place += 1
+            at = place
+            while at < len(gone) and gone[at].since_ms < whole.until_ms:
+                if gone[at].since_ms > from_ms:
+                    left.append(TimeRange(from_ms, gone[at].since_ms))
+                from_ms = max(from_ms, gone[at].until_ms)
+                at += 1
+            if from_ms < whole.until_ms:
+                left.append(TimeRange(from_ms, whole.until_ms))
+        return TimeRanges._of(left)
 
     def meet(self, window: TimeRange) -> "TimeRanges":
         return TimeRanges(each.meet(window) for each in self.ranges)
 
     def below(self, moment_ms: int) -> "TimeRanges":
         """The part before `moment_ms`."""
+        if not self.ranges or self.ranges[-1].until_ms <= moment_ms:
+            return self
         return TimeRanges((each.since_ms, min(each.until_ms, moment_ms)) for each in self.ranges)
 
     def above(self, moment_ms: int) -> "TimeRanges":
         """The part from `moment_ms` on."""
+        if not self.ranges or self.ranges[0].since_ms >= moment_ms:
+            return self
         return TimeRanges((max(each.since_ms, moment_ms), each.until_ms) for each in self.ranges)

@@ -48,7 +48,7 @@ def shares(situation: Situation) -> dict[str, float]:
     The newest pages show failures of messages most of which have not settled yet; how many of them have is known.
     """
     found: dict[str, float] = {}
-    mean = max(situation.mean_rows_per_s(), 1e-9)
+    mean = max(situation.mean_rows_per_s, 1e-9)
     for status in FAILURE_STATUSES:
         reach_s = newest_ms(situation, status) / 1000
         _, settled_s = situation.settling.at(np.array([reach_s]))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,7 @@ SPENT = 0.98
 to be forgotten, and is sent a little later than that: at 600/s the heads slipped by 50 ms a minute, without end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
     """All moments are the API's time in milliseconds.
 
@@ -69,19 +70,20 @@ class Situation:
     def requests_per_poll(self) -> float:
         return self.requests_per_minute * self.interval_s / 60 * SPENT
 
+    @cached_property
     def mean_rows_per_s(self) -> float:
         """The traffic of the last hour: what a burst of a minute hardly changes."""
         first, last = self.cells.places(TimeRange(self.watermark_ms - HOUR_MS, self.watermark_ms))
         table = self.cells.table[first:last]
-        table = table[table["read_ms"] != NEVER_MS]
-        length_ms = int(np.sum(table["until_ms"] - table["since_ms"]))
+        read = table["read_ms"] != NEVER_MS
+        length_ms = int((table["until_ms"] - table["since_ms"])[read].sum())
         if length_ms == 0:
             return self.rows_per_s
-        return float(np.sum(table["messages"], dtype=np.int64)) * 1000 / length_ms
+        return float(table["messages"][read].sum(dtype=np.int64)) * 1000 / length_ms
 
     def whole_reads(self) -> float:
         """How many times each message can be read within the budget."""
-        pages_per_minute = self.mean_rows_per_s() * 60 / self.room
+        pages_per_minute = self.mean_rows_per_s * 60 / self.room
         return self.requests_per_minute * USABLE / max(pages_per_minute, 1e-9)
 
     @property

@@ -5,9 +5,20 @@ import asyncio
 import pytest
 
 from infobip_exporter.metrics import catalog
-from infobip_exporter.planning.requests import LookUp, Why
+from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.planning.requests import LookUp, ReadRange, Request, Why
 from tests.feed.polling import Polling
-from tests.feed.recording import row
+from tests.feed.recording import BEGIN_MS, row
+
+
+class Chosen:
+    """A planner that chooses these requests and then nothing."""
+
+    def __init__(self, *requests: Request) -> None:
+        self._requests = list(requests)
+
+    def next_request(self, *_: object) -> Request | None:
+        return self._requests.pop(0) if self._requests else None
 
 
 @pytest.mark.parametrize("lookback_s", [0.0, 7000.0])
@@ -48,15 +59,23 @@ def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
         await feed.live(1)
         cell = feed.ledger.cells[0].since_ms
 
-        class Stale:
-            def __init__(self) -> None:
-                self.requests = [LookUp(Why.RECHECK, (cell,)), None]
+        feed.feed._planner = Chosen(LookUp(Why.RECHECK, (cell,)))  # type: ignore[assignment]
+        assert await feed.feed._next_jobs(10, []) == []
 
-            def next_request(self, *_: object) -> LookUp | None:
-                return self.requests.pop(0)
+    asyncio.run(live())
 
-        feed.feed._planner = Stale()  # type: ignore[assignment]
-        assert await feed.feed._next_job(10, []) is None
+
+def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
+    async def live() -> None:
+        feed = Polling(lookback_s=900.0)
+        await feed.live(1)
+        wanted = TimeRange(BEGIN_MS + 500_000, BEGIN_MS + 508_000)
+        for answered in (1, 2):
+            feed.feed._avoided.range_failed(wanted, feed.clock.now_s, answered)
+        feed.feed._planner = Chosen(ReadRange(Why.FINAL, wanted))  # type: ignore[assignment]
+        parts = [job.part.range for job in await feed.feed._next_jobs(10, []) if job.part]
+        assert len(parts) == 2
+        assert TimeRanges(parts) == TimeRanges([wanted])
 
     asyncio.run(live())
 

@@ -4,10 +4,11 @@ import asyncio
 from decimal import Decimal
 
 from infobip_exporter.feed.recorder import Reading
+from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.metrics import catalog
-from infobip_exporter.model.record import Page
+from infobip_exporter.model.record import Page, RejectedRow
 from infobip_exporter.model.time_range import TimeRange
-from tests.feed.recording import BEGIN_MS, HOUR_MS, REJECTED, Recording, bounds, row
+from tests.feed.recording import BEGIN_MS, HOUR_MS, PENDING, REJECTED, Recording, bounds, row
 
 
 def test_rows_in_unread_time_on_both_sides_of_a_cell_leave_cells_that_do_not_overlap() -> None:
@@ -118,5 +119,50 @@ def test_a_look_at_an_oversized_millisecond_loses_its_time_once() -> None:
                 Reading(page, millisecond, now, now, HOUR_MS, too_dense=True, oversized=True)
             )
         assert feed.total(catalog.LOST, reason="too_dense") == Decimal("0.001")
+
+    asyncio.run(live())
+
+
+def test_a_message_in_flight_is_unresolved_once_it_has_left_even_in_a_cell_of_many_hours() -> None:
+    async def live() -> None:
+        feed = Recording()
+        records = [row("first", 100, PENDING), row("second", 3000, PENDING)]
+        await feed.read(0, 3600, records, now_s=10_000)
+        now_s = 48 * 3600 + 200.0
+        await feed.recorder.expire(bounds(now_s), 0)
+        assert feed.total(catalog.UNRESOLVED) == 1
+        assert sum(feed.ledger.in_flight.values()) == 1
+        [cell] = feed.ledger.cells.between(TimeRange(BEGIN_MS, BEGIN_MS + HOUR_MS))
+        assert (cell.in_flight, cell.oldest_in_flight_ms) == (1, BEGIN_MS + 3_000_000)
+        await feed.read(0, 3600, records, now_s=now_s)  # by an API whose clock is behind its Date headers
+        assert feed.sent == 2
+
+    asyncio.run(live())
+
+
+def test_time_that_came_and_left_the_log_while_nothing_could_be_asked_is_lost() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 3600, [], now_s=10_000)
+        await feed.recorder.expire(bounds(48 * 3600 + 3600 + 1000.0), 0)
+        assert feed.total(catalog.LOST, reason="expired") == Decimal(1000)
+        await feed.recorder.set_back(bounds(48 * 3600 + 3600 + 900.0))
+        feed.check_partition()
+
+    asyncio.run(live())
+
+
+def test_a_row_that_can_not_be_counted_counts_once_though_a_date_was_wrong_when_it_was_read_first() -> None:
+    async def live() -> None:
+        feed = Recording()
+        page = Page([], 1, [RejectedRow("no_id", b"the same")])
+        right = bounds(3600)
+        behind = Bounds(right.earliest_ms - 4 * HOUR_MS, right.latest_ms, certain=False)
+        await feed.recorder.record(Reading(page, None, behind, behind, HOUR_MS))
+        later = bounds(47 * 3600)
+        feed.recorder.prune(later.earliest_ms - 48 * HOUR_MS)
+        for _ in range(2):
+            await feed.recorder.record(Reading(page, None, later, later, HOUR_MS))
+        assert feed.total(catalog.REJECTED, reason="no_id") == 1
 
     asyncio.run(live())

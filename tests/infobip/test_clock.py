@@ -12,12 +12,13 @@ class Told:
         self.clock = ApiClock()
         self.now_s = 0.0
         self.slept_s = 0.0
+        self.wall_off_s = 0.0
 
     def answers(self, how_many: int, off_s: float = 0.0) -> None:
         for _ in range(how_many):
             self.now_s += 30
             date_ms = int(API_S + self.now_s + self.slept_s + off_s) * 1000
-            self.clock.saw(date_ms, self.now_s - 0.1, self.now_s, self.wall_s)
+            self.clock.saw(date_ms, self.now_s - 0.1, self.now_s, self.wall_s + self.wall_off_s)
 
     @property
     def wall_s(self) -> float:
@@ -54,6 +55,16 @@ def test_a_machine_that_slept_for_two_days_knows_the_time_after_a_few_answers() 
     told = Told()
     told.answers(10)
     told.slept_s = 48.1 * 3600
+    told.answers(3)
+    assert told.right
+
+
+def test_a_wall_clock_that_was_set_while_answers_agreed_confirms_that_the_machine_slept_all_the_same() -> None:
+    told = Told()
+    told.answers(10)
+    told.wall_off_s = -240.0
+    told.answers(10)
+    told.slept_s = 3600.0
     told.answers(3)
     assert told.right
 
