@@ -39,18 +39,17 @@ class PostgresStore:
 
     def commit(self, held: Held, writes: Writes) -> None:
         commit = Commit(writes)
-        number = held.commits + 1
+        held.commits += 1
         fence = {
             "feed": held.feed_id,
             "epoch": held.epoch,
-            "number": number,
+            "number": held.commits,
             "progress": writes.progress,
             "read_up_to_ms": writes.read_up_to_ms,
         }
         [(written,)] = self._connections.run(commit.statement, fence | commit.parameters)
         if not written:
             raise LeaseLost("the feed has another owner")
-        held.commits = number
 
     def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
         return read_messages(self._connections.run, held, cells)

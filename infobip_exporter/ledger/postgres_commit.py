@@ -14,12 +14,12 @@ _CELL_TYPES = {
     for name in Cell._fields
 }
 
-# A statement that was held up may arrive after later ones: `commits` lets in the next commit and the same one again.
+# Each attempt has a number of its own: a statement that was held up on its way changes nothing after later ones.
 _HELD = """
 held AS (
     UPDATE feed SET commits = %(number)s, progress = coalesce(%(progress)s, progress),
         read_up_to_ms = coalesce(%(read_up_to_ms)s, read_up_to_ms)
-    WHERE id = %(feed)s AND epoch = %(epoch)s AND commits IN (%(number)s - 1, %(number)s)
+    WHERE id = %(feed)s AND epoch = %(epoch)s AND commits <= %(number)s
     RETURNING id
 )"""
 

@@ -18,7 +18,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires_at timestamptz NOT NULL
         )
         """,
-        # `epoch` rises whenever a process begins to write the feed, `commits` with each of its commits.
+        # `epoch` rises whenever a process begins to write the feed, `commits` is the number
+        # of its last commit.
         # `free_since` is when the feed was last given up; `wanted_by` a replica that asks the owner for it.
         """
         CREATE TABLE feed (

@@ -18,7 +18,9 @@ class Messages(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """What the store knows a feed by that this process may write. On PostgreSQL `epoch` and `commits` fence it."""
+    """What the store knows a feed by that this process may write. On PostgreSQL `epoch` and the number
+    of attempts to commit, `commits`, fence off all others and what comes late.
+    """
 
     feed_id: int
     epoch: int = 0

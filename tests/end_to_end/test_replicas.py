@@ -62,7 +62,12 @@ class World:
             account(self.api, name=name, requests_per_minute=REQUESTS_PER_MINUTE)
             for name in ["demo", *(f"other-{number}" for number in range(1, self.accounts))]
         ]
-        return {"accounts": accounts, "state": {"url": url, "lease": f"{LEASE_S:g}s"}, "metrics": {"zero_hold": "5s"}, **more}
+        return {
+            "accounts": accounts,
+            "state": {"url": url, "lease": f"{LEASE_S:g}s"},
+            "metrics": {"zero_hold": "5s"},
+            **more,
+        }
 
     def begin(self, **config: Any) -> Exporter:
         """Start the next replica and wait until it is ready."""

@@ -59,7 +59,9 @@ def test_a_machine_that_slept_for_two_days_knows_the_time_after_a_few_answers() 
     assert told.right
 
 
-def test_a_wall_clock_that_was_set_while_answers_agreed_confirms_that_the_machine_slept_all_the_same() -> None:
+def test_a_wall_clock_that_was_set_while_answers_agreed_confirms_that_the_machine_slept_all_the_same() -> (
+    None
+):
     told = Told()
     told.answers(10)
     told.wall_off_s = -240.0
