@@ -178,6 +178,7 @@ def _migrate(cursor: "psycopg.Cursor[TupleRow]", where: str) -> int:
         raise LedgerError(_other_version(where, version))
     if 0 < version < len(MIGRATIONS):
         cursor.execute("LOCK TABLE feed IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("DELETE FROM replica")
         cursor.execute(
             "UPDATE feed SET owner = NULL, wanted_by = NULL, epoch = epoch + 1, free_since = now()"
         )

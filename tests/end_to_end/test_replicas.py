@@ -275,9 +275,7 @@ def test_the_database_fails_over_and_is_read_only_for_ten_seconds(world_of_its_o
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     world.server.run(cut)
     time.sleep(10)
-    world.server.run(
-        "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only"
-    )
+    world.server.run("ALTER SYSTEM RESET default_transaction_read_only")
     world.server.run("SELECT pg_reload_conf()")
     world.server.run(cut)
     until(lambda: owns(first) or owns(second), LEASE_S + POLL_S + 5)
