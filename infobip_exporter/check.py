@@ -3,27 +3,27 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from infobip_exporter.config.duration import format_duration
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.errors import RequestFailed
-from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import credentials_of
+from infobip_exporter.errors import RequestFailed, TokenFailed
+from infobip_exporter.infobip.access import Access
+from infobip_exporter.infobip.credentials import IBSSO
 from infobip_exporter.infobip.query import Query
-from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.record import Answer
 
 CLOCK_TOLERANCE_S = 60.0
-_PROXY_STEP = "look at HTTPS_PROXY, or name the host in NO_PROXY"
 
 
 class Feed(NamedTuple):
-    """A feed to ask: a channel of an account, and how long it may take."""
+    """A feed to ask: a channel of an account, how it is reached, and how long it may take."""
 
     account: Account
     channel: str
     timeout_s: float
+    access: Access
 
 
 Ask = Callable[[Feed], Awaitable[Answer]]
@@ -31,11 +31,9 @@ Ask = Callable[[Feed], Awaitable[Answer]]
 
 async def ask_newest(feed: Feed) -> Answer:
     """The newest record of the feed's log. Raises RequestFailed."""
-    account = feed.account
-    client = Client(
-        account.base_url, LOG_PATHS[feed.channel], credentials_of(account), account.filters, feed.timeout_s
-    )
+    client = feed.access.client(feed.channel, feed.account.filters)
     try:
+        await client.prepare()
         return await client.fetch(Query(limit=1))
     finally:
         await client.close()
@@ -51,9 +49,10 @@ def check(config: Config, *, ask: Ask = ask_newest, wall_s: Callable[[], float] 
 
 
 async def _check(config: Config, ask: Ask, wall_s: Callable[[], float]) -> int:
+    timeout_s = config.poll.timeout_s
     feeds = [
-        Feed(account, channel, config.poll.timeout_s)
-        for account in config.accounts
+        Feed(account, channel, timeout_s, access)
+        for account, access in [(each, Access(each, timeout_s)) for each in config.accounts]
         for channel in account.channels
     ]
     answers = [asyncio.create_task(_timed(ask, feed, wall_s)) for feed in feeds]
@@ -99,30 +98,28 @@ def _failure_line(feed: Feed, failure: RequestFailed) -> str:
 def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a table, in code for its values
     """What a person can do about `failure`."""
     account, text = feed.account, failure.text.lower()
+    if isinstance(failure, TokenFailed) and (step := _token_step(account, failure)):
+        return step
     match failure.code:
         case "":
             return "put the key there and nothing else, readable for the user that the exporter runs as"
         case "400":
             return "look at the account's filters"
         case "401":
-            place = "api_key" if account.api_key_file is None else str(account.api_key_file)
-            return f"make a key in the Infobip portal (Developer Tools, API keys) and put it into {place}"
+            return _refused_step(account)
         case "403":
-            return (
-                f"in the Infobip portal, give the key the scope {feed.channel}:logs:read, "
-                "and this machine's address if the key is limited to some"
-            )
+            return _scope_step(account, f"{feed.channel}:logs:read")
         case "407":
-            return _PROXY_STEP
+            return _proxy_step(account)
         case "429":
             return "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute"
         case "timeout":
             return (
                 f"is poll.timeout ({format_duration(feed.timeout_s)}) enough? "
-                f"Does a firewall between here and {account.base_url} drop packets?"
+                f"Does a firewall between here and {_asked_url(account, failure)} drop packets?"
             )
         case "connection":
-            return _connection_step(account, text)
+            return _connection_step(account, _asked_url(account, failure), text)
         case code if code.startswith("5"):
             return (
                 "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself"
@@ -134,24 +131,96 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a t
             return f"try again; if it stays, {own_host}" if "not whole" in text else own_host
 
 
-def _connection_step(account: Account, text: str) -> str:
-    url = account.base_url
+def _token_step(account: Account, failure: TokenFailed) -> str:
+    """What can be done about a refused token request; "" where it is the same as for any request."""
+    match failure.code:
+        case "400" if "invalid_scope" in failure.text:
+            return "take the scopes that the client does not have out of oauth2.scopes, or grant them to it"
+        case "400" | "401" | "403":
+            place = _place(account.oauth2.client_secret_file, "client_secret") if account.oauth2 else ""
+            return f"compare oauth2.client_id and {place} with those that Infobip gave you"
+        case "429":
+            return "try again in a minute; if it stays, another program asks for tokens too"
+        case "" | "407" | "timeout" | "connection":
+            return ""
+        case code if code.startswith("5"):
+            return ""
+        case _:
+            return "leave oauth2.token_url out for Infobip's own, and look at base_url"
+
+
+def _refused_step(account: Account) -> str:
+    if account.basic_auth:
+        place = _place(account.basic_auth.password_file, "basic_auth.password")
+        return f"look at basic_auth.username and {place}: can this user sign in to the Infobip portal?"
+    if account.oauth2:
+        return "is the client of this account, and base_url the account's own? The token itself was given"
+    if account.authorization:
+        place = _place(account.authorization.credentials_file, "authorization.credentials")
+        if account.authorization.type.upper() == IBSSO:
+            return (
+                f"open a new session and put its token into {place}; "
+                "sessions end after a time without use, so take an API key or oauth2 to stay"
+            )
+        return f"put valid credentials into {place}, and look at authorization.type"
+    place = _place(account.api_key_file, "api_key")
+    return f"make a key in the Infobip portal (Developer Tools, API keys) and put it into {place}"
+
+
+def _place(file: Path | None, key: str) -> str:
+    return key if file is None else str(file)
+
+
+def _scope_step(account: Account, scope: str) -> str:
+    if account.oauth2:
+        asked = ", and name it in oauth2.scopes" if account.oauth2.scopes else ""
+        return f"in the Infobip portal, give the client the scope {scope}{asked}"
+    if account.basic_auth or account.authorization:
+        return f"in the Infobip portal, give the user a role that may read message logs ({scope})"
+    return (
+        f"in the Infobip portal, give the key the scope {scope}, "
+        "and this machine's address if the key is limited to some"
+    )
+
+
+def _asked_url(account: Account, failure: RequestFailed) -> str:
+    if isinstance(failure, TokenFailed) and account.oauth2 and account.oauth2.token_url:
+        return account.oauth2.token_url
+    return account.base_url
+
+
+def _proxy(account: Account) -> str:
+    """Where the proxy is named."""
+    return "proxy_url" if account.proxy_url else "HTTPS_PROXY"
+
+
+def _proxy_step(account: Account) -> str:
+    return f"look at {_proxy(account)}, or name the host in {'no_proxy' if account.proxy_url else 'NO_PROXY'}"
+
+
+def _connection_step(account: Account, url: str, text: str) -> str:  # noqa: PLR0911 - as above
     if text.startswith("the proxy answered"):
-        return _PROXY_STEP
+        return _proxy_step(account)
+    if "certificate required" in text or "unknown ca" in text or "bad certificate" in text:
+        return (
+            "the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file"
+        )
     if "certificate" in text:
-        return _certificate_step(url, text)
+        return _certificate_step(account, url, text)
     if "ssl" in text or "tls" in text:
-        return f"does {url} speak TLS on this port? Look at base_url, and at what may be in between (HTTPS_PROXY)"
+        return f"does {url} speak TLS on this port? Look at base_url, and at what may be in between ({_proxy(account)})"
     if "name" in text:
         return f"is the host of {url} spelled right? Does DNS work here?"
     if "closed" in text or "disconnected" in text or "not proper http" in text:
         return f"try again; if it stays: is base_url right, and does a proxy or a firewall on the way to {url} cut answers?"
-    return f"can this machine reach {url}? Look at the firewall, and at HTTPS_PROXY"
+    return f"can this machine reach {url}? Look at the firewall, and at {_proxy(account)}"
 
 
-def _certificate_step(url: str, text: str) -> str:
-    if "mismatch" in text:
-        return f"another host answers in place of {url}: look at base_url, DNS and HTTPS_PROXY"
+def _certificate_step(account: Account, url: str, text: str) -> str:
+    if "mismatch" in text or "not valid for" in text:
+        return f"another host answers in place of {url}: look at base_url, DNS, {_proxy(account)} and tls_config.server_name"
     if "expired" in text or "not yet valid" in text:
         return "is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate answers"
-    return "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url"
+    if account.tls_config.ca_file:
+        return f"is {account.tls_config.ca_file} the authority of {url}'s certificate?"
+    return "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url"

@@ -14,8 +14,9 @@ import structlog
 
 from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, load_state, warnings
-from infobip_exporter.config.problems import shown
+from infobip_exporter.config.problems import Unshown, shown
 from infobip_exporter.config.schema import Config, Log, State
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
 from infobip_exporter.signals import SIGNALS
@@ -248,7 +249,7 @@ def _config_file(flags: Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    secrets = [account.api_key for account in config.accounts if account.api_key]
+    secrets = [secret for each in config.accounts for secret in secrets_of(each)]
     logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
 
 
@@ -263,6 +264,8 @@ def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:
         for text in texts:
             try:
                 values.append(rule(text))
+            except Unshown as error:
+                problems.append(f"--{flag}: {error}")
             except ValueError as error:
                 problems.append(f"--{flag}: {error}, got {shown(text)}")
         problems += [

@@ -44,3 +44,10 @@ class RequestFailed(ExporterError):
         self.text = text
         self.retry_after_s = retry_after_s
         self.took_s = took_s
+
+
+class TokenFailed(RequestFailed):
+    """No access token could be had, and so no request was made. `retry_after_s` is the time until the next try."""
+
+    def __str__(self) -> str:
+        return f"token request: {super().__str__()}"

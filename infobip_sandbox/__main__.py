@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from infobip_exporter.model.channels import LOG_PATHS
+from infobip_sandbox.access import AccessRules, SandboxAccount
 from infobip_sandbox.faults import FAULT_KINDS, Faults
 from infobip_sandbox.quirks import Quirks
 from infobip_sandbox.server import SandboxServer
 from infobip_sandbox.settings import SettingError, changed
-from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.site import SiteOptions
 from infobip_sandbox.traffic import HOUR_MS, Traffic
 
 
@@ -60,7 +61,8 @@ def _flags() -> argparse.ArgumentParser:
         "--account",
         action="append",
         metavar="NAME:KEY[:CHANNEL,...]",
-        help="an account whose key may read these channels, or all (default: demo:sandbox-key)",
+        help="an account whose key may read these channels, or all (default: demo:sandbox-key); "
+        "name and key are also user and password, and client id and client secret",
     )
     settings = "; may be given several times"
     parser.add_argument(
@@ -68,6 +70,9 @@ def _flags() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--quirk", action="append", default=[], metavar="NAME=VALUE", help=f"of Quirks{settings}"
+    )
+    parser.add_argument(
+        "--access", action="append", default=[], metavar="NAME=VALUE", help=f"of AccessRules{settings}"
     )
     parser.add_argument(
         "--fault",
@@ -87,6 +92,7 @@ def _options(flags: argparse.Namespace) -> SiteOptions:
         traffic=changed(Traffic(per_second=flags.rate), _pairs(flags.traffic)),
         quirks=changed(Quirks(), _pairs(flags.quirk)),
         faults=changed(Faults(), faults | ({"shares": shares} if shares else {})),
+        access=changed(AccessRules(), _pairs(flags.access)),
         accounts=tuple(map(_account, flags.account)) if flags.account else (SandboxAccount(),),
         history_ms=int(flags.history_hours * HOUR_MS),
         keep_messages=flags.keep_messages,

@@ -65,6 +65,9 @@ class Control:
             ("GET", "now"): self._now,
             ("GET", "truth"): self._truth,
             ("GET", "requests"): self._requests,
+            ("GET", "access"): self._access,
+            ("POST", "access"): self._change_access,
+            ("POST", "revoke"): self._revoke,
             ("POST", "faults"): self._faults,
             ("POST", "quirks"): self._quirks,
             ("POST", "incident"): self._incident,
@@ -110,6 +113,20 @@ class Control:
             "over_limit": log.requests_over_limit,
             "most_in_a_minute": log.most_in_a_minute,
         }
+
+    def _access(self, _call: _Call) -> dict[str, Any]:
+        return {"token_requests": dict(self._site.access.token_requests)}
+
+    def _change_access(self, call: _Call) -> dict[str, Any]:
+        """Change the rules of access, for every account."""
+        access = self._site.access
+        access.rules = changed(access.rules, msgspec.json.decode(call.body, type=dict[str, Any]))
+        return {}
+
+    def _revoke(self, call: _Call) -> dict[str, Any]:
+        """End the tokens and sessions of an account."""
+        account = self._site.accounts[call.query.get("account") or next(iter(self._site.accounts))]
+        return {"revoked": self._site.access.revoke(account.name)}
 
     def _faults(self, call: _Call) -> dict[str, Any]:
         """Change the faults of one log, or of all when neither account nor channel is named."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.errors import ListenError
 from infobip_exporter.model.secret import Secret
+from infobip_sandbox.access import SandboxAccount
 from infobip_sandbox.chain import chain
 from infobip_sandbox.quirks import Quirks
 from infobip_sandbox.server import Sandbox
-from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.site import SiteOptions
 from infobip_sandbox.traffic import HOUR_MS, Incident, Traffic
 
 LISTEN_ADDRESS = "127.0.0.1:10470"

@@ -97,6 +97,8 @@ class SandboxServer:
         now_ms = self._clock_ms()
         if path.startswith(PREFIX):
             return self._control.answer(method, path, query, body, now_ms)
+        if method == "POST":
+            return self.site.answer_post(path, body, now_ms, _steady_ms())
         authorization = dict(request.headers).get(b"authorization", b"").decode("latin-1")
         return self.site.answer(path if method == "GET" else "", query, authorization, now_ms, _steady_ms())
 

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from infobip_exporter.errors import ExporterError
+from infobip_sandbox.access import AccessRules
 from infobip_sandbox.faults import Faults
 from infobip_sandbox.quirks import Quirks
 from infobip_sandbox.traffic import Traffic
 
-Settings = TypeVar("Settings", Traffic, Quirks, Faults)
+Settings = TypeVar("Settings", Traffic, Quirks, Faults, AccessRules)
 
 
 class SettingError(ExporterError):

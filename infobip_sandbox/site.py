@@ -6,6 +6,7 @@ from random import Random
 from urllib.parse import parse_qsl
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS, LOG_PATHS
+from infobip_sandbox.access import Access, AccessRules, SandboxAccount
 from infobip_sandbox.faults import NO_FAULTS, Faults, FaultyLog
 from infobip_sandbox.log import SimulatedLog
 from infobip_sandbox.quirks import DOCUMENTED, Quirks
@@ -14,15 +15,6 @@ from infobip_sandbox.traffic import Traffic
 from infobip_sandbox.world import World
 
 _CHANNEL_OF_PATH = {path: channel for channel, path in LOG_PATHS.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxAccount:
-    """An account of the simulated Infobip. Its key may read the logs of `channels`; others answer 403."""
-
-    name: str = "demo"
-    api_key: str = "sandbox-key"
-    channels: tuple[str, ...] = tuple(LOG_PATHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +29,18 @@ class SiteOptions:
     quirks: Quirks = DOCUMENTED
     faults: Faults = NO_FAULTS
     accounts: tuple[SandboxAccount, ...] = (SandboxAccount(),)
+    access: AccessRules = field(default_factory=AccessRules)
     history_ms: int = LOG_KEEPS_MS
     keep_messages: int = 100_000
 
 
 class Site:
-    """Answers requests by path, key and parameters. Channels come to life when they are first asked."""
+    """Answers requests by path, credentials and parameters. Channels come to life when they are first asked."""
 
     def __init__(self, options: SiteOptions, starts_ms: int) -> None:
         self.options = options
         self.accounts = {account.name: account for account in options.accounts}
-        self._account_of_key = {account.api_key: account for account in options.accounts}
+        self.access = Access(options.accounts, options.access)
         self._begins_ms = starts_ms - options.history_ms
         self._logs: dict[tuple[str, str], FaultyLog] = {}
         self._quirks = options.quirks
@@ -61,14 +54,21 @@ class Site:
         channel = _CHANNEL_OF_PATH.get(path)
         if channel is None:
             return error_reply(404, self._quirks, now_ms)
-        scheme, _, key = authorization.partition(" ")
-        account = self._account_of_key.get(key.strip()) if scheme == "App" else None
-        if account is None:
+        grant = self.access.grant(authorization, arrived_ms)
+        if grant is None:
             return error_reply(401, self._quirks, now_ms)
-        if channel not in account.channels:
+        if not grant.may_read(channel):
             return error_reply(403, self._quirks, now_ms)
-        parameters = dict(parse_qsl(query, keep_blank_values=True))
-        return self.log(account.name, channel).answer(parameters, now_ms, arrived_ms)
+        parameters: dict[str, str] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            # Given twice, a list is one with commas, and anything else no value any more.
+            parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+        return self.log(grant.account.name, channel).answer(parameters, now_ms, arrived_ms)
+
+    def answer_post(self, path: str, body: bytes, now_ms: int, arrived_ms: int) -> Reply:
+        """The reply to a POST; times as in `answer`."""
+        reply = self.access.answer(path, body, self._quirks, now_ms, arrived_ms)
+        return reply or error_reply(404, self._quirks, now_ms)
 
     def log(self, account: str, channel: str) -> FaultyLog:
         """The log of an account's channel. Raises KeyError for an account or channel that there is not."""

@@ -85,6 +85,9 @@ class SimulatedApi:
     answered_well: Counter[Query] = field(default_factory=Counter)
     """The queries of this poll that got a good answer."""
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

@@ -91,6 +91,9 @@ class Api:
             raise RequestFailed(str(reply.status), "refused", took_s=took_s)
         return Answer(decode_page(reply.body), now_ms // 1000 * 1000, took_s, asked_s, received_s)
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

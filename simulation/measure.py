@@ -121,7 +121,8 @@ class PlainLog:
             numbers = numbers[settled & (self._statuses[self.status[numbers]] == query.general_status)]
         numbers = numbers[-min(query.limit, self._limit) :][::-1]
         records = [self._record(number, now_ms) for number in numbers.tolist()]
-        if query.since_ms is not None:  # a row beside what was asked for is not counted
+        if query.since_ms is not None and not query.general_status:
+            # Of a range, a row beside what was asked for is not counted.
             sent_ms = self.sent_ms[numbers]
             numbers = numbers[(sent_ms >= query.since_ms) & (sent_ms < (query.until_ms or NEVER))]
         settled = numbers[self.done_ms[numbers] <= now_ms]
@@ -164,6 +165,9 @@ class PlainApi:
     rng: Random
     requests: int = 0
     rows: int = 0
+
+    async def prepare(self) -> None:
+        """Nothing."""
 
     def has_new_key(self) -> bool:
         return False

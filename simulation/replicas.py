@@ -255,6 +255,9 @@ class GatedApi:
     api: SimulatedApi
     replica: "SimulatedReplica"
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

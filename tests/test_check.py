@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.check import Feed, check
-from infobip_exporter.config.schema import Account, Config, Poll
-from infobip_exporter.errors import ConfigError, RequestFailed
+from infobip_exporter.config.schema import Account, Authorization, BasicAuth, Config, OAuth2, Poll, TlsConfig
+from infobip_exporter.errors import ConfigError, RequestFailed, TokenFailed
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
+from infobip_sandbox.access import SandboxAccount
 from infobip_sandbox.faults import FaultKind, Faults
 from infobip_sandbox.server import Sandbox
-from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.site import SiteOptions
 
 NOW_S = 1_800_000_000.25
 MAIN = Account(
@@ -118,12 +119,13 @@ def test_a_clock_within_a_minute_is_not_warned_of(capsys: pytest.CaptureFixture[
         (
             "connection",
             "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate",
-            "if a proxy opens TLS on the way, name its CA file in SSL_CERT_FILE; else look at base_url",
+            "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url",
         ),
         (
             "connection",
             "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch",
-            "another host answers in place of https://x.api.infobip.com: look at base_url, DNS and HTTPS_PROXY",
+            "another host answers in place of https://x.api.infobip.com: look at base_url, DNS, HTTPS_PROXY "
+            "and tls_config.server_name",
         ),
         (
             "connection",
@@ -152,6 +154,129 @@ def test_each_failure_comes_with_the_next_step(
     exit_code, lines = lines_of(capsys, MAIN, RequestFailed(code, text + "."))
     assert exit_code == 1
     assert lines[0] == f"FAIL  main/instagram: {code}: {text}. Next: {step}"
+
+
+OF_FILES = {
+    "basic_auth": BasicAuth("me", password_file=Path("/run/password")),
+    "oauth2": OAuth2(
+        "me", client_secret_file=Path("/run/client"), token_url="https://login.example.com/token"
+    ),
+    "authorization": Authorization("IBSSO", credentials_file=Path("/run/session")),
+}
+PORTAL = "in the Infobip portal, "
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure", "step"),
+    [
+        (
+            "basic_auth",
+            RequestFailed("401", "no"),
+            "look at basic_auth.username and /run/password: can this user sign in to the Infobip portal?",
+        ),
+        (
+            "basic_auth",
+            RequestFailed("403", "no"),
+            PORTAL + "give the user a role that may read message logs (instagram:logs:read)",
+        ),
+        (
+            "authorization",
+            RequestFailed("401", "no"),
+            "open a new session and put its token into /run/session; "
+            "sessions end after a time without use, so take an API key or oauth2 to stay",
+        ),
+        (
+            "oauth2",
+            RequestFailed("401", "no"),
+            "is the client of this account, and base_url the account's own? The token itself was given",
+        ),
+        ("oauth2", RequestFailed("403", "no"), PORTAL + "give the client the scope instagram:logs:read"),
+        (
+            "oauth2",
+            TokenFailed("400", "invalid_scope: x"),
+            "take the scopes that the client does not have out of oauth2.scopes, or grant them to it",
+        ),
+        (
+            "oauth2",
+            TokenFailed("401", "no"),
+            "compare oauth2.client_id and /run/client with those that Infobip gave you",
+        ),
+        (
+            "oauth2",
+            TokenFailed("404", "no"),
+            "leave oauth2.token_url out for Infobip's own, and look at base_url",
+        ),
+        (
+            "oauth2",
+            TokenFailed("invalid_body", "the answer holds no token"),
+            "leave oauth2.token_url out for Infobip's own, and look at base_url",
+        ),
+        (
+            "oauth2",
+            TokenFailed("429", "no"),
+            "try again in a minute; if it stays, another program asks for tokens too",
+        ),
+        (
+            "oauth2",
+            TokenFailed("503", "no"),
+            "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself",
+        ),
+        (
+            "oauth2",
+            TokenFailed("connection", "can't connect to 192.0.2.1 port 443: Connection refused"),
+            "can this machine reach https://login.example.com/token? Look at the firewall, and at HTTPS_PROXY",
+        ),
+        ("oauth2", TokenFailed("407", "no"), "look at HTTPS_PROXY, or name the host in NO_PROXY"),
+        (
+            "oauth2",
+            TokenFailed("", "client_secret_file /run/client: No such file or directory"),
+            "put the key there and nothing else, readable for the user that the exporter runs as",
+        ),
+    ],
+)
+def test_each_kind_s_failures_come_with_the_next_step(
+    capsys: pytest.CaptureFixture[str], kind: str, failure: RequestFailed, step: str
+) -> None:
+    account = Account("main", "https://x.api.infobip.com", **{kind: OF_FILES[kind]})  # type: ignore[arg-type]
+    code, [line] = lines_of(capsys, account, failure)
+    assert code == 1
+    told = str(failure) if failure.code else failure.text
+    assert line == f"FAIL  main/instagram: {told}. Next: {step}"
+
+
+def test_an_asked_for_scope_has_to_be_named_too(capsys: pytest.CaptureFixture[str]) -> None:
+    oauth2 = OAuth2("me", Secret("x"), scopes=("sms:logs:read",))
+    account = Account("main", "https://x.api.infobip.com", oauth2=oauth2)
+    _, [line] = lines_of(capsys, account, RequestFailed("403", "no"))
+    assert line.endswith("give the client the scope instagram:logs:read, and name it in oauth2.scopes")
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("the proxy answered 407 x", "look at proxy_url, or name the host in no_proxy"),
+        (
+            "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required",
+            "the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file",
+        ),
+        (
+            "certificate verify failed: unable to get local issuer certificate",
+            "is /ca.pem the authority of https://x.api.infobip.com's certificate?",
+        ),
+    ],
+)
+def test_an_account_s_own_proxy_and_authority_are_named(
+    capsys: pytest.CaptureFixture[str], text: str, step: str
+) -> None:
+    account = Account(
+        "main",
+        "http://127.0.0.1:1",
+        api_key=Secret("key"),
+        proxy_url=Secret("http://proxy:3128"),
+        tls_config=TlsConfig(ca_file=Path("/ca.pem")),
+    )
+    _, [line] = lines_of(capsys, account, RequestFailed("connection", text))
+    assert line.partition("Next: ")[2] == step.replace("https://x.api.infobip.com", account.base_url)
 
 
 def test_a_refused_key_of_a_file_is_to_be_replaced_in_that_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ def _with_hash(png: bytes, known: str) -> bytes:
 
 def _feeds() -> list[FeedSnapshot]:
     day = round(NOW_S // 3600)
-    refused = f"401: {describe_refusal(401, b'', 'instagram', ())}"
+    refused = f"401: {describe_refusal(401, b'', 'the API key is wrong or no longer valid', ())}"
     return [
         FeedSnapshot(
             "shop", "instagram", up=True, last_poll_s=NOW_S - 12, last_success_s=NOW_S - 12,

@@ -5,6 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from infobip_exporter.config import rules
+from infobip_exporter.config.authentication import (
+    KINDS,
+    check_one,
+    check_proxy,
+    read_authorization,
+    read_basic_auth,
+    read_oauth2,
+    read_tls_config,
+)
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Account
 from infobip_exporter.config.tree import Value
@@ -31,6 +40,13 @@ def _account(account: Value, names: set[str], folder: Path) -> Account | None:
         "base_url": lambda value: value.checked(rules.base_url),
         "api_key": lambda value: value.checked(rules.api_key),
         "api_key_file": lambda value: value.checked(rules.file_in(folder)),
+        "basic_auth": lambda value: read_basic_auth(value, folder),
+        "oauth2": lambda value: read_oauth2(value, folder),
+        "authorization": lambda value: read_authorization(value, folder),
+        "proxy_url": lambda value: value.checked(rules.proxy_url),
+        "no_proxy": lambda value: value.checked(rules.no_proxy),
+        "proxy_from_environment": lambda value: value.checked(rules.boolean),
+        "tls_config": lambda value: read_tls_config(value, folder),
         "channels": _channels,
         "requests_per_minute": lambda value: value.checked(rules.whole(1, 6000)),
         "filters": _filters,
@@ -45,10 +61,8 @@ def _account(account: Value, names: set[str], folder: Path) -> Account | None:
         account.wrong("has no name; it becomes the label `account`, such as main")
     if "base_url" not in given:
         account.wrong("has no base_url; it is the account's own, such as https://xxxxx.api.infobip.com")
-    if "api_key" not in given and "api_key_file" not in given:
-        account.wrong("has neither api_key nor api_key_file; give one")
-    if "api_key" in given and "api_key_file" in given:
-        account.wrong("has both api_key and api_key_file; keep one")
+    check_one(account, given, KINDS, "way to authenticate")
+    check_proxy(account, given, from_environment=read.get("proxy_from_environment"))
     name = read.get("name")
     if name in names:
         given["name"].wrong("is the name of an account before, too; names are unique")

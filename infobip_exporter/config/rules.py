@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from infobip_exporter.config import postgres_url
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
@@ -30,6 +30,15 @@ _HOST_NAME = re.compile(
 )
 
 
+PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a parameter of a token request may be called."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+"""A word of an HTTP header (RFC 9110, 5.6.2)."""
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+"""RFC 6749, 3.3."""
+
+
 def account_name(text: str) -> str:
     if not text or len(text) > 64 or not text.isprintable():
         raise ValueError("must be 1 to 64 printable characters")
@@ -45,12 +54,28 @@ def base_url(text: str) -> str:
         raise ValueError("must begin with https://")
     if url.path not in {"", "/"} or "?" in text or "#" in text:
         raise ValueError("must be scheme and host alone, without a path, ? or #")
+    _check_safe(url)
+    return f"{url.scheme}://{url.netloc.lower()}"
+
+
+def token_url(text: str) -> str:
+    """The URL of a token endpoint."""
+    if "@" in text:
+        raise Unshown("must hold no user and no password; they belong into client_id and client_secret")
+    url = _split(text)
+    if "#" in text:
+        raise ValueError("must be a URL without #")
+    _check_safe(url)
+    return text
+
+
+def _check_safe(url: SplitResult) -> None:
+    """ValueError for what a secret must not be sent to."""
     host = url.hostname or ""
     if not _is_host(host):
         raise ValueError("must name a host, such as https://xxxxx.api.infobip.com")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(host)):
         raise ValueError("must be an https:// URL (plain http only on loopback)")
-    return f"{url.scheme}://{url.netloc.lower()}"
 
 
 def _split(text: str) -> SplitResult:
@@ -67,16 +92,90 @@ def _split(text: str) -> SplitResult:
     return url
 
 
+def proxy_url(text: str) -> Secret:
+    """The URL of a proxy, with user and password where it asks for them."""
+    try:
+        url = _split(text)
+    except ValueError as error:
+        raise Unshown(str(error)) from None
+    if url.scheme not in {"http", "https"} or not _is_host(url.hostname or ""):
+        raise Unshown("must be http:// or https:// and the proxy's host and port; SOCKS is not supported")
+    return Secret(text)
+
+
+def password_in(url: Secret) -> Secret | None:
+    """The password that a proxy's URL holds."""
+    password = urlsplit(url.reveal()).password
+    return Secret(unquote(password)) if password else None
+
+
+def no_proxy(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("must list hosts, with commas between them")
+    return text
+
+
+def server_name(text: str) -> str:
+    if not _is_host(text):
+        raise ValueError("must be the host name that the certificate is for")
+    return text
+
+
+def tls_version(text: str) -> str:
+    if text in {"TLS10", "TLS11"}:
+        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+    return one_of(("TLS12", "TLS13"))(text)
+
+
 def api_key(text: str) -> Secret:
-    if not text:
-        raise Unshown("must not be empty")
     if text.lower().startswith("app "):
         raise Unshown('must be the key alone; leave out "App " at its beginning')
+    return token(text)
+
+
+def token(text: str) -> Secret:
+    """A key or token, fit for a header."""
+    if not text:
+        raise Unshown("must not be empty")
     if in_quotes(text):
         raise Unshown("must be the key alone, without the quotes around it")
     if not _is_visible_ascii(text):
         raise Unshown("must be printable ASCII without spaces")
     return Secret(text)
+
+
+def password(text: str) -> Secret:
+    if not text:
+        raise Unshown("must not be empty")
+    if not text.isprintable():
+        raise Unshown("must be printable characters")
+    return Secret(text)
+
+
+def username(text: str) -> str:
+    if ":" in text:
+        raise ValueError("must hold no colon: HTTP's basic authentication ends the user's name with it")
+    return client_id(text)
+
+
+def client_id(text: str) -> str:
+    if not text or len(text) > 256 or not text.isprintable():
+        raise ValueError("must be 1 to 256 printable characters")
+    return text
+
+
+def authorization_type(text: str) -> str:
+    if text.lower() == "basic":
+        raise ValueError("must not be Basic; use basic_auth")
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("must be one word, such as Bearer or IBSSO")
+    return text
+
+
+def scope(text: str) -> str:
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("must be a scope without spaces, such as instagram:logs:read")
+    return text
 
 
 def channel(text: str) -> str:

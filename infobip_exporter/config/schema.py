@@ -9,13 +9,65 @@ from infobip_exporter.model.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """Exactly one of `password` and `password_file` is set."""
+
+    username: str
+    password: Secret | None = None
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Client credentials. Exactly one of `client_secret` and `client_secret_file` is set."""
+
+    client_id: str
+    client_secret: Secret | None = None
+    client_secret_file: Path | None = None
+    token_url: str = ""
+    """Of the account's own host where it is empty."""
+    scopes: tuple[str, ...] = ()
+    endpoint_params: Mapping[str, Secret] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """Exactly one of `credentials` and `credentials_file` is set."""
+
+    type: str = "Bearer"
+    credentials: Secret | None = None
+    credentials_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """`cert_file` and `key_file` are set together, or neither."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str = ""
+    min_version: str = "TLS12"
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """An Infobip account. Exactly one of `api_key` and `api_key_file` is set."""
+    """An Infobip account. Exactly one of `api_key` to `authorization` is set."""
 
     name: str
     base_url: str
     api_key: Secret | None = None
     api_key_file: Path | None = None
+    basic_auth: BasicAuth | None = None
+    oauth2: OAuth2 | None = None
+    authorization: Authorization | None = None
+    proxy_url: Secret | None = None
+    """Secret, for it may hold a password."""
+    no_proxy: str = ""
+    proxy_from_environment: bool = True
+    """Where there is no `proxy_url`."""
+    tls_config: TlsConfig = TlsConfig()
     channels: tuple[str, ...] = ("instagram",)
     requests_per_minute: int = 100
     filters: Mapping[str, str] = field(default_factory=dict)

@@ -29,7 +29,7 @@ from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
 from infobip_exporter.planning.situation import Situation
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
@@ -237,9 +237,9 @@ class Feed:
     async def _wait(self, ends_s: float) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
         while (left_s := ends_s - self._clock.monotonic_s()) > 0:
-            wait_s = self._sender.wait_s()
-            if wait_s <= 0:
+            if await self._may_send(ends_s):
                 return True
+            wait_s = self._sender.wait_s()
             self.progressed_s = self._clock.monotonic_s()
             await self._clock.sleep(min(wait_s, left_s))
         return False
@@ -256,9 +256,7 @@ class Feed:
         self._page_rows = min(self._page_limit, math.ceil(CAP_GROWTH * self._page_rows))
         situation = self._advance()
         jobs = deque(
-            job
-            for each in reversed(self._planner.head(situation))
-            for job in reversed(self._range_jobs(each))
+            job for each in reversed(self._planner.head(situation)) for job in reversed(self._head_jobs(each))
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
@@ -266,7 +264,7 @@ class Feed:
         try:
             while True:
                 asked_all = False
-                while len(running) < UNDER_WAY and self._may_send(ends_s):
+                while len(running) < UNDER_WAY and await self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
                     if job is None:
@@ -295,8 +293,14 @@ class Feed:
             await asyncio.gather(*running, return_exceptions=True)
         return head == 0
 
-    def _may_send(self, ends_s: float) -> bool:
-        return self._clock.monotonic_s() < ends_s and self._sender.wait_s() == 0
+    async def _may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self._sender.wait_s() == 0
+            and await self._sender.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
 
     async def _take_job(
         self, jobs: deque[_Job], quota: float, under_way: Sequence[Request], *, head_read: bool
@@ -359,6 +363,8 @@ class Feed:
             match request:
                 case ReadRange():
                     jobs = self._range_jobs(request)[::-1]
+                case AskNow():
+                    jobs = self._head_jobs(request)
                 case ReadStatus(general_status=status, range=wanted):
                     query = Query(*wanted, general_status=status, limit=self._page_limit)
                     jobs = [_Job(request.why, query, request)]
@@ -368,6 +374,11 @@ class Feed:
             if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
                 return jobs
         return []
+
+    def _head_jobs(self, request: ReadRange | AskNow) -> list[_Job]:
+        if isinstance(request, ReadRange):
+            return self._range_jobs(request)
+        return [_Job(request.why, Query(request.range.since_ms, limit=self._page_limit), request)]
 
     def _range_jobs(self, request: ReadRange) -> list[_Job]:
         """A job for each part of the range in which it can be asked for, oldest first."""
@@ -427,6 +438,9 @@ class Feed:
         match job.request:
             case LookUp():
                 await self._looked_up(job, answer)
+                return []
+            case AskNow():
+                await self._record(job, answer.page, self._sender.asked(answer), None)
                 return []
             case ReadStatus(general_status=status, range=wanted):
                 await self._read_status(job, answer, status, wanted)
@@ -547,6 +561,7 @@ class Feed:
                 self._sender.bounds(),
                 self._final_age_ms,
                 late=job.why in (Why.BACKLOG, Why.LEAVING),
+                head=job.why is Why.HEAD,
                 too_dense=too_dense,
                 oversized=oversized,
                 only_in_flight=bool(job.ids),

@@ -70,7 +70,8 @@ class Reading:
 
     `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
     was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
-    messages come from a backlog, their freshness is not the exporter's. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
+    messages come from a backlog, their freshness is not the exporter's. `head`: what it has of cells before the
+    watermark is an overlap. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
     that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` as in `count`.
     """
 
@@ -80,6 +81,7 @@ class Reading:
     now: Bounds
     final_age_ms: int
     late: bool = False
+    head: bool = False
     too_dense: bool = False
     oversized: bool = False
     only_in_flight: bool = False
@@ -318,6 +320,7 @@ class Recorder:
             asked_ms,
             self._page_rows,
             beside=self._beside(cells, known.sent_ms),
+            splits=not reading.head,
         )
         changes.gone |= after.gone
         before = {cell.since_ms: cell for cell in cells}

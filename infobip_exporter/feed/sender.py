@@ -5,7 +5,7 @@ from decimal import Decimal
 from random import Random
 from typing import Protocol
 
-from infobip_exporter.errors import RequestFailed
+from infobip_exporter.errors import RequestFailed, TokenFailed
 from infobip_exporter.feed.clock import Clock
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.recorder import Recorder
@@ -21,9 +21,13 @@ LOOK_FOR_KEY_EVERY_S = 5.0
 REFUSED = ("401", "403")
 THROTTLED = "429"
 INCIDENT = "API request"
+TOKEN_INCIDENT = "access token"  # noqa: S105 - the incident's name
 
 
 class Api(Protocol):
+    async def prepare(self) -> None:
+        """Get what has to be asked for before a request, such as a token. Raises TokenFailed."""
+
     async def fetch(self, query: Query) -> Answer:
         """One request. Raises RequestFailed."""
 
@@ -58,6 +62,7 @@ class Sender:
         self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
         self._refused_backoff = Backoff(rng, base_s=60.0, cap_s=300.0, floor_s=30.0)
         self._resume_s = float("-inf")
+        self._prepare_again_s = float("-inf")
         self._refused = False
 
     def wait_s(self) -> float:
@@ -67,7 +72,24 @@ class Sender:
         if self._refused and pause_s > 0:
             # A new key need not wait until the API may be asked again with the old one.
             pause_s = 0.0 if self._api.has_new_key() else min(pause_s, LOOK_FOR_KEY_EVERY_S)
-        return max(0.0, pause_s, self.limiter.wait_s(now))
+        return max(0.0, pause_s, self._prepare_again_s - now, self.limiter.wait_s(now))
+
+    async def prepare(self) -> bool:
+        """Get what a request needs beforehand. False where it is not to be had; then `wait_s` is not 0.
+
+        It is an incident of its own, and costs nothing of the log's budget.
+        """
+        try:
+            await self._api.prepare()
+        except TokenFailed as failure:
+            self.answered = True
+            self._incidents.began(TOKEN_INCIDENT, str(failure), refused=failure.code in (*REFUSED, "400", ""))
+            # Sooner than the next token request is due: there may be another client secret.
+            pause_s = min(failure.retry_after_s or LOOK_FOR_KEY_EVERY_S, LOOK_FOR_KEY_EVERY_S)
+            self._prepare_again_s = self._clock.monotonic_s() + pause_s
+            return False
+        self._incidents.ended(TOKEN_INCIDENT)
+        return True
 
     def bounds(self) -> Bounds:
         """The API's now."""

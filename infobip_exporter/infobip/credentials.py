@@ -1,136 +1,182 @@
-"""The API key: given in the configuration, or read from a file that may change while the exporter runs."""
+"""What a request authenticates with: given in the configuration, or read from a file that may change meanwhile."""
 
+import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from infobip_exporter.config.rules import in_quotes
-from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.model.secret import Secret
 
 _LARGEST_FILE = 8192
 _log = structlog.get_logger()
 
-_Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]
+"""What changes when a file does."""
 
 
 class CredentialsError(ExporterError):
-    """There is no key to ask with. The text says where it should be; it holds nothing of what is there."""
+    """There is no secret to ask with. The text says where it should be; it holds nothing of what is there."""
 
 
 class Credentials(Protocol):
-    """Where the key comes from."""
+    """What goes into the header Authorization, shared by the channels of an account."""
 
-    def key(self) -> Secret:
-        """The key to use now. Raises CredentialsError where there is none."""
+    refusal: str
+    """What a 401 means."""
 
-    def refused(self) -> None:
-        """The API answered 401 to the key: look for a newer one before the next question."""
+    async def prepare(self) -> None:
+        """Get what has to be asked for before a request can be made. Raises TokenFailed."""
 
-    def renewed(self) -> bool:
-        """Whether there may be another key than at the last look. Cheap."""
+    def header(self) -> Secret:
+        """The header to use now. Raises CredentialsError where there is no secret."""
 
+    def refused(self, header: Secret) -> None:
+        """The API answered 401 to `header`: look for another one before the next request."""
 
-def credentials_of(account: Account) -> Credentials:
-    """The credentials that `account` is configured with."""
-    if account.api_key_file is not None:
-        return KeyFile(account.api_key_file)
-    return GivenKey(account.api_key or Secret(""))
+    def renewed(self, header: Secret | None) -> bool:
+        """Whether another header than this one, the last that was refused, may be had at once. Cheap."""
 
-
-class GivenKey:
-    """A key from the configuration."""
-
-    def __init__(self, key: Secret) -> None:
-        self._key = key
-
-    def key(self) -> Secret:
-        return _checked(self._key.reveal(), "api_key")
-
-    def refused(self) -> None:
-        """Nothing to look for: a given key stays the same."""
-
-    def renewed(self) -> bool:
-        """Never."""
-        return False
+    def unspeakable(self) -> tuple[str, ...]:
+        """What no text may repeat."""
 
 
-class KeyFile:
-    """A key in a file, read again when the file changes and after a refusal.
+class Source(Protocol):
+    """Where a secret comes from."""
 
-    The last good key stays in use while the file can't be read, say because it is just being replaced.
+    def value(self) -> str:
+        """The secret. Raises CredentialsError where there is none."""
+
+    def look_again(self) -> None:
+        """It was refused: read it again, even if nothing tells that it has changed."""
+
+
+class Given:
+    """A secret of the configuration."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+
+    def value(self) -> str:
+        return self._secret.reveal()
+
+    def look_again(self) -> None:
+        """A given secret stays the same."""
+
+
+class SecretFile:
+    """A secret in a file, read again when the file changes and after a refusal.
+
+    The last good one stays in use while the file can't be read, say because it is just being replaced. `name` is the
+    key of the configuration, `rule` what the secret may be.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str, rule: Callable[[str], Secret]) -> None:
         self._path = path
-        self._key: Secret | None = None
-        self._stamp: _Stamp | None = None
-        """Of the file that `_key` was read from."""
-        self._looked: _Stamp | None = None
-        """Of the file at the last look, whatever was in it; None where there was none."""
+        self._place = f"{name} {path}"
+        self._rule = rule
+        self._secret: Secret | None = None
+        self._stamp: Stamp | None = None
+        """Of the file that `_secret` was read from."""
         self._warned = False
 
-    def key(self) -> Secret:
+    def value(self) -> str:
         try:
             self._read_if_changed()
         except CredentialsError as error:
-            if self._key is None:
+            if self._secret is None:
                 raise
-            self._warn_once(error)
-            return self._key
-        assert self._key is not None  # noqa: S101 - it was read now or before, or there was an error
-        self._warned = False
-        return self._key
+            if not self._warned:
+                _log.warning("the key file can't be read, using the last key", error=str(error))
+                self._warned = True
+        else:
+            self._warned = False
+        assert self._secret is not None  # noqa: S101 - it was read now or before, or there was an error
+        return self._secret.reveal()
 
-    def refused(self) -> None:
+    def look_again(self) -> None:
         self._stamp = None
 
-    def renewed(self) -> bool:
-        try:
-            return _stamp(self._path.stat()) != self._looked
-        except OSError:
-            return False
-
     def _read_if_changed(self) -> None:
-        self._looked = None
         try:
-            self._looked = stamp = _stamp(self._path.stat())
-            if stamp == self._stamp:
+            if stamp_of(self._path.stat()) == self._stamp:
                 return
             with self._path.open("rb") as file:
-                stamp = _stamp(os.fstat(file.fileno()))  # of what is read, should it be replaced just now
+                stamp = stamp_of(os.fstat(file.fileno()))  # of what is read, should it be replaced just now
                 content = file.read(_LARGEST_FILE + 1)
         except OSError as error:
-            raise CredentialsError(f"api_key_file {self._path}: {error.strerror or 'not readable'}") from None
+            raise CredentialsError(f"{self._place}: {error.strerror or 'not readable'}") from None
         if len(content) > _LARGEST_FILE:
-            raise CredentialsError(f"api_key_file {self._path}: too large to be a key")
-        self._key = _checked(content.decode("utf-8-sig", "replace"), f"api_key_file {self._path}")
+            raise CredentialsError(f"{self._place}: too large to be a key")
+        try:
+            # What no HTTP header could carry is refused here, where no error shows it.
+            self._secret = self._rule(content.decode("utf-8-sig", "replace").strip())
+        except ValueError as error:
+            raise CredentialsError(f"{self._place}: {error}") from None
         self._stamp = stamp
 
-    def _warn_once(self, error: CredentialsError) -> None:
-        if not self._warned:
-            _log.warning("the key file can't be read, using the last key", error=str(error))
-            self._warned = True
+
+def source_of(
+    secret: Secret | None, file: Path | None, name: str, rule: Callable[[str], Secret]
+) -> Given | SecretFile:
+    """The secret that the configuration gives, or the file that its key `name` names."""
+    return SecretFile(file, name, rule) if file is not None else Given(secret or Secret(""))
 
 
-def _stamp(status: os.stat_result) -> _Stamp:
+class HeaderCredentials:
+    """A secret that is sent with each request, in the form that `write` gives it: an API key, a password, a token."""
+
+    def __init__(self, source: Source, write: Callable[[str], str], refusal: str) -> None:
+        self._source = source
+        self._write = write
+        self.refusal = refusal
+
+    async def prepare(self) -> None:
+        """Nothing: the secret is there."""
+
+    def header(self) -> Secret:
+        return Secret(self._write(self._source.value()))
+
+    def refused(self, _header: Secret) -> None:
+        self._source.look_again()
+
+    def renewed(self, header: Secret | None) -> bool:
+        try:
+            return self.header() != header
+        except CredentialsError:
+            return False
+
+    def unspeakable(self) -> tuple[str, ...]:
+        secret = self._source.value()
+        return secret, self._write(secret).partition(" ")[2]
+
+
+def api_key(source: Source) -> HeaderCredentials:
+    return HeaderCredentials(source, "App {}".format, "the API key is wrong or no longer valid")
+
+
+def basic_auth(username: str, source: Source) -> HeaderCredentials:
+    def write(password: str) -> str:
+        return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+    return HeaderCredentials(source, write, "the username or the password is wrong")
+
+
+def authorization(scheme: str, source: Source) -> HeaderCredentials:
+    refusal = (
+        "the session has ended, as sessions do after a time without use"
+        if scheme.upper() == IBSSO
+        else "the credentials are wrong or no longer valid"
+    )
+    return HeaderCredentials(source, f"{scheme} {{}}".format, refusal)
+
+
+IBSSO = "IBSSO"
+"""The scheme of Infobip's session tokens."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _checked(text: str, place: str) -> Secret:
-    """The key in `text`. Anything that no HTTP header could carry is refused here, where no error shows the key."""
-    key = text.strip()
-    if not key:
-        raise CredentialsError(f"{place}: is empty")
-    if key.lower().startswith("app "):
-        raise CredentialsError(f'{place}: must be the key alone; leave out "App " at its beginning')
-    if in_quotes(key):
-        raise CredentialsError(f"{place}: must be the key alone, without the quotes around it")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise CredentialsError(
-            f"{place}: holds more than a key (spaces, lines or characters that no key has)"
-        )
-    return Secret(key)

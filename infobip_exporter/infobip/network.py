@@ -6,10 +6,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,8 +15,7 @@ import httpcore
 import httpx
 from httpcore._backends.anyio import AnyIOStream
 
-from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.proxy import proxy_for
+from infobip_exporter.infobip.tls import Tls
 
 _KEEPALIVE_S = 5.0
 """Idle connections are closed before common servers close them, so that no request meets a closing one."""
@@ -29,28 +26,27 @@ _LOOK_UP_AGAIN_AFTER_S = 30.0
 
 
 class NetworkTransport(httpx.AsyncBaseTransport):
-    """Connections to `base_url`, kept alive, through the proxy that the environment names.
+    """Connections to `url`'s host, kept alive, through `proxy`.
 
-    No step has a time limit of its own. Raises ConfigError for a proxy or certificate authorities that can't be used.
+    No step has a time limit of its own. `tls` is needed where the host or the proxy is asked by https; `server_name` is
+    what the host's certificate is for, where that is not its name.
 
     Each connection belongs to one request until its body has been read, and is closed after anything else. In httpcore's
     own pool a cancelled request may keep its place and its socket for ever (httpcore issue 1093).
     """
 
-    def __init__(self, base_url: str) -> None:
-        url = httpx.URL(base_url)
-        proxy = proxy_for(url)
-        self._proxy = None if proxy is None else _pool_proxy(proxy)
-        self._ssl_context = _ssl_context() if url.scheme == "https" else None
+    def __init__(
+        self, url: httpx.URL, tls: Tls | None, proxy: httpx.Proxy | None = None, *, server_name: str = ""
+    ) -> None:
+        self._tls = tls
+        self._proxy = proxy
+        self._server_names = {url.host: server_name} if server_name else {}
         self._idle: dict[_Connection, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self._idle:
-            connection, timer = self._idle.popitem()
-            timer.cancel()
-        else:
-            connection = _Connection(self._ssl_context, self._proxy)
+        context = self._tls.context() if self._tls else None
+        connection = await self._take_idle(context) or _Connection(context, self._proxy, self._server_names)
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
@@ -67,6 +63,16 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             timer.cancel()
             await connection.aclose()
 
+    async def _take_idle(self, context: ssl.SSLContext | None) -> "_Connection | None":
+        """An idle connection. Those from before a TLS file changed are closed."""
+        while self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
+            if connection.context is context:
+                return connection
+            await connection.aclose()
+        return None
+
     def _keep(self, connection: "_Connection") -> None:
         self._idle[connection] = asyncio.get_running_loop().call_later(_KEEPALIVE_S, self._expire, connection)
 
@@ -78,9 +84,15 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
 
 class _Connection(httpx.AsyncHTTPTransport):
-    def __init__(self, ssl_context: ssl.SSLContext | None, proxy: httpcore.Proxy | None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None, proxy: httpx.Proxy | None, server_names: Mapping[str, str]
+    ) -> None:
+        self.context = context
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context, proxy=proxy, max_connections=1, network_backend=_Network()
+            ssl_context=context,
+            proxy=None if proxy is None else _pool_proxy(proxy, context),
+            max_connections=1,
+            network_backend=_Network(server_names),
         )
 
 
@@ -113,6 +125,9 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Network(httpcore.AnyIOBackend):
+    def __init__(self, server_names: Mapping[str, str]) -> None:
+        self._server_names = server_names
+
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         failure = "the name has no address"
         addresses = await _addresses(host)
@@ -120,7 +135,7 @@ class _Network(httpcore.AnyIOBackend):
             limit_s = None if address == addresses[-1] else _NEXT_ADDRESS_AFTER_S
             try:
                 async with asyncio.timeout(limit_s):
-                    return _Stream(await anyio.connect_tcp(address, port))
+                    return _Stream(await anyio.connect_tcp(address, port), self._server_names)
             except OSError as error:
                 failure = f"can't connect to {address} port {port}: {_reason(error)}"
         raise httpcore.ConnectError(failure)
@@ -133,12 +148,22 @@ def _reason(error: OSError) -> str:
 
 
 class _Stream(AnyIOStream):
-    async def start_tls(self, *arguments: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+    """`server_names` are the names in the certificates of hosts whose own is another."""
+
+    def __init__(self, stream: anyio.abc.ByteStream, server_names: Mapping[str, str]) -> None:
+        super().__init__(stream)
+        self._server_names = server_names
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any
+    ) -> httpcore.AsyncNetworkStream:
+        name = self._server_names.get(server_hostname or "", server_hostname)
         try:
-            return await super().start_tls(*arguments, **named)
+            secured = await super().start_tls(ssl_context, name)
         except asyncio.CancelledError:  # httpcore closes it after every other failure
             await self.aclose()
             raise
+        return _Stream(secured._stream, self._server_names)  # type: ignore[attr-defined]  # noqa: SLF001 - TLS through TLS needs the names again
 
 
 class _LookUp:
@@ -179,27 +204,10 @@ async def _addresses(host: str) -> list[str]:
         raise httpcore.ConnectError("can't look up the name: no valid host name") from None
 
 
-def _pool_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
+def _pool_proxy(proxy: httpx.Proxy, context: ssl.SSLContext | None) -> httpcore.Proxy:
     url = proxy.url
     return httpcore.Proxy(
         httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
         auth=proxy.raw_auth,
-        ssl_context=_ssl_context() if url.scheme == "https" else None,
+        ssl_context=context if url.scheme == "https" else None,
     )
-
-
-def _ssl_context() -> ssl.SSLContext:
-    """With the authorities that SSL_CERT_FILE or SSL_CERT_DIR names, else httpx's own."""
-    file = os.environ.get("SSL_CERT_FILE", "")
-    try:
-        changed = Path(file).stat().st_mtime_ns if file else 0
-        return _shared_ssl_context(file, os.environ.get("SSL_CERT_DIR", ""), changed)
-    except OSError as error:  # ssl.SSLError is one, too
-        reason = "it holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError([f"SSL_CERT_FILE: can't be used: {reason}"]) from None
-
-
-@lru_cache(maxsize=2)
-def _shared_ssl_context(*_of: str | int) -> ssl.SSLContext:
-    """One for all clients: each takes half a megabyte."""
-    return httpx.create_ssl_context()

@@ -1,4 +1,4 @@
-"""The proxy on the way to the API, as the environment names it."""
+"""The proxy on the way to the API, as the account or the environment names it."""
 
 import ipaddress
 import os
@@ -7,14 +7,23 @@ from collections.abc import Mapping
 
 import httpx
 
+from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ConfigError
 
 _PORTS = {"http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]*):([0-9]+)")
 
 
+def proxy_of(account: Account, url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy of `account` for `url`. Raises ConfigError for one of the environment that can't be used."""
+    if account.proxy_url:
+        excepted = _is_excepted(url, account.no_proxy)
+        return None if excepted else httpx.Proxy(account.proxy_url.reveal())
+    return proxy_for(url) if account.proxy_from_environment else None
+
+
 def proxy_for(url: httpx.URL, environ: Mapping[str, str] = os.environ) -> httpx.Proxy | None:
-    """The proxy for `url`; None without one, for hosts in NO_PROXY, and for this machine itself.
+    """The environment's proxy for `url`; None without one, for hosts in NO_PROXY, and for this machine itself.
 
     HTTPS_PROXY or HTTP_PROXY, by the scheme of `url`, goes before ALL_PROXY; a name in lower case goes before the same
     one in upper case. Raises ConfigError for a proxy that can't be used.

@@ -14,7 +14,6 @@ _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _WRONG_PLACE = "base_url looks wrong, it should be https://<yours>.api.infobip.com"
 _HINTS = {
     400: "if the account has filters, check them",
-    401: "the API key is wrong or no longer valid",
     404: _WRONG_PLACE,
     405: _WRONG_PLACE,
     407: "the proxy wants other credentials",
@@ -23,31 +22,40 @@ _HINTS = {
 }
 
 
-def describe_refusal(status: int, body: bytes, channel: str, secrets: Iterable[str]) -> str:
-    """One line, at most LONGEST_TEXT characters, on an answer with `status` and `body`.
+def describe_refusal(status: int, body: bytes, hint: str, secrets: Iterable[str]) -> str:
+    """One line, at most LONGEST_TEXT characters, on an answer with `status` and `body`; `hint` is what it may mean.
 
-    `channel` is as in the log's path: it names the scope that a 403 lacks. None of `secrets` is in the text.
+    None of `secrets` is in the text.
     """
     said = cleaned(_api_text(body), secrets)[:_LONGEST_API_TEXT]
-    parts = [said.rstrip(". ") or _phrase(status)]
-    if 300 <= status < 400:
-        parts.append(f"the API does not redirect: {_WRONG_PLACE}")
-    elif status == HTTPStatus.FORBIDDEN:
-        parts.append(f"the API key lacks the scope {channel}:logs:read, or this address may not use it")
-    elif status in _HINTS:
-        parts.append(_HINTS[status])
+    parts = [said.rstrip(". ") or _phrase(status), *([hint] if hint else [])]
     return cleaned("; ".join(parts), secrets)[:LONGEST_TEXT]
 
 
+def log_hint(status: int, channel: str, refusal: str) -> str:
+    """What an answer of a log with `status` means; `refusal` is what a 401 does.
+
+    `channel` is as in the log's path: it names the scope that a 403 lacks.
+    """
+    if 300 <= status < 400:
+        return f"the API does not redirect: {_WRONG_PLACE}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        return refusal
+    if status == HTTPStatus.FORBIDDEN:
+        return f"the credentials lack the scope {channel}:logs:read, or this address may not use them"
+    return _HINTS.get(status, "")
+
+
 def error_text(answer: object) -> str:
-    """The text of an error body, the newer or the older form (FACTS: "Errors"); empty where it is neither."""
+    """The text of an error body: Infobip's newer or older form, or that of RFC 6749, 5.2; empty where it is none."""
     if not isinstance(answer, dict):
         return ""
+    of_token = _joined(": ", answer.get("error"), answer.get("error_description"))
     request_error = _object(answer.get("requestError"))
     older = _object(request_error.get("serviceException")) or _object(request_error.get("policyException"))
     said = _joined(" ", answer.get("errorCode"), answer.get("description"))
     newer = _joined(" " if said.endswith(".") else ": ", said, answer.get("action"))
-    return newer or _joined(": ", older.get("messageId"), older.get("text"))
+    return newer or of_token or _joined(": ", older.get("messageId"), older.get("text"))
 
 
 def cleaned(text: str, secrets: Iterable[str]) -> str:

@@ -71,6 +71,7 @@ class Sweeps:
             prospects.messages,
             situation.room / known,
             situation.widest_ms,
+            np.zeros(len(prospects.since_ms), np.bool_),
         )
         last_asked = np.maximum(asked.at(prospects.sent_ms), prospects.looked_ms)
         expected, worth, _ = prospects.outcomes(situation, last_asked)

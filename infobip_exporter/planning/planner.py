@@ -10,9 +10,9 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
-from infobip_exporter.planning.head import OVERLAP_MS, head_ranges
+from infobip_exporter.planning.head import OVERLAP_MS, head_requests
 from infobip_exporter.planning.prospects import Prospects
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.situation import (
     EDGE_MS,
     HOUR_MS,
@@ -28,6 +28,9 @@ SLOW_SETTLING_S = 600.0
 """With a longer median settling time failures are asked for by status, at any rate."""
 POLLS_PER_AUDIT = 20
 """At least one request in so many polls audits, however busy the feed is."""
+SWEEP_AGE = 1.05
+"""The only read comes at this many final ages: what is known of settling times changes a little from poll to poll, and a
+cell that was read too early is read twice."""
 REFRESH_MS = 10_000
 """Within a poll the prospects are reckoned anew after so long."""
 
@@ -49,19 +52,19 @@ class Planner:
         self._spent = False
         self._polls_without_audit = 0
 
-    def head(self, situation: Situation) -> list[ReadRange]:
-        """What the poll reads first, see `head_ranges`. At least one range."""
-        ranges = head_ranges(situation)
+    def head(self, situation: Situation) -> list[ReadRange | AskNow]:
+        """What the poll asks first, see `head_requests`. At least one request."""
+        requests = head_requests(situation)
         self._prospects = None
         self._asked.clear()
         self._statuses = list(FAILURE_STATUSES)
         self._swept = self._newest = None
         self._failures_asked.forget_before(situation.edge_ms)
-        self._head_since_ms = ranges[0].range.since_ms
-        self._sweep_to_ms = situation.now_ms - situation.final_age_ms
+        self._head_since_ms = requests[0].range.since_ms
+        self._sweep_to_ms = situation.now_ms - round(SWEEP_AGE * situation.final_age_ms)
         self._polls_without_audit = self._polls_without_audit + 1 if self._spent else 0
         self._spent = False
-        return ranges
+        return requests
 
     def reckon_anew(self) -> None:
         """What was asked for has failed: it may be worth another request in this poll."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.time_range import TimeRange
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
 from infobip_exporter.planning.situation import EDGE_MS, Situation
@@ -45,13 +45,17 @@ class Prospects:
             several, (self.oldest_ms + self.until_ms[self.waiting]) / 2, self.oldest_ms
         )
         self.expected, self.worth, stale = self.outcomes(situation, self.looked_ms)
+        unread = table["read_ms"] == NEVER_MS
         readable = ~self.final | (self.until_ms - self.since_ms <= situation.widest_ms)
+        readable &= ~unread  # the first read of that time comes in its turn
         certain = situation.certain
-        self.due = ~self.final & (table["read_ms"] != NEVER_MS) & certain
+        self.due = ~self.final & ~unread & certain
         self.due &= self.until_ms <= situation.now_ms - situation.final_age_ms
         self.audit = self.final & ~table["audited"] & table["auditable"] & readable & certain
         self.audit &= self.since_ms > situation.edge_ms + EDGE_MS
-        ends = run_ends(self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms)
+        ends = run_ends(
+            self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms, unread
+        )
         self.runs = Runs(
             ends,
             {
@@ -140,5 +144,5 @@ class Prospects:
                     places = np.searchsorted(self.since_ms, cells)
                     for place in places[places < len(self.since_ms)].tolist():
                         self.runs.block(place, place + 1)
-                case ReadStatus():
+                case AskNow() | ReadStatus():
                     pass

@@ -35,6 +35,14 @@ class ReadRange:
 
 
 @dataclass(frozen=True, slots=True)
+class AskNow:
+    """Ask what was sent from `range` on, in one answer that proves nothing: a poll always asks."""
+
+    why: Why
+    range: TimeRange
+
+
+@dataclass(frozen=True, slots=True)
 class LookUp:
     """Ask by messageId for the messages in flight in these cells, named by their `since_ms`; as many as fit a list."""
 
@@ -51,4 +59,4 @@ class ReadStatus:
     range: TimeRange
 
 
-Request = ReadRange | LookUp | ReadStatus
+Request = ReadRange | AskNow | LookUp | ReadStatus

@@ -12,18 +12,20 @@ def run_ends(
     rows: NDArray[np.int32],
     most_rows: float,
     widest_ms: int,
+    unread: NDArray[np.bool_],
 ) -> NDArray[np.intp]:
     """For each cell, the end (exclusive place) of the longest run from it that has at most `most_rows` and `widest_ms`.
 
-    Only cells that touch are joined: what lies in a gap is unread, or can't be read at present. A run has at least
-    its first cell.
+    Only cells that touch are joined: what lies in a gap is unread, or can't be read at present. Cells of `unread` time
+    stay alone: how many rows that has is not known. A run has at least its first cell.
     """
     count = len(rows)
     places = np.arange(count)
     total = np.concatenate(([0], np.cumsum(rows, dtype=np.int64)))
     by_rows = np.searchsorted(total, total[:-1] + most_rows, side="right") - 1
     by_width = np.searchsorted(until_ms, since_ms + widest_ms, side="right")
-    last_of_touching = np.append(np.flatnonzero(until_ms[:-1] != since_ms[1:]) + 1, count)
+    apart = (until_ms[:-1] != since_ms[1:]) | unread[:-1] | unread[1:]
+    last_of_touching = np.append(np.flatnonzero(apart) + 1, count)
     by_gap = last_of_touching[np.searchsorted(last_of_touching, places, side="right")]
     ends: NDArray[np.intp] = np.maximum(np.minimum(np.minimum(by_rows, by_width), by_gap), places + 1)
     return ends

@@ -4,9 +4,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, parse_config, warnings
 from infobip_exporter.config.rules import split_listen_address, unix_socket
-from infobip_exporter.config.schema import Account, Config, Log, Metrics, Poll, State, Web
+from infobip_exporter.config.schema import (
+    Account,
+    Authorization,
+    BasicAuth,
+    Config,
+    Log,
+    Metrics,
+    OAuth2,
+    Poll,
+    State,
+    TlsConfig,
+    Web,
+)
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.model.secret import Secret
 from tests.fuzz.yaml_text import BREAKS
@@ -230,3 +243,46 @@ def test_no_bytes_raise_anything_but_config_error(
     file.write_bytes(content)
     with pytest.raises(ConfigError):
         load_config(file, {})
+
+
+def test_each_way_to_authenticate_is_read_as_in_prometheus(tmp_path: Path) -> None:
+    text = """
+accounts:
+  - name: basic
+    base_url: &url https://x.api.infobip.com
+    basic_auth: {username: Aladdin, password_file: secrets/password}
+  - name: oauth2
+    base_url: *url
+    oauth2:
+      client_id: shop
+      client_secret: ${KEY}
+      token_url: https://login.example.com/token?tenant=a
+      scopes: ["instagram:logs:read", "sms:logs:read"]
+      endpoint_params: {audience: https://x.api.infobip.com}
+    proxy_url: http://user:pass%20word@proxy:3128
+    no_proxy: login.example.com,10.0.0.0/8
+    tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: /k.pem, server_name: api, min_version: TLS13,
+      insecure_skip_verify: true}
+  - name: session
+    base_url: *url
+    authorization: {type: IBSSO, credentials: "${KEY}"}
+    proxy_from_environment: false
+"""
+    basic, oauth2, session = parse_config(text, {"KEY": KEY}, str(tmp_path / "config.yaml")).accounts
+    assert basic.basic_auth == BasicAuth("Aladdin", password_file=tmp_path / "secrets/password")
+    assert oauth2.oauth2 == OAuth2(
+        "shop",
+        client_secret=Secret(KEY),
+        token_url="https://login.example.com/token?tenant=a",
+        scopes=("instagram:logs:read", "sms:logs:read"),
+        endpoint_params={"audience": Secret("https://x.api.infobip.com")},
+    )
+    assert oauth2.tls_config == TlsConfig(
+        tmp_path / "ca.pem", tmp_path / "c.pem", Path("/k.pem"), "api", "TLS13", insecure_skip_verify=True
+    )
+    assert (oauth2.no_proxy, oauth2.proxy_from_environment) == ("login.example.com,10.0.0.0/8", True)
+    assert session.authorization == Authorization("IBSSO", Secret(KEY))
+    assert not session.proxy_from_environment
+    told = {secret.reveal() for each in (basic, oauth2, session) for secret in secrets_of(each)}
+    assert told == {KEY, "https://x.api.infobip.com", "http://user:pass%20word@proxy:3128", "pass word"}
+    assert not [secret for secret in (KEY, "pass%20word") if secret in repr((basic, oauth2, session))]

@@ -42,7 +42,11 @@ BRACES = "a variable is written ${NAME}, a dollar sign $$"
 IN_QUOTES = (
     "the environment variable {name} holds a value in quotes; remove the quotes: docker --env-file keeps them"
 )
-ACCOUNT_KEYS = "name, base_url, api_key, api_key_file, channels, requests_per_minute, filters"
+KINDS = "api_key, api_key_file, basic_auth, oauth2, authorization"
+ACCOUNT_KEYS = (
+    f"name, base_url, {KINDS}, proxy_url, no_proxy, proxy_from_environment, tls_config, "
+    "channels, requests_per_minute, filters"
+)
 
 
 def mistakes(text: str) -> list[str]:
@@ -172,8 +176,11 @@ def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
             {"base_url": None},
             "2: accounts[0]: has no base_url; it is the account's own, such as https://xxxxx.api.infobip.com",
         ),
-        ({"api_key": None}, "2: accounts[0]: has neither api_key nor api_key_file; give one"),
-        ({"api_key_file": "key"}, "2: accounts[0]: has both api_key and api_key_file; keep one"),
+        ({"api_key": None}, f"2: accounts[0]: has no way to authenticate; give one of {KINDS}"),
+        (
+            {"api_key_file": "key"},
+            "2: accounts[0]: has more than one way to authenticate: api_key, api_key_file; keep one",
+        ),
         ({"api_key": None, "api_key_file": "''"}, f"4: accounts[0].api_key_file: {PATH}"),
         ({"api_key": None, "api_key_file": r'"a\nb"'}, rf'4: accounts[0].api_key_file: {PATH}, got "a\nb"'),
         (
@@ -231,6 +238,149 @@ def test_a_variable_in_the_wrong_place_is_shown_as_the_file_has_it() -> None:
 def test_a_wrong_account(changed: dict[str, str | None], told: str) -> None:
     whole = "must be a whole number from 1 to 6000"
     assert mistakes(account(**changed)) == ["config.yaml:" + told.replace("{whole}", whole)]
+
+
+URL_TAKEN = "must be an https:// URL (plain http only on loopback)"
+ONE_SECRET = "has no secret; give one of {0}, {0}_file"
+TLS_KEYS = "ca_file, cert_file, key_file, server_name, min_version, insecure_skip_verify"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("basic_auth", "", "basic_auth: has no value"),
+        (
+            "basic_auth",
+            SECRET,
+            "basic_auth: must be a mapping with the keys username, password, password_file",
+        ),
+        ("basic_auth", "{password: x}", "basic_auth: has no username"),
+        ("basic_auth", "{username: a}", f"basic_auth: {ONE_SECRET.format('password')}"),
+        (
+            "basic_auth",
+            "{username: a, password: b, password_file: c}",
+            "basic_auth: has more than one secret: password, password_file; keep one",
+        ),
+        ("basic_auth", "{username: a, password: ''}", "basic_auth.password: must not be empty"),
+        (
+            "basic_auth",
+            f'{{username: a, password: "{SECRET}\\n"}}',
+            "basic_auth.password: must be printable characters",
+        ),
+        (
+            "basic_auth",
+            "{username: 'a:b', password: c}",
+            "basic_auth.username: must hold no colon: HTTP's basic authentication ends the user's name with it, "
+            'got "a:b"',
+        ),
+        (
+            "basic_auth",
+            "{username: '', password: c}",
+            "basic_auth.username: must be 1 to 256 printable characters",
+        ),
+        ("oauth2", "{client_secret: x}", "oauth2: has no client_id"),
+        ("oauth2", "{client_id: x}", f"oauth2: {ONE_SECRET.format('client_secret')}"),
+        (
+            "oauth2",
+            "{client_id: a, client_secret: b, scopes: instagram:manage}",
+            'oauth2.scopes: must be a list, got "instagram:manage"',
+        ),
+        (
+            "oauth2",
+            "{client_id: a, client_secret: b, scopes: ['a b']}",
+            'oauth2.scopes[0]: must be a scope without spaces, such as instagram:logs:read, got "a b"',
+        ),
+        (
+            "oauth2",
+            "{client_id: a, client_secret: b, token_url: http://example.com/token}",
+            f'oauth2.token_url: {URL_TAKEN}, got "http://example.com/token"',
+        ),
+        (
+            "oauth2",
+            f"{{client_id: a, client_secret: b, token_url: 'https://u:{SECRET}@x.com/'}}",
+            "oauth2.token_url: must hold no user and no password; they belong into client_id and client_secret",
+        ),
+        (
+            "oauth2",
+            "{client_id: a, client_secret: b, endpoint_params: {grant_type: x}}",
+            "oauth2.endpoint_params.grant_type: is set by the exporter; leave it out",
+        ),
+        (
+            "oauth2",
+            f"{{client_id: a, client_secret: b, endpoint_params: {{'{SECRET}:': x}}}}",
+            "oauth2.endpoint_params: must be a mapping of parameters of the token request; "
+            "is a space missing after a colon?",
+        ),
+        (
+            "oauth2",
+            "{client_id: a, client_secret: b, tls_config: {}}",
+            "oauth2.tls_config: unknown key; allowed: client_id, client_secret, client_secret_file, token_url, "
+            "scopes, endpoint_params",
+        ),
+        ("authorization", "{}", f"authorization: {ONE_SECRET.format('credentials')}"),
+        (
+            "authorization",
+            "{type: basic, credentials: x}",
+            'authorization.type: must not be Basic; use basic_auth, got "basic"',
+        ),
+        (
+            "authorization",
+            "{type: 'a b', credentials: x}",
+            'authorization.type: must be one word, such as Bearer or IBSSO, got "a b"',
+        ),
+        (
+            "authorization",
+            f"{{credentials: 'IBSSO {SECRET}'}}",
+            "authorization.credentials: must be printable ASCII without spaces",
+        ),
+    ],
+)
+def test_a_wrong_way_to_authenticate(kind: str, value: str, told: str) -> None:
+    problems = mistakes(account(api_key=None, **{kind: value}))
+    assert [problem.partition(": accounts[0].")[2] for problem in problems] == [told]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"proxy_url": f"socks5://u:{SECRET}@proxy:1"},
+            ".proxy_url: must be http:// or https:// and the proxy's host and port; SOCKS is not supported",
+        ),
+        (
+            {"proxy_url": f"'http://u:{SECRET} @h'"},
+            ".proxy_url: must be a URL of ASCII characters without spaces",
+        ),
+        (
+            {"proxy_url": "http://proxy:3128", "proxy_from_environment": "true"},
+            ": has proxy_url and proxy_from_environment: true; keep one",
+        ),
+        ({"no_proxy": "example.com"}, ": has no_proxy without proxy_url; the environment has NO_PROXY"),
+        ({"proxy_from_environment": "maybe"}, '.proxy_from_environment: must be true or false, got "maybe"'),
+        ({"tls_config": "[]"}, f".tls_config: must be a mapping with the keys {TLS_KEYS}"),
+        ({"tls_config": "{cert_file: x}"}, ".tls_config: has no key_file"),
+        ({"tls_config": "{key_file: x}"}, ".tls_config: has no cert_file"),
+        (
+            {"tls_config": "{min_version: TLS11}"},
+            '.tls_config.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
+        ),
+        (
+            {"tls_config": "{min_version: '1.2'}"},
+            '.tls_config.min_version: must be one of TLS12, TLS13, got "1.2"',
+        ),
+        (
+            {"tls_config": "{server_name: 'https://x'}"},
+            '.tls_config.server_name: must be the host name that the certificate is for, got "https://x"',
+        ),
+        (
+            {"tls_config": "{insecure_skip_verify: 1}"},
+            '.tls_config.insecure_skip_verify: must be true or false, got "1"',
+        ),
+    ],
+)
+def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None:
+    problems = mistakes(account(**changed))
+    assert [problem.partition(": accounts[0]")[2] for problem in problems] == [told]
 
 
 @pytest.mark.parametrize(
@@ -355,10 +505,10 @@ def test_an_account_of_no_name_after_one_whose_name_is_wrong() -> None:
     assert [line.split(" ")[1:4] for line in mistakes(text)] == [
         ["accounts[0].name:", "must", "be"],
         ["accounts[0]:", "has", "no"],
-        ["accounts[0]:", "has", "neither"],
+        ["accounts[0]:", "has", "no"],
         ["accounts[1].base_url:", "must", "begin"],
         ["accounts[1]:", "has", "no"],
-        ["accounts[1]:", "has", "neither"],
+        ["accounts[1]:", "has", "no"],
     ]
 
 

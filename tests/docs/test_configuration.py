@@ -14,7 +14,7 @@ from infobip_exporter.config import load
 from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import parse_config
 from infobip_exporter.config.rules import FILTERS
-from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.config.schema import Account, Config, TlsConfig
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, rows, section
@@ -41,7 +41,8 @@ def defaults(section_name: str) -> dict[str, Any]:
     account = Account("", "")
     values = account if section_name == "accounts" else getattr(Config(accounts=(account,)), section_name)
     told = {field.name: getattr(values, field.name) for field in fields(values)}
-    return {name.removesuffix("_s"): None if value == "" else value for name, value in told.items()}
+    empty = ("", TlsConfig())
+    return {name.removesuffix("_s"): None if value in empty else value for name, value in told.items()}
 
 
 def told(cell: str, default: Any) -> Any:

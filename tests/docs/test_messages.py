@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from infobip_exporter.infobip import oauth2
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
+from infobip_exporter.infobip.credentials import Given, api_key, authorization, basic_auth
 from infobip_exporter.infobip.refusal import _HINTS
 from infobip_exporter.ledger.sqlite_file import _ADVICE
+from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, REPOSITORY
 
 PAGE = DOCS / "when-things-go-wrong.md"
@@ -55,6 +58,13 @@ def test_what_to_do_about_the_state_is_told() -> None:
 
 def test_every_hint_about_a_refusal_is_told() -> None:
     assert [hint for hint in _HINTS.values() if hint.split(",")[0] not in PAGE.read_text()] == []
+
+
+def test_what_a_refusal_means_is_told_for_every_way_to_authenticate() -> None:
+    given = Given(Secret("x"))
+    kinds = (api_key(given), basic_auth("u", given), authorization("IBSSO", given), authorization("X", given))
+    hints = [*(kind.refusal for kind in kinds), oauth2.OAuth2Credentials.refusal, *oauth2._HINTS.values()]
+    assert [hint for hint in hints if f"`{hint}`" not in PAGE.read_text()] == []
 
 
 def test_every_warning_and_error_in_the_log_is_told() -> None:

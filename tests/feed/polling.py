@@ -53,6 +53,9 @@ class Polling:
             list_length=self.list_length,
         )
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

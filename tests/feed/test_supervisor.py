@@ -65,6 +65,9 @@ class FakeApi:
         now = self.clock.now_s
         return Answer(Page([], 0), int(self.clock.wall_s()) * 1000, 0.1, now, now)
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

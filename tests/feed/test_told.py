@@ -37,6 +37,9 @@ class Log:
         now = self.clock.now_s
         return Answer(page, now_ms // 1000 * 1000, 0.1, now - 0.1, now)
 
+    async def prepare(self) -> None:
+        """Nothing."""
+
     def has_new_key(self) -> bool:
         return False
 

@@ -17,7 +17,7 @@ from infobip_exporter.infobip.headers import LONGEST_WAIT_S, date_ms, retry_afte
 from infobip_exporter.infobip.kinds import RawKind, kind_of
 from infobip_exporter.infobip.lenient import parse_json, read_row
 from infobip_exporter.infobip.moments import moment_ms
-from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal
+from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal, log_hint
 from infobip_exporter.model.record import Page, Record, RejectedRow
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.json_text import bodies, moment_texts, nested, pages, rows
@@ -298,7 +298,7 @@ refusals = st.one_of(
 @given(st.integers(100, 999), refusals)
 @fuzzed(400)
 def test_any_refusal_is_told_in_one_short_line_without_a_secret(status: int, body: bytes) -> None:
-    line = describe_refusal(status, body, "sms", (SECRET,))
+    line = describe_refusal(status, body, log_hint(status, "sms", "no"), (SECRET,))
     assert 0 < len(line) <= LONGEST_TEXT
     assert line.isprintable()
     assert SECRET not in line

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import ssl
 import threading
 import tracemalloc
 import zlib
@@ -15,11 +16,13 @@ import httpx
 import pytest
 
 from infobip_exporter import __version__
+from infobip_exporter.config import rules
 from infobip_exporter.errors import RequestFailed
 from infobip_exporter.infobip import client as client_module
+from infobip_exporter.infobip import http as http_module
 from infobip_exporter.infobip.answer import decode_page
 from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import Credentials, GivenKey, KeyFile
+from infobip_exporter.infobip.credentials import Credentials, Given, HeaderCredentials, SecretFile, api_key
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
@@ -75,7 +78,7 @@ def client(handler: Handler, credentials: Credentials | None = None, **changes: 
     arguments: dict[str, Any] = {
         "base_url": "https://x.api.infobip.com",
         "path": "/instagram/1/logs",
-        "credentials": credentials or GivenKey(Secret(KEY)),
+        "credentials": credentials or api_key(Given(Secret(KEY))),
         "filters": {},
         "timeout_s": 10.0,
         "transport": httpx.MockTransport(handler),
@@ -83,6 +86,10 @@ def client(handler: Handler, credentials: Credentials | None = None, **changes: 
         **changes,
     }
     return Client(**arguments)
+
+
+def key_in(path: Path) -> HeaderCredentials:
+    return api_key(SecretFile(path, "api_key_file", rules.api_key))
 
 
 def ask(response: httpx.Response, **changes: Any) -> Answer:
@@ -204,7 +211,7 @@ def test_every_other_status_is_a_failure_with_its_code(status: int) -> None:
 def test_a_refusal_has_the_apis_text_and_what_to_do() -> None:
     body = {"requestError": {"serviceException": {"messageId": "FORBIDDEN", "text": "No access"}}}
     failed = failure(httpx.Response(403, json=body), path="/viber/2/logs")
-    assert failed.text.startswith("FORBIDDEN: No access; the API key lacks the scope viber:logs:read")
+    assert failed.text.startswith("FORBIDDEN: No access; the credentials lack the scope viber:logs:read")
 
 
 def test_neither_the_key_nor_a_filtered_destination_is_repeated() -> None:
@@ -260,7 +267,7 @@ def test_a_broken_compression_is_invalid(content: bytes) -> None:
 
 def test_a_body_as_large_as_may_be_is_read_and_a_larger_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     content = json.dumps(PAGE).encode()
-    monkeypatch.setattr(client_module, "LARGEST_BODY", len(content))
+    monkeypatch.setattr(http_module, "LARGEST_BODY", len(content))
     assert ask(httpx.Response(200, content=content)).page.rows == 0
     failed = failure(httpx.Response(200, content=content + b" "))
     assert failed.code == "invalid_body"
@@ -276,7 +283,7 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (failed.code, failed.text) == ("invalid_body", "the answer is larger than 16 MiB")
-    assert most < 1.5 * client_module.LARGEST_BODY
+    assert most < 1.5 * http_module.LARGEST_BODY
 
 
 @pytest.mark.parametrize(("size", "elsewhere"), [(600_000, False), (2_000_000, True)])
@@ -333,6 +340,13 @@ def test_what_goes_wrong_on_the_way_is_classified(error: Exception, code: str, t
     assert "private" not in failed.text
 
 
+def test_an_error_that_says_nothing_is_told_by_its_cause() -> None:
+    error = httpx.ReadError("")
+    error.__cause__ = RuntimeError("not this")
+    error.__cause__.__context__ = ssl.SSLError(1, "tlsv13 alert certificate required")
+    assert "tlsv13 alert certificate required" in failure(error).text
+
+
 def test_a_refusal_whose_body_fails_is_still_that_refusal() -> None:
     stream = Dribble([b'{"description": "no"', b"}"], 6.0)
     failed = failure(httpx.Response(503, stream=stream, headers={"Retry-After": "3"}))
@@ -346,7 +360,7 @@ def test_a_refusal_with_an_endless_body_is_read_no_further_than_needed() -> None
 
 
 def test_without_a_key_nothing_is_asked(tmp_path: Path) -> None:
-    failed = failure(AssertionError("asked"), credentials=KeyFile(tmp_path / "nowhere"))
+    failed = failure(AssertionError("asked"), credentials=key_in(tmp_path / "nowhere"))
     assert failed.code == ""
     assert "nowhere: No such file" in failed.text
     assert failed.took_s == 0
@@ -355,7 +369,7 @@ def test_without_a_key_nothing_is_asked(tmp_path: Path) -> None:
 def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("old")
-    asking = client(lambda _: httpx.Response(401), credentials=KeyFile(file))
+    asking = client(lambda _: httpx.Response(401), credentials=key_in(file))
     with pytest.raises(RequestFailed):
         run(asking.fetch(Query()))
     assert not asking.has_new_key()
@@ -363,38 +377,25 @@ def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> No
     assert asking.has_new_key()
 
 
-def test_after_a_401_the_key_is_looked_for_again() -> None:
-    class Changing:
+def test_after_a_401_the_key_is_looked_for_again_and_after_a_403_it_is_not() -> None:
+    class Changing(HeaderCredentials):
         def __init__(self) -> None:
-            self.keys = ["old", "new"]
+            super().__init__(Given(Secret("old")), "App {}".format, "no")
+            self.refusals: list[Secret] = []
 
-        def key(self) -> Secret:
-            return Secret(self.keys[0])
+        def refused(self, header: Secret) -> None:
+            self.refusals.append(header)
 
-        def refused(self) -> None:
-            del self.keys[0]
+    async def ask_each(*statuses: int) -> list[Secret]:
+        given = iter(statuses)
+        credentials = Changing()
+        asking = client(lambda _: httpx.Response(next(given)), credentials=credentials)
+        for status in statuses:
+            with pytest.raises(RequestFailed, match=str(status)):
+                await asking.fetch(Query())
+        return credentials.refusals
 
-        def renewed(self) -> bool:
-            return False
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200 if request.headers["Authorization"] == "App new" else 401, json=PAGE)
-
-    async def twice() -> None:
-        asking = client(answer, credentials=Changing())
-        with pytest.raises(RequestFailed, match="401"):
-            await asking.fetch(Query())
-        assert (await asking.fetch(Query())).page.rows == 0
-
-    run(twice())
-
-
-def test_only_a_401_makes_it_look_for_another_key() -> None:
-    class Fixed(GivenKey):
-        def refused(self) -> None:
-            pytest.fail("refused")
-
-    assert failure(httpx.Response(403), credentials=Fixed(Secret(KEY))).code == "403"
+    assert run(ask_each(403, 500, 401)) == [Secret("App old")]
 
 
 def test_a_closed_client_asks_nothing() -> None:

@@ -20,11 +20,14 @@ import anyio
 import pytest
 import trustme
 
+from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ConfigError, RequestFailed
 from infobip_exporter.infobip import network
-from infobip_exporter.infobip.client import LARGEST_BODY, Client
-from infobip_exporter.infobip.credentials import GivenKey
+from infobip_exporter.infobip.access import Access
+from infobip_exporter.infobip.client import Client
+from infobip_exporter.infobip.http import LARGEST_BODY
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.infobip.tls import Tls
 from infobip_exporter.model.record import Answer
 from infobip_exporter.model.secret import Secret
 
@@ -145,8 +148,8 @@ def silent(connection: socket.socket) -> None:
 
 
 def client(port: int, *, base_url: str = "http://127.0.0.1:{port}", timeout_s: float = TIMEOUT_S) -> Client:
-    credentials = GivenKey(Secret("key"))
-    return Client(base_url.format(port=port), "/instagram/1/logs", credentials, {}, timeout_s)
+    account = Account("main", base_url.format(port=port), api_key=Secret("key"))
+    return Access(account, timeout_s).client("instagram", {})
 
 
 def ask(port: int, times: int = 1, **changes: Any) -> list[Answer]:
@@ -543,9 +546,9 @@ def test_a_look_up_that_hangs_for_long_is_replaced(
 
 HANGING_PROCESS = """
 import asyncio, socket, sys, time
+from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import RequestFailed
-from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import GivenKey
+from infobip_exporter.infobip.access import Access
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.secret import Secret
 
@@ -554,7 +557,7 @@ def hang(*arguments, **named):
 
 async def main(timeout_s):
     task = asyncio.create_task(
-        Client("https://api.test", "/x", GivenKey(Secret("key")), {}, timeout_s).fetch(Query())
+        Access(Account("main", "https://api.test", api_key=Secret("key")), timeout_s).client("sms", {}).fetch(Query())
     )
     await asyncio.wait([task], timeout=0.5)
     task.cancel()
@@ -711,8 +714,8 @@ def test_clients_share_the_certificate_authorities_until_their_file_changes(
 ) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    first = network._ssl_context()
-    assert network._ssl_context() is first
+    first = Tls().context()
+    assert Tls().context() is first
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
         client(443, base_url="https://api.test")

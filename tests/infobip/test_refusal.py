@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal
+from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal, log_hint
 
 NEWER = {
     "errorCode": "E401",
@@ -19,7 +19,9 @@ OLDER = {"requestError": {"serviceException": {"messageId": "UNAUTHORIZED", "tex
 
 def told(status: int, body: Any, *, channel: str = "instagram", secrets: tuple[str, ...] = ()) -> str:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return describe_refusal(status, content, channel, secrets)
+    return describe_refusal(
+        status, content, log_hint(status, channel, "the API key is wrong or no longer valid"), secrets
+    )
 
 
 def test_the_newer_error_body_is_understood() -> None:
@@ -39,7 +41,7 @@ def test_the_older_error_body_is_understood() -> None:
     [
         (400, "filters"),
         (401, "the API key is wrong"),
-        (403, "lacks the scope instagram:logs:read"),
+        (403, "lack the scope instagram:logs:read"),
         (404, "base_url looks wrong"),
         (302, "does not redirect: base_url looks wrong"),
         (407, "proxy"),
@@ -67,6 +69,7 @@ def test_a_403_names_the_channels_own_scope() -> None:
         (500, b'{"requestError": "x"}', "Internal Server Error"),
         (500, b'{"requestError": {"policyException": {"text": "no"}}}', "no"),
         (500, b'{"description": "only that"}', "only that"),
+        (500, b'{"error": "invalid_client", "error_description": "no"}', "invalid_client: no"),
         (599, b"", "an unknown status"),
         (500, b"[" * 100_000, "[" * 180),
     ],

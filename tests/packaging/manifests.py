@@ -13,12 +13,12 @@ from tests.docs.pages import REPOSITORY
 
 
 def _program(name: str) -> str | None:
-    """The one that `make kubernetes` has built, or the machine's own."""
-    return shutil.which(name, path=REPOSITORY / ".kubernetes" / "bin") or shutil.which(name)
+    """The one that `make go-tools` has built, or the machine's own."""
+    return shutil.which(name, path=REPOSITORY / ".go" / "bin") or shutil.which(name)
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(_program(name) is None, reason=f"{name} is not built: make kubernetes")
+    return pytest.mark.skipif(_program(name) is None, reason=f"{name} is not built: make go-tools")
 
 
 def built(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

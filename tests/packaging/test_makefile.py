@@ -12,7 +12,7 @@ from tests.docs.pages import REPOSITORY
 from tests.packaging.manifests import built, needs
 
 LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-go.txt")
-GO = "tools/kubernetes"
+GO = "tools/go"
 
 # A Python that makes environments of itself, installs by telling, and brings the Go of the lock.
 PYTHON = """#!/bin/sh
@@ -90,9 +90,9 @@ def test_the_environment_of_the_tests_is_the_one_of_the_demo_too(tree: Tree) -> 
 
 @pytest.mark.parametrize("name", [*LOCKS, f"{GO}/go.mod", f"{GO}/go.sum"])
 def test_a_lock_that_is_written_again_with_the_same_contents_installs_nothing(tree: Tree, name: str) -> None:
-    tree.make("kubernetes")
+    tree.make("go-tools")
     tree.write_again(name)
-    assert [*installed(tree.make("test")), *installed([*tree.make("demo"), *tree.make("kubernetes")])] == []
+    assert [*installed(tree.make("test")), *installed([*tree.make("demo"), *tree.make("go-tools")])] == []
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,15 @@ def test_a_changed_lock_makes_a_new_environment_for_what_depends_on_it(
 
 
 def test_helm_stays_when_the_environment_is_made_anew(tree: Tree) -> None:
-    tree.make("kubernetes")
+    tree.make("go-tools")
     tree.change("requirements-dev.txt")
-    assert installed(tree.make("kubernetes")) == ["requirements-dev.txt"]
+    assert installed(tree.make("go-tools")) == ["requirements-dev.txt"]
     tree.change(f"{GO}/go.sum")
-    assert installed(tree.make("kubernetes")) == ["requirements-go.txt"]
+    assert installed(tree.make("go-tools")) == ["requirements-go.txt"]
 
 
 def test_helm_is_told_its_version_and_kubernetes_as_go_has_them(tree: Tree) -> None:
-    [build] = [line for line in tree.make("kubernetes") if line.startswith("go build")]
+    [build] = [line for line in tree.make("go-tools") if line.startswith("go build")]
     assert set(re.findall(r"-X (\S+)", build)) == {
         "helm.sh/helm/v3/internal/version.version=v3.18.4",
         "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",

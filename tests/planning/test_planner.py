@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.model.cells import Cell, Cells
+from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.planning.planner import Planner
-from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
+from infobip_exporter.planning.planner import SWEEP_AGE, Planner
+from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
 from infobip_exporter.planning.situation import HOUR_MS, Situation
 
@@ -71,7 +71,7 @@ def asked(now: Situation, quota: int = 50, planner: Planner | None = None) -> li
     return requests
 
 
-def head(now: Situation) -> list[ReadRange]:
+def head(now: Situation) -> list[ReadRange | AskNow]:
     return Planner(Random(1)).head(now)
 
 
@@ -96,13 +96,23 @@ class TestHead:
         [request] = head(situation(*cells, per_second=0.001))
         assert request.range.since_ms >= NOW - LOG_KEEPS_MS + 5 * MINUTE
 
-    def test_more_than_a_page_is_cut_into_ranges_with_as_many_rows_each(self) -> None:
+    def test_more_than_a_page_is_cut_into_full_ones_and_a_rest(self) -> None:
         now = situation(*steady(100, 90_000, 30_000, 7500), per_second=100)
         requests = head(now)
-        assert len(requests) == 4
-        assert [request.open_ended for request in requests] == [False, False, False, True]
-        lengths = [request.range.length_ms for request in requests]
-        assert max(lengths) - min(lengths) < 10
+        assert [isinstance(each, ReadRange) and each.open_ended for each in requests] == [
+            False,
+            False,
+            False,
+            True,
+        ]
+        *full, rest = [request.range.length_ms for request in requests]
+        assert full == pytest.approx([10 * now.room] * 3, abs=2)
+        assert rest == pytest.approx(34_000 - 30 * now.room, abs=2)
+
+    def test_it_begins_with_the_last_part_of_a_page(self) -> None:
+        cells = steady(100, 60_000, 40_000, 10_000) + steady(100, 33_000, 30_000, 3000)
+        cells.insert(2, row(NOW - 40_000, NOW - 33_000, 700))
+        assert head(situation(*cells, per_second=100))[0].range.since_ms == NOW - 33_000
 
     def test_it_does_not_reach_over_unread_time(self) -> None:
         now = situation(*steady(0.1, 630_000, 60_000, 30_000), per_second=0.1)
@@ -122,10 +132,8 @@ class TestHead:
         now = situation(watermark_ms=NOW + HOUR_MS)
         assert [request.range for request in head(now)] == [TimeRange(NOW + SECOND - 3000, NOW + SECOND)]
 
-    def test_where_one_read_fits_the_head_is_one_small_question(self) -> None:
-        [request] = head(situation(per_second=1200))
-        assert request.open_ended
-        assert request.range.since_ms == NOW - 1
+    def test_where_one_read_fits_a_poll_asks_for_its_own_moment(self) -> None:
+        assert head(situation(per_second=1200)) == [AskNow(Why.HEAD, TimeRange(NOW - 1, NOW + SECOND))]
 
 
 class TestFinalAge:
@@ -249,8 +257,15 @@ class TestBacklog:
             for each in asked(situation(per_second=1000, unread=unread))
             if isinstance(each, ReadRange)
         ]
-        assert ranges[0].until_ms == NOW - 2 * MINUTE
+        assert ranges[0].until_ms == NOW - round(SWEEP_AGE * 2 * MINUTE)
         assert len(ranges) == 50
+
+    def test_the_first_read_of_unread_time_is_no_re_check(self) -> None:
+        seen = [
+            cell._replace(read_ms=NEVER_MS) for cell in steady(10, 10 * MINUTE, MINUTE, 60_000, in_flight=500)
+        ]
+        now = situation(*seen, per_second=10, may_look_up=False)
+        assert not [each for each in asked(now) if each.why is Why.RECHECK]
 
 
 class TestFailures:
@@ -411,7 +426,7 @@ def test_the_head_leaves_no_gap(now: Situation) -> None:
     ranges = [request.range for request in head(now)]
     assert all(one.until_ms == other.since_ms for one, other in pairwise(ranges))
     assert ranges[-1].until_ms == (now.latest_ms if now.certain else now.now_ms)
-    assert all(0 < each.length_ms <= max(now.widest_ms, 1) for each in ranges)
+    assert now.one_read_only or all(0 < each.length_ms <= max(now.widest_ms, 1) for each in ranges)
     complete = len(ranges) < int(now.requests_per_poll * 0.9) and not now.one_read_only
     if complete:
         assert ranges[0].since_ms <= now.watermark_ms - 3000
@@ -442,7 +457,7 @@ def test_no_request_asks_again_for_what_is_under_way_or_is_too_wide(now: Situati
 def test_a_backlog_is_always_served(now: Situation) -> None:
     due = now.unread
     if now.one_read_only:
-        due = due.below(now.now_ms - now.final_age_ms)
+        due = due.below(now.now_ms - round(SWEEP_AGE * now.final_age_ms))
     due = due.below(now.watermark_ms - 3000)
     why = {request.why for request in asked(now, 50)}
     if due and len(now.cells) < 20:

@@ -14,9 +14,10 @@ import pytest
 from infobip_exporter.errors import ListenError
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_sandbox.__main__ import main
+from infobip_sandbox.access import SandboxAccount
 from infobip_sandbox.quirks import Quirks
 from infobip_sandbox.server import Sandbox
-from infobip_sandbox.site import SandboxAccount, SiteOptions
+from infobip_sandbox.site import SiteOptions
 from infobip_sandbox.traffic import Traffic
 
 LOGS = "/instagram/1/logs"

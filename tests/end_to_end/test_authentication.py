@@ -1,0 +1,303 @@
+"""Every way to authenticate, through the running process: with expiry, revocation, proxies, private authorities."""
+
+import base64
+import json
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import trustme
+
+from infobip_exporter.config.load import load_config
+from tests.alerting.servers import until
+from tests.end_to_end.conftest import MakeExporter
+from tests.end_to_end.counts import difference, true_counts, value
+from tests.end_to_end.fronts import PASSWORD, tinyproxy, tls_front
+from tests.end_to_end.programs import NO_LIMIT, QUICK, REPOSITORY, Exporter, Sandbox, account, sandbox
+
+UP = "infobip_up"
+REQUESTS = "infobip_exporter_api_requests_total"
+KINDS = ("key", "user", "session", "client")
+
+
+def account_with(api: Sandbox, name: str, how: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    keyed = account(api, name=name, **more) | how
+    if "api_key" not in how:
+        del keyed["api_key"]
+    return keyed
+
+
+def open_session(api: Sandbox, name: str) -> str:
+    answer = httpx.post(
+        f"{api.base_url}/auth/1/session", json={"username": name, "password": f"key-of-{name}"}
+    )
+    token: str = answer.json()["token"]
+    return token
+
+
+def counts_are_true(exporter: Exporter, api: Sandbox, name: str) -> bool:
+    feed = {("account", name), ("channel", "instagram")}
+    shown = {key: number for key, number in exporter.counts().items() if feed <= key[1]}
+    return difference(shown, true_counts(api.control("GET", "truth", account=name), name)) == []
+
+
+def requests(exporter: Exporter, name: str, code: str) -> float:
+    return value(exporter.counts(), REQUESTS, account=name, code=code)
+
+
+def page(exporter: Exporter) -> str:
+    return httpx.get(f"{exporter.url}/").text
+
+
+@pytest.fixture
+def api() -> Iterator[Sandbox]:
+    accounts = [part for kind in KINDS for part in ("--account", f"{kind}:key-of-{kind}")]
+    with sandbox(*QUICK, *NO_LIMIT, "--access", "token_life_s=4", *accounts) as running:
+        yield running
+
+
+def test_each_kind_counts_exactly_through_expiry_revocation_and_new_secrets(
+    api: Sandbox, make_exporter: MakeExporter
+) -> None:
+    exporter = make_exporter({"accounts": []})
+    session = exporter.folder / "session"
+    session.write_text(open_session(api, "session"))
+    (exporter.folder / "secret").write_text("key-of-client\n")
+    accounts = [
+        account_with(api, "key", {"api_key": "key-of-key"}),
+        account_with(api, "user", {"basic_auth": {"username": "user", "password": "key-of-user"}}),
+        account_with(api, "session", {"authorization": {"type": "IBSSO", "credentials_file": "session"}}),
+        account_with(
+            api,
+            "client",
+            {"oauth2": {"client_id": "client", "client_secret_file": "secret"}},
+            channels=["instagram", "sms"],
+        ),
+    ]
+    exporter.configure({"accounts": accounts})
+    for kind in KINDS:
+        api.lively_for(8, 20, account=kind)
+    exporter.start()
+    until(lambda: value(exporter.counts(), UP) == 5)
+    # Tokens live for 4 s. They are replaced before, so that none is ever refused, and shared by the two channels.
+    until(lambda: api.control("GET", "access")["token_requests"]["200"] >= 3)
+    assert requests(exporter, "client", "401") == 0
+
+    # The next one lives for long, so that it is the revocation that ends it.
+    api.control("POST", "access", {"token_life_s": 3600})
+    given = api.control("GET", "access")["token_requests"]["200"]
+    until(lambda: api.control("GET", "access")["token_requests"]["200"] > given)
+    for kind in ("session", "client"):
+        api.control("POST", "revoke", account=kind)
+    until(lambda: requests(exporter, "client", "401") >= 1)
+    until(lambda: "the session has ended, as sessions do after a time without use" in page(exporter))
+    session.write_text(open_session(api, "session"))
+    until(lambda: value(exporter.counts(), UP) == 5)
+    assert requests(exporter, "client", "401") <= 8  # both channels, up to four requests at once
+
+    until(lambda: api.now_ms() > api.quiet_from_ms)
+    for kind in KINDS:
+        until(lambda kind=kind: counts_are_true(exporter, api, kind), 60.0)
+    assert exporter.stop() == 0
+
+
+def test_a_failing_token_endpoint_is_an_incident_of_its_own_and_asks_the_log_nothing(
+    api: Sandbox, make_exporter: MakeExporter
+) -> None:
+    oauth2 = {"client_id": "client", "client_secret": "key-of-client", "scopes": ["instagram:logs:read"]}
+    exporter = make_exporter({"accounts": [account_with(api, "client", {"oauth2": oauth2})]})
+    exporter.start()
+    until(lambda: value(exporter.counts(), UP) == 1)
+    api.control("POST", "access", {"token_fault": "500"})
+    api.lively_for(3, 20, account="client")
+    until(lambda: 'msg="access token failed, retrying"' in exporter.log)
+    until(lambda: value(exporter.counts(), UP) == 0)
+    asked = api.requests(account="client")
+    assert "token request: 500" in page(exporter)
+    failures = api.control("GET", "access")["token_requests"]["500"]
+    api.control("POST", "access", {"token_fault": ""})
+    until(lambda: value(exporter.counts(), UP) == 1, 60.0)
+    assert api.control("GET", "access")["token_requests"]["500"] <= failures + 2
+    assert requests(exporter, "client", "200") >= asked
+    assert requests(exporter, "client", "500") == 0
+    assert 'msg="access token works again"' in exporter.log
+    until(lambda: api.now_ms() > api.quiet_from_ms)
+    until(lambda: counts_are_true(exporter, api, "client"), 60.0)
+
+
+@pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="tinyproxy is not on this machine")
+def test_a_forward_proxy_a_private_authority_and_a_client_certificate(
+    api: Sandbox, make_exporter: MakeExporter, tmp_path: Path
+) -> None:
+    servers, clients = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    servers.issue_cert("api.example.com").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    clients.configure_trust(context)
+    exporter = make_exporter({"accounts": []})
+    servers.cert_pem.write_to_path(exporter.folder / "ca.pem")
+    certificate = clients.issue_cert("exporter@example.com")
+    certificate.cert_chain_pems[0].write_to_path(exporter.folder / "client.pem")
+    certificate.private_key_pem.write_to_path(exporter.folder / "client.key")
+    tls_config = {"ca_file": "ca.pem", "server_name": "api.example.com"}
+    shown = {"cert_file": "client.pem", "key_file": "client.key"}
+    with tinyproxy(tmp_path / "proxy") as proxy, tls_front(api.base_url, context) as port:
+        through = {"proxy_url": proxy.url}
+        secured = through | {"base_url": f"https://127.0.0.1:{port}"}
+        oauth2 = {"oauth2": {"client_id": "client", "client_secret": "key-of-client"}}
+        accounts = [
+            account_with(api, "key", {"api_key": "key-of-key", **through}),
+            account_with(api, "client", {**oauth2, **secured, "tls_config": tls_config | shown}),
+            account_with(api, "user", {"api_key": "key-of-user", **secured, "tls_config": tls_config}),
+            account_with(api, "session", {"api_key": "key-of-session", **secured}),
+        ]
+        exporter.configure({"accounts": accounts})
+        for name in ("key", "client"):
+            api.lively_for(3, 20, account=name)
+        exporter.start()
+        until(lambda: value(exporter.counts(), UP) == 2)
+        until(lambda: api.now_ms() > api.quiet_from_ms)
+        for name in ("key", "client"):
+            until(lambda name=name: counts_are_true(exporter, api, name), 60.0)
+        assert api.requests(account="user") == api.requests(account="session") == 0
+        asked = proxy.asked_for()
+        assert "GET http://127.0.0.1" in asked
+        assert f"CONNECT 127.0.0.1:{port}" in asked
+        check = run_check(exporter)
+        assert exporter.stop() == 0
+    told = dict(line.split("/instagram: ") for line in check.splitlines() if "/instagram: " in line)
+    assert told["ok    key"].startswith("the log answers")
+    assert told["ok    client"].startswith("the log answers")
+    assert told["FAIL  user"].startswith("connection: ")
+    assert "certificate verify failed" in told["FAIL  session"]
+    assert "name its CA file in tls_config.ca_file" in told["FAIL  session"]
+    assert PASSWORD not in exporter.log + check
+
+
+def run_check(exporter: Exporter) -> str:
+    result = subprocess.run(
+        [sys.executable, "exporter.py", "check", f"--config.file={exporter.config_file}"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=60,
+        check=False,
+    )
+    return result.stdout + result.stderr
+
+
+SECRETS = {
+    "api_key": "s3cr3t-of-api-key",
+    "basic_auth": "s3cr3t-of-basic-auth",
+    "authorization": "s3cr3t-of-authorization",
+    "oauth2": "s3cr3t-of-oauth2",
+    "refused": "s3cr3t-of-refused",
+    "parameter": "s3cr3t-of-parameter",
+    "proxy": "s3cr3t-of-proxy",
+}
+TOKEN = "s3cr3t-token-s3cr3t"
+
+
+@contextmanager
+def repeating() -> Iterator[tuple[str, list[str]]]:
+    """An API that repeats what it is told in its errors: its URL, and what it has heard."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(403, {"description": self._said(b"")})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            said = self._said(body)
+            if SECRETS["refused"] in said:
+                self._answer(400, {"error": "invalid_client", "error_description": said})
+            else:
+                self._answer(200, {"access_token": TOKEN, "expires_in": 3600})
+
+        def _said(self, body: bytes) -> str:
+            said = f"{self.headers.get('Authorization')} {body.decode()}"
+            heard.append(said)
+            return said
+
+        def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", heard
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("in_files", [False, True], ids=["given", "in files"])
+def test_no_secret_of_any_kind_is_shown_anywhere(make_exporter: MakeExporter, *, in_files: bool) -> None:
+    exporter = make_exporter({"accounts": []})
+
+    def secret(key: str, name: str) -> dict[str, str]:
+        if not in_files:
+            return {key: SECRETS[name]}
+        (exporter.folder / name).write_text(SECRETS[name])
+        return {f"{key}_file": name}
+
+    with repeating() as (url, heard):
+        parameters = {"endpoint_params": {"audience": SECRETS["parameter"]}}
+        kinds: dict[str, Any] = {
+            "api_key": secret("api_key", "api_key"),
+            "basic_auth": {"basic_auth": {"username": "me"} | secret("password", "basic_auth")},
+            "authorization": {"authorization": {"type": "IBSSO"} | secret("credentials", "authorization")},
+            "oauth2": {"oauth2": {"client_id": "me"} | secret("client_secret", "oauth2") | parameters},
+            "refused": {"oauth2": {"client_id": "me"} | secret("client_secret", "refused") | parameters},
+        }
+        accounts = [{"name": name, "base_url": url, **kind} for name, kind in kinds.items()]
+        proxied = {"proxy_url": f"http://me:{SECRETS['proxy']}@{url.removeprefix('http://')}"}
+        accounts.append({"name": "proxy", "base_url": url, "api_key": "k-of-proxy"} | proxied)
+        exporter.configure({"accounts": accounts, "log": {"level": "debug"}})
+        exporter.start()
+        until(lambda: httpx.get(f"{exporter.url}/-/ready").status_code == 200)
+        until(lambda: page(exporter).count('class="incident') >= len(accounts))
+        metrics, status = exporter.scrape(), page(exporter)
+        check = run_check(exporter)
+        config = load_config(exporter.config_file, {})
+        assert exporter.stop() == 0
+    forms = {TOKEN, *SECRETS.values(), *(quote(each, safe="") for each in SECRETS.values())}
+    forms.add(base64.b64encode(f"me:{SECRETS['basic_auth']}".encode()).decode())
+    forms.add(base64.b64encode(f"me:{SECRETS['proxy']}".encode()).decode())
+    everything = "".join(heard)
+    assert [each for each in (*SECRETS.values(), TOKEN) if each not in everything] == [
+        SECRETS["basic_auth"],  # in Base64
+        SECRETS["proxy"],  # in Proxy-Authorization
+    ]
+    state = b"".join(each.read_bytes() for each in exporter.folder.glob("state.db*")).decode("latin-1")
+    places = {
+        "log": exporter.log,
+        "metrics": metrics,
+        "page": status,
+        "check": check,
+        "state": state,
+        "repr": repr(config),
+    }
+    assert [(name, each) for name, text in places.items() for each in forms if each in text] == []
+    assert "***" in status
+    assert "***" in check
