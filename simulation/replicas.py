@@ -7,6 +7,7 @@ a feed, and at most one writes in an epoch.
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 import traceback
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one alone, with a trace")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
+    parser.add_argument("--longest", type=int, default=0, help="seconds a seed may take; more is a failure")
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.seed is not None:
@@ -66,7 +68,9 @@ def main() -> int:
     began_s, failed = time.monotonic(), []
     with postgres() as server:
         for seed in seeds:
+            signal.alarm(arguments.longest)
             outcome = run(seed, server, print if arguments.seed is not None else None)
+            signal.alarm(0)
             if outcome.problems:
                 failed.append(seed)
                 print(outcome, flush=True)
@@ -452,5 +456,10 @@ class LeaseWorker:
         return await self.replica.work(work, self.replica.life.troubled_share)
 
 
+def _took_too_long(_signal: int, _frame: object) -> None:
+    raise TimeoutError("the seed takes too long: it goes in circles")
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, _took_too_long)
     sys.exit(main())
