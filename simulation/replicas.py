@@ -400,6 +400,10 @@ class SimulatedReplica:
     def running(self) -> Collection[Key]:
         return self.wanted() if self.run is not None and not self.run.lost else []
 
+    def unreached(self) -> Collection[Key]:
+        patience_s = LEASE_S + 2 * self.life.lived.interval_s
+        return self.running() if self.run and self.run.feed.unreached_s > patience_s else []
+
     async def begin(self, key: Key) -> None:
         await self.end(key)
         inner = PostgresStore(self.life.database.connections, self.lease)

@@ -1,4 +1,4 @@
-"""A way to a server on a unix socket that can be cut, and that can be slow."""
+"""A way to a server that can be cut, and that can be slow."""
 
 import socket
 import threading
@@ -10,17 +10,21 @@ from pathlib import Path
 SOCKET = ".s.PGSQL.5432"
 
 
-class Relay:
-    """Passes on what is sent between `folder` and `target`, both folders with PostgreSQL's socket."""
+Place = str | tuple[str, int]
+"""A unix socket's path, or host and port."""
 
-    def __init__(self, folder: Path, target: Path) -> None:
+
+class Relay:
+    """Passes on what is sent between whoever connects to `place` and the server at `target`."""
+
+    def __init__(self, place: Place, target: Place) -> None:
         self.delay_s = 0.0
         """How long each answer is held back."""
-        self._target = target / SOCKET
+        self._target = target
         self._cut = False
         self._open: list[socket.socket] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / SOCKET))
+        self._listener = _socket(place)
+        self._listener.bind(place)
         self._listener.listen(100)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -50,11 +54,11 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.socket(socket.AF_UNIX)
+            server = _socket(self._target)
             try:
                 if self._cut:
                     raise ConnectionRefusedError
-                server.connect(str(self._target))
+                server.connect(self._target)
             except OSError:
                 client.close()
                 server.close()
@@ -74,11 +78,22 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
 
+def _socket(place: Place) -> socket.socket:
+    return socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET)
+
+
 @contextmanager
-def relay(folder: Path, target: Path) -> Iterator[Relay]:
-    folder.mkdir(exist_ok=True)
-    running = Relay(folder, target)
+def relay(place: Place, target: Place) -> Iterator[Relay]:
+    running = Relay(place, target)
     try:
         yield running
     finally:
         running.close()
+
+
+@contextmanager
+def database_relay(folder: Path, target: Path) -> Iterator[Relay]:
+    """To the PostgreSQL whose socket is in the folder `target`, by way of one in `folder`."""
+    folder.mkdir(exist_ok=True)
+    with relay(str(folder / SOCKET), str(target / SOCKET)) as running:
+        yield running

@@ -9,12 +9,14 @@ from structlog.typing import FilteringBoundLogger
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.ledger.leases import Directory, FeedRow, Key, Lease, Leases, decide
+from infobip_exporter.ledger.leases import Decision, Directory, FeedRow, Key, Lease, Leases, decide
 
 TURN_EVERY_S = 0.5
 """How often a replica looks whether a feed has become free: one that leaves hands over within a second."""
 RENEWALS = 3
 """How often a lease is renewed while it lasts."""
+CUT_OFF_S = 300.0
+"""For so long a replica that did not reach the API takes only what nobody else takes: feeds go to and fro no faster."""
 
 
 class Feeds(Protocol):
@@ -25,6 +27,9 @@ class Feeds(Protocol):
 
     def running(self) -> Collection[Key]:
         """Those that run here, and have not found out that they have another owner."""
+
+    def unreached(self) -> Collection[Key]:
+        """Those whose API has not been reached from here for so long that another replica should try."""
 
     async def begin(self, key: Key) -> None:
         """Run a feed, from its ledger. Raises LedgerError."""
@@ -60,6 +65,7 @@ class Replica:
         self._joined = False
         self._known: frozenset[Key] = frozenset()
         """The feeds that have rows."""
+        self._cut_off_until_s = float("-inf")
         self._calm: tuple[tuple[int, int], frozenset[Key]] | None = None
         """What `stirred` said and which feeds ran when there was nothing to do; None where all must be looked at."""
 
@@ -110,10 +116,12 @@ class Replica:
             self._known, self._calm = wanted, None
         stirred = await self._worker.run(self._leases.stirred)
         running = frozenset(self._feeds.running())
-        if (stirred, running) == self._calm:
+        if (stirred, running) == self._calm and not (self._feeds.unreached() and not self._is_cut_off):
             return
         directory = await self._look()
-        decision = decide(self.lease.replica, wanted, directory, self.lease.lease_s)
+        decision = self._heed_reach(
+            decide(self.lease.replica, wanted, directory, self.lease.lease_s), directory
+        )
         if decision.give:
             await self._give(decision.give)
         if decision.take:
@@ -126,6 +134,24 @@ class Replica:
         await self._end(set(self._feeds.running()) - mine)
         await asyncio.gather(*(self._feeds.begin(key) for key in mine.difference(self._feeds.running())))
         self._calm = None if any(decision) else (stirred, frozenset(self._feeds.running()))
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether this replica has found out, not long ago, that it does not reach the API."""
+        return self._clock.monotonic_s() < self._cut_off_until_s
+
+    def _heed_reach(self, decision: Decision, directory: Directory) -> Decision:
+        """Let others try the feeds whose API this replica does not reach, and for a while take only what nobody takes."""
+        if self._is_cut_off:
+            left = [row for row in decision.take if row.free_s > self.lease.lease_s]
+            return decision._replace(take=left, ask_for=[])
+        unreached = set(self._feeds.unreached())
+        if not unreached or len(directory.replicas) < 2:
+            return decision
+        self._cut_off_until_s = self._clock.monotonic_s() + CUT_OFF_S
+        self._log.warning("API is not reached from here, other replicas may try", feeds=len(unreached))
+        give = [row for row in directory.feeds if row.owner == self.lease.replica and row.key in unreached]
+        return Decision([], [], [*decision.give, *(row for row in give if row not in decision.give)])
 
     async def _look(self) -> Directory:
         self.directory = directory = await self._worker.run(self._leases.look)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from infobip_sandbox.postgres import Postgres, postgres
-from tests.alerting.servers import prometheus, until
+from tests.alerting.servers import free_address, prometheus, until
 from tests.databases import needs_postgres, new_database
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, difference, fallen, value
@@ -27,7 +27,7 @@ from tests.end_to_end.test_prometheus import (
     rounded,
     series_key,
 )
-from tests.relay import Relay, relay
+from tests.relay import Relay, database_relay, relay
 
 LEASE_S = 3.0
 POLL_S = 1.0
@@ -54,12 +54,13 @@ class World:
     ends: ExitStack
     accounts: int = 1
 
-    def config(self, host: Path | None = None, **more: Any) -> dict[str, Any]:
+    def config(self, host: Path | None = None, api_at: str = "", **more: Any) -> dict[str, Any]:
         url = self.server.url(self.database)
         if host is not None:
             url = f"postgresql:///{self.database}?user=postgres&host={host}"
         accounts = [
             account(self.api, name=name, requests_per_minute=REQUESTS_PER_MINUTE)
+            | ({"base_url": api_at} if api_at else {})
             for name in ["demo", *(f"other-{number}" for number in range(1, self.accounts))]
         ]
         return {
@@ -88,7 +89,7 @@ class World:
 
     def relay(self, name: str) -> tuple[Relay, Path]:
         folder = self.folder / name
-        return self.ends.enter_context(relay(folder, self.server.folder)), folder
+        return self.ends.enter_context(database_relay(folder, self.server.folder)), folder
 
     def takes_over(self, replica: Exporter, within_s: float = LEASE_S + POLL_S + 1.0) -> float:
         """Wait until it owns the feed; how long that took."""
@@ -324,6 +325,19 @@ def test_a_replica_that_is_cut_off_from_the_database_shows_nothing_and_comes_bac
     time.sleep(3)
     way.mend()
     until(lambda: "state works again" in first.log, 10)
+    world.comes_true(first, second)
+
+
+def test_a_replica_that_is_cut_off_from_the_api_lets_the_other_try(world: World) -> None:
+    host, _, port = free_address().rpartition(":")
+    server = httpx.URL(world.api.base_url)
+    way = world.ends.enter_context(relay((host, int(port)), (server.host, server.port or 80)))
+    first, second = world.begin_two(api_at=f"http://{host}:{port}")
+    world.api.lively_for(10, per_second=PER_SECOND)
+    way.cut()
+    world.takes_over(second, LEASE_S + 5 * POLL_S + 5)
+    assert "API is not reached from here, other replicas may try" in first.log
+    assert owned(first.counts()) == 0
     world.comes_true(first, second)
 
 
