@@ -31,7 +31,7 @@ Turns Infobip's message logs into exact Prometheus metrics, at :10470/metrics.
 commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
-  demo             the exporter on a simulated Infobip, needs no account
+  demo             an exporter on a simulated Infobip; --replicas: two of them
   state            what was counted; check: is it sound; backup FILE; copy URL
 """
 EXAMPLES = (
@@ -88,6 +88,8 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    if "replicas" in flags and command != "demo":
+        raise ConfigError(["--replicas: belongs to demo; replicas are exporters with one state.url"])
     if command not in _UNTIL_TOLD_TO_END:
         SIGNALS.end_at_once()
     if command != "run":
@@ -133,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         else:
             action = "append" if flag in _REPEATABLE else _Once
             flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, action=action, help=text)
+    flags.add_argument(
+        "--replicas", action="store_const", const="yes", help=argparse.SUPPRESS
+    )  # told at demo
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -185,8 +190,10 @@ def _demo(flags: Flags, _words: Sequence[str]) -> int:
         problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
-    from infobip_sandbox import demo  # noqa: PLC0415
+    from infobip_sandbox import demo, demo_replicas  # noqa: PLC0415
 
+    if "replicas" in flags:
+        return demo_replicas.demo_replicas()
     logs.configure(log)
     return demo.demo(addresses[0] if addresses else None, log)
 

@@ -231,6 +231,7 @@ def test_demo_logs_as_its_flags_say(
             "--state.url: must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
             'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, or a postgresql:// URL, got "x"\n',
         ),
+        (["run", "--replicas"], "--replicas: belongs to demo; replicas are exporters with one state.url\n"),
         (["state", "chek"], "state chek: must be state [check | backup FILE | copy URL]\n"),
         (["run", "check"], "infobip-exporter: unrecognized arguments: check; {help}\n"),
     ],
