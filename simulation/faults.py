@@ -112,7 +112,11 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "audit.py", "the audit takes missed messages for verified ones",
-        "missed = max(0, len(in_log) - cell.messages)", "missed = 0",
+        "missed = max(0, messages - cell.messages)", "missed = 0",
+    ),
+    Mutant(
+        COUNTING + "audit.py", "what is left of a final cell that was read in part keeps the number of all of it",
+        "messages=cell.messages - messages,", "messages=cell.messages,",
     ),
     Mutant(
         COUNTING + "count.py", "a row that is in a page twice counts twice",
@@ -191,7 +195,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log are forgotten",
-        "            changes.add(unresolved_series(message), 1)\n", "",
+        "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "the watermark leaves what was not read behind",
@@ -246,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=progress.unread.above(gone_ms))\n", "",
+        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
@@ -262,7 +266,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
-        "            changes.in_flight[in_flight_series(message)] -= 1\n", "",
+        "    changes.in_flight[in_flight_series(message)] -= 1\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time that comes once more is not read again",

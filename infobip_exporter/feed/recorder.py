@@ -133,9 +133,9 @@ class Recorder:
     def advance(self, watermark_ms: int) -> None:
         """Move the watermark on, if it is behind that: what lies between and was not read is unread."""
         progress = self.progress
-        passed = TimeRange(progress.watermark_ms, watermark_ms)
-        if passed.length_ms == 0:
+        if watermark_ms <= progress.watermark_ms:
             return
+        passed = TimeRange(max(progress.watermark_ms, progress.begin_ms or 0), watermark_ms)
         read = [cell.range for cell in self.ledger.cells.between(passed) if cell.read_ms != NEVER_MS]
         new = TimeRanges([passed]).without(TimeRanges(read))
         self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)
@@ -536,10 +536,9 @@ class Recorder:
             seconds=repeated.length_ms / 1000,
             lost_seconds=lost.total_ms / 1000,
         )
-        self.move(
-            watermark_ms=now.latest_ms,
-            unread=unread.below(now.latest_ms).above(progress.begin_ms or 0),
-        )
+        begin_ms = max(progress.first_ms, min(progress.begin_ms or 0, now.latest_ms))
+        unread = unread.below(now.latest_ms).above(begin_ms)
+        self.move(begin_ms=begin_ms, watermark_ms=now.latest_ms, unread=unread)
         await self.commit(changes)
 
     async def exempt_from_audit(self) -> None:
