@@ -28,12 +28,14 @@ from infobip_exporter.ledger.leases import Key, Lease, Leases
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.opening import open_store
 from infobip_exporter.ledger.store import Store
+from infobip_exporter.metrics.process import REFRESH_S, Process
 from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.reload import Reloads, refuse_what_can_not_change
 from infobip_exporter.web.app import create_app
-from infobip_exporter.web.door import Door
+from infobip_exporter.web.guard import Guard
 from infobip_exporter.web.server import Server
+from infobip_exporter.web.web_config_file import WebConfigFile
 
 DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
 
@@ -55,7 +57,7 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
     `reloads` are served meanwhile; with `lifecycle` POST /-/reload asks for one, too.
     Raises ConfigError, LedgerError or ListenError where it can't begin.
     """
-    door = Door(config.web.config_file) if config.web.config_file else None
+    secured = WebConfigFile(config.web.config_file) if config.web.config_file else None
     # Pages are made of thousands of small objects without cycles: look for cycles less often than usual.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -64,9 +66,12 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
     store, leases = open_store(config.state)
     try:
         app = App(config, store, leases)
-        asgi = create_app(app, reloads.ask if reloads and lifecycle else None)
+        pages = create_app(app, reloads.ask if reloads and lifecycle else None, config.web.allowed_hosts)
         server = Server(
-            door.guard(asgi) if door else asgi, config.web.listen_address, tls=door.tls if door else None
+            Guard(pages, lambda: secured.config) if secured else pages,
+            config.web.listen_address,
+            tls=secured.tls if secured else None,
+            besides=[secured.keep_up_to_date] if secured else [],
         )
         server.start()
         _log.info("listening", address=", ".join(server.addresses), version=__version__, state=store.where)
@@ -101,6 +106,7 @@ class App:
         self._store = store
         self._clock = RealClock()
         self._worker = ThreadWorker("ledger", LEDGER_THREADS if leases else 1)
+        self.process = Process()
         self.reloaded = Reloaded(successful=True, success_s=time.time())
         self._accesses: dict[str, Access] = {}
         """By account: its channels share them."""
@@ -134,6 +140,7 @@ class App:
                 _every(LOOK_EVERY_S, self._save_marks),
                 _every(LOOK_EVERY_S, partial(self._reload, reloads)),
                 _every(WATCH_EVERY_S, self._restart_stalled),
+                _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
             )
         ]
         if self._replica:

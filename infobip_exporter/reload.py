@@ -102,6 +102,7 @@ def refuse_what_can_not_change(old: Config, new: Config) -> None:
         "web.listen_address": (old.web.listen_address, new.web.listen_address),
         "log.level": (old.log.level, new.log.level),
         "log.format": (old.log.format, new.log.format),
+        "web.allowed_hosts": (old.web.allowed_hosts, new.web.allowed_hosts),
         "web.config_file": (old.web.config_file, new.web.config_file),
     }
     problems = [

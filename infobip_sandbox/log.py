@@ -46,6 +46,8 @@ class SimulatedLog:
             asked = read_parameters(parameters, self.quirks)
             if self.quirks.most_rows:
                 asked = replace(asked, limit=min(asked.limit, self.quirks.most_rows))
+            if self.quirks.ids_heeded:
+                asked = replace(asked, message_ids=asked.message_ids[: self.quirks.ids_heeded])
             if asked.cursor is not None:
                 body = self._page_by_cursor(asked, asked.cursor, now_ms)
             else:

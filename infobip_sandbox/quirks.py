@@ -10,6 +10,8 @@ class Quirks:
 
     since_inclusive: bool = True
     until_inclusive: bool = True
+    microseconds: bool = False
+    """Whether messages are sent within milliseconds, half of them, and a bound names the beginning of one."""
     keeps: Literal["newest", "oldest"] = "newest"
     """Which end of the range a full answer shows."""
     order: Literal["newest_first", "oldest_first", "shuffled"] = "newest_first"
@@ -36,6 +38,8 @@ class Quirks:
     """Answers that hold fewer rows than they should, without a word."""
     most_rows: int = 0
     """The most rows an answer has, whatever `limit` was asked for, without a word; 0 for as many as asked for."""
+    ids_heeded: int = 0
+    """How many ids of a `messageId` list the API looks for, without a word; 0 for all."""
     broken: tuple[str, ...] = ()
     """Parameters that the API can't serve."""
     broken_how: Literal["500", "400", "timeout", "ignored"] = "500"

@@ -131,10 +131,13 @@ class Guard:
             self._is_tidy(progress, cells)
         self._loses(progress, cells, changes)
         for cell in changes.cells:
-            was = self.cells.at(cell.since_ms) if cell.final else None
-            if cell.final and not (was and was.final):
+            if not cell.final:
+                continue
+            around = self.cells.between(cell.range)  # a final cell may have been divided
+            was = next((each for each in around if each.final and each.range.covers(cell.range)), None)
+            if was is None:
                 self._becomes_final(cell)
-            elif cell.final and was and cell.reads > was.reads and cell.audited:
+            elif cell.reads > was.reads and cell.audited:
                 self.audits.append(Proof(cell.range, cell.read_ms, self.time.now_ms()))
 
     def _is_tidy(self, progress: Progress, cells: Cells) -> None:
@@ -175,7 +178,8 @@ class Guard:
             if s.family == catalog.LOST.name
         }
         before = self.progress
-        passed = (before.watermark_ms, progress.watermark_ms if before.watermark_ms else 0)
+        since_ms = max(before.watermark_ms, self.begin_ms or 0)
+        passed = (since_ms, progress.watermark_ms if before.watermark_ms else 0)
         gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
@@ -210,7 +214,7 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         unasked = TimeRanges([cell.range]).without(self.witness.asked)
         if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
-            unasked = unasked.below(now_ms)
+            unasked = unasked.below(self.witness.open_until_ms)
         if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (

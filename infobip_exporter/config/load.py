@@ -7,6 +7,7 @@ from typing import Any
 
 from infobip_exporter.config import rules
 from infobip_exporter.config.accounts import read_accounts
+from infobip_exporter.config.files import read_file
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
@@ -51,12 +52,15 @@ def _state(folder: Path) -> Keys:
 
 
 def _web(section: Value | None, folder: Path) -> Web:
-    given = section.members(["listen_address", "config_file"]) if section else {}
+    given = section.members(["listen_address", "config_file", "allowed_hosts"]) if section else {}
     web = Web()
     if "listen_address" in given:
         web = replace(web, listen_address=_listen_addresses(given["listen_address"]))
     if "config_file" in given:
         web = replace(web, config_file=given["config_file"].checked(rules.existing_file_in(folder)))
+    if "allowed_hosts" in given:
+        read = [each.checked(rules.host_pattern) for each in given["allowed_hosts"].items() or ()]
+        web = replace(web, allowed_hosts=tuple(host for host in read if host))
     return web
 
 
@@ -92,8 +96,7 @@ def load_state(path: str | Path, env: Mapping[str, str]) -> State:
 def _read(path: str | Path) -> str:
     """The file's text. ConfigError where there is none."""
     try:
-        with Path(path).open("rb") as file:
-            return file.read(4 * MAX_CHARACTERS + 1).decode()
+        return read_file(path, 4 * MAX_CHARACTERS + 1).decode()
     except FileNotFoundError:
         raise ConfigError(
             [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]

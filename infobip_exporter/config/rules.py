@@ -30,8 +30,8 @@ _HOST_NAME = re.compile(
 )
 
 
-PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What a parameter of a token request may be called."""
+PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+"""What a parameter of a token request may be called. A secret in its place is longer."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A word of an HTTP header (RFC 9110, 5.6.2)."""
@@ -123,7 +123,7 @@ def server_name(text: str) -> str:
 
 def tls_version(text: str) -> str:
     if text in {"TLS10", "TLS11"}:
-        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
     return one_of(("TLS12", "TLS13"))(text)
 
 
@@ -270,6 +270,13 @@ def split_listen_address(text: str) -> tuple[str, int]:
             "or unix: and the path of a socket"
         )
     return bare, int(port)
+
+
+def host_pattern(text: str) -> str:
+    """A host name, an address (an IPv6 one without brackets), or all names below one: `*.example.com`."""
+    if not _is_host(text.removeprefix("*.")):
+        raise ValueError("must be a host without a port, such as exporter.example.com or *.example.com")
+    return text
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

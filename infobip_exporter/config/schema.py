@@ -115,6 +115,8 @@ class Web:
     listen_address: tuple[str, ...] = ("0.0.0.0:10470",)
     """All of them; the file may name one or a list."""
     config_file: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that requests may name, without ports; none for any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infobip_exporter.counting.count import Statuses, each_once
-from infobip_exporter.counting.known import Known, keys, outcomes
+from infobip_exporter.counting.known import ByTime, Known, keys, outcomes
 from infobip_exporter.model.cells import Cell
+from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
+
+EDGE_MS = 300_000
+"""Cells so close to leaving the log prove nothing: some of their messages may leave before the answer."""
+AUDIT_AGE_MS = LOG_KEEPS_MS // 2
+"""The read that completes the audit of a cell comes at this age: what has turned up by then is seen, however late, and
+as much time again is left to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +90,49 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-def audit(cell: Cell, shown: Shown) -> tuple[Cell, Finding]:
+def audit(cell: Cell, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
     """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
     messages, ids, outcome = shown.numbers(cell.range)
     missed = max(0, messages - cell.messages)
     vanished = max(0, cell.messages - messages)
     if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
-        # One of each at the least: another message, or another outcome.
-        missed, vanished = min(1, messages), 1
-    found = {"verified": messages - missed, "missed": missed, "vanished": vanished}
-    after = cell._replace(audited=True, messages=messages, ids=ids, outcomes=outcome)
+        # One of each at the least: another message, or another outcome; maybe in the part that was read before.
+        missed, vanished = 1, 1
+    found = {"verified": max(0, messages - missed), "missed": missed, "vanished": vanished}
+    audited = cell.audited or asked_ms >= cell.until_ms + AUDIT_AGE_MS
+    after = cell._replace(audited=audited, messages=messages, ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)
+
+
+def divide(cell: Cell, proven: TimeRange, shown: Shown, known: ByTime, statuses: Statuses) -> list[Cell]:
+    """The final cell in two, where an answer has shown a part of it that reaches one of its ends; else as it is.
+
+    What was shown gets the log's numbers, and the rest what the cell's then leave: when that is read, too, the sum of
+    both has been held against the log. `known` holds the messages that have settled by this answer, which the cell's
+    numbers do not know yet.
+    """
+    part = cell.range.meet(proven)
+    if not 0 < part.length_ms < cell.range.length_ms:
+        return [cell]
+    if part.since_ms == cell.since_ms:
+        rest = TimeRange(part.until_ms, cell.until_ms)
+    elif part.until_ms == cell.until_ms:
+        rest = TimeRange(cell.since_ms, part.since_ms)
+    else:
+        return [cell]
+    messages, ids, outcome = shown.numbers(part)
+    outcome = (outcome - _sum_settled(known.within(part).settled, statuses)) % (1 << 64)
+    if messages > cell.messages:  # the part alone differs from all that was counted
+        messages, ids, outcome = cell.messages, cell.ids, cell.outcomes
+    left = cell._replace(
+        messages=cell.messages - messages,
+        ids=cell.ids ^ ids,
+        outcomes=(cell.outcomes - outcome) % (1 << 64),
+    )
+    return [
+        cell._replace(**part._asdict(), messages=messages, ids=ids, outcomes=outcome),
+        left._replace(**rest._asdict()),
+    ]
 
 
 def _xor(message_keys: NDArray[np.uint64]) -> int:

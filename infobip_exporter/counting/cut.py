@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -21,14 +20,6 @@ SHORT_MS = 300_000
 """Cells are not joined beyond this: a cell becomes final as a whole, and all its messages count as of its middle age."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """`gone` are the cells that end, by `since_ms`; `cells` those that take their place, with their counts still open."""
-
-    gone: set[int]
-    cells: list[Cell]
-
-
 def cut(
     cells: Sequence[Cell],
     sent_ms: NDArray[np.int64],
@@ -38,8 +29,8 @@ def cut(
     beside: Iterable[TimeRange] = (),
     *,
     splits: bool = True,
-) -> Cut:
-    """The cells after an answer.
+) -> list[Cell]:
+    """The cells after an answer, with their counts still open.
 
     `cells` are those that have time in common with the answer, `sent_ms` the sent times of all messages known in them
     and in the answer, sorted. `proven` is the range that the answer, asked for at `asked_ms`, has shown completely.
@@ -55,9 +46,7 @@ def cut(
         kept = [_read_again(cell, proven, asked_ms) for cell in kept]
     held = [*(cell.range for cell in kept), *beside, *([proven] if proven else [])]
     made += _unproven(unproven, TimeRanges(held), sent_ms)
-    after = _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
-    ends = {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
-    return Cut(ends, after)
+    return _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
 
 
 def _proven(
@@ -82,7 +71,7 @@ def _pieces(whole: TimeRange, sent_ms: NDArray[np.int64], page_rows: int) -> lis
 
 
 def _at_edges(cell: Cell, proven: TimeRange) -> list[Cell]:
-    """`cell` in two or three where only a part of it was proven. A final cell stays whole: its numbers are of all of it."""
+    """`cell` in two or three where only a part of it was proven. A final cell stays whole, see `audit.divide`."""
     if cell.final or not proven.meet(cell.range).length_ms:
         return [cell]
     edges = [cell.since_ms, *(e for e in proven if cell.since_ms < e < cell.until_ms), cell.until_ms]

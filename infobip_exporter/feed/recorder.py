@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import Finding, Shown, audit, finalize, settle
+from infobip_exporter.counting.audit import EDGE_MS, Finding, Shown, audit, divide, finalize, settle
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import (
     MOVED_MS,
@@ -21,11 +21,10 @@ from infobip_exporter.counting.count import (
     Statuses,
     count,
     histogram,
-    in_flight_series,
-    unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
 from infobip_exporter.counting.known import ByTime, InFlight, Known
+from infobip_exporter.counting.tally import in_flight_series, unresolved_series
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -38,17 +37,13 @@ from infobip_exporter.model.cells import NEVER_MS, Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import DAY_MS, HOUR_MS, TimeRange, TimeRanges
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LEDGER_RETRY_S = 5.0
 RESERVED_REQUESTS = 4
 """Requests that may be made before the next commit: as many as may be under way at once,"""
 RESERVED_FOR_S = 30.0
 """and within this time of the last one."""
-EDGE_MS = 300_000
-"""Cells this close to leaving the log are not audited: a record may leave between the query and the answer."""
 AHEAD_MS = HOUR_MS
 """Records stamped further ahead of the API's now than this are not counted before their time has come."""
 MOST_CELLS_AT_ONCE = 2000
@@ -137,9 +132,9 @@ class Recorder:
     def advance(self, watermark_ms: int) -> None:
         """Move the watermark on, if it is behind that: what lies between and was not read is unread."""
         progress = self.progress
-        passed = TimeRange(progress.watermark_ms, watermark_ms)
-        if passed.length_ms == 0:
+        if watermark_ms <= progress.watermark_ms:
             return
+        passed = TimeRange(max(progress.watermark_ms, progress.begin_ms or 0), watermark_ms)
         read = [cell.range for cell in self.ledger.cells.between(passed) if cell.read_ms != NEVER_MS]
         new = TimeRanges([passed]).without(TimeRanges(read))
         self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)
@@ -292,15 +287,20 @@ class Recorder:
         self.durations_ms += counted.durations_ms
         return counted.postponed
 
-    def _opens(self, closed: Sequence[Cell], *, only_in_flight: bool) -> Callable[[int], bool]:
+    def _opens(
+        self, closed: Sequence[Cell], *, only_in_flight: bool
+    ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
         """Where a message that is not known is new: in time that is held and not final."""
         begin_ms = self.progress.begin_ms
-        ranges = TimeRanges(cell.range for cell in closed)
+        edges_ms = [edge_ms for each in TimeRanges(cell.range for cell in closed) for edge_ms in each]
 
-        def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
+        def is_open(sent_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+            if only_in_flight or begin_ms is None:
+                return np.zeros(len(sent_ms), np.bool_)
+            final = np.searchsorted(edges_ms, sent_ms, side="right") % 2 == 1
+            return np.asarray((sent_ms >= begin_ms) & ~final)
 
-        return (lambda _sent_ms: False) if only_in_flight else is_open
+        return is_open
 
     def _into_cells(
         self,
@@ -313,8 +313,9 @@ class Recorder:
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = ByTime(counted.known)
+        shown = cache(lambda: Shown(records, self._statuses))
         after = cut(
-            cells,
+            [part for cell in cells for part in self._divided(cell, known, reading, shown)],
             known.sent_ms,
             reading.proven,
             asked_ms,
@@ -322,13 +323,12 @@ class Recorder:
             beside=self._beside(cells, known.sent_ms),
             splits=not reading.head,
         )
-        changes.gone |= after.gone
+        changes.gone |= {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
         before = {cell.since_ms: cell for cell in cells}
         final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
         touched_ms = sorted(counted.touched_ms)
-        shown = cache(lambda: Shown(records, self._statuses))
         findings: list[Finding] = []
-        for each in after.cells:
+        for each in after:
             was = before.get(each.since_ms)
             same = was is not None and was.range == each.range
             touched = bisect_left(touched_ms, each.until_ms) > bisect_left(touched_ms, each.since_ms)
@@ -358,6 +358,15 @@ class Recorder:
             self._note_lateness(cells, counted, asked_ms)
         return findings
 
+    def _divided(self, cell: Cell, known: ByTime, reading: Reading, shown: Callable[[], Shown]) -> list[Cell]:
+        """A final cell in parts, where the answer proves one of them."""
+        proven = reading.proven
+        if not cell.final or proven is None or proven.covers(cell.range):
+            return [cell]
+        if cell.auditable and not _audits(cell, reading):
+            return [cell]
+        return divide(cell, proven, shown(), known, self._statuses)
+
     def _audited(
         self,
         cell: Cell,
@@ -376,10 +385,9 @@ class Recorder:
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
-        in_log = since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-        audits = cell.auditable and in_log and reading.asked.certain
+        audits = _audits(cell, reading)
         if cell.final:
-            return audit(cell, shown()) if audits else (cell, None)
+            return audit(cell, shown(), reading.asked.earliest_ms) if audits else (cell, None)
         if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
             return cell, None
         recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
@@ -537,10 +545,9 @@ class Recorder:
             seconds=repeated.length_ms / 1000,
             lost_seconds=lost.total_ms / 1000,
         )
-        self.move(
-            watermark_ms=now.latest_ms,
-            unread=unread.below(now.latest_ms).above(progress.begin_ms or 0),
-        )
+        begin_ms = max(progress.first_ms, min(progress.begin_ms or 0, now.latest_ms))
+        unread = unread.below(now.latest_ms).above(begin_ms)
+        self.move(begin_ms=begin_ms, watermark_ms=now.latest_ms, unread=unread)
         await self.commit(changes)
 
     async def exempt_from_audit(self) -> None:
@@ -549,9 +556,10 @@ class Recorder:
         exempt = [cells[place]._replace(auditable=False) for place in range(len(cells))]
         await self.commit(Changes(cells=exempt))
 
-    def prune(self, edge_ms: int) -> None:
+    def prune(self, now: Bounds) -> None:
         """Let go of what no longer serves, with the next commit that comes along."""
-        self.later.prune_before_ms = edge_ms - HOUR_MS
+        if now.certain:
+            self.later.prune_before_ms = now.earliest_ms - LOG_KEEPS_MS - HOUR_MS
 
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:
@@ -561,6 +569,12 @@ class Recorder:
 def _stays_unresolved(changes: Changes, message: InFlight) -> None:
     changes.in_flight[in_flight_series(message)] -= 1
     changes.add(unresolved_series(message), 1)
+
+
+def _audits(cell: Cell, reading: Reading) -> bool:
+    """Whether an answer that shows all of the cell holds it against the log."""
+    in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
+    return cell.auditable and in_log and reading.asked.certain
 
 
 def _with_in_flight(cell: Cell, inside: Known) -> Cell:

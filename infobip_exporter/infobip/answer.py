@@ -5,20 +5,24 @@ reading; a body that is not quite what JSON allows (half an emoji, NaN) is read 
 """
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.infobip.kinds import RawKind, kind_of
+from infobip_exporter.infobip.kinds import kind_of
 from infobip_exporter.infobip.lenient import parse_json, read_row
-from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.infobip.moments import moments_ms
 from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
 MOST_ROWS = 5000
 """An answer with more is no answer to a query for 1000 (query.py, PAGE_LIMIT)."""
 _MOST_COMMAS = 500_000
 """A body with more is not decoded: each comma may stand for an object of 100 bytes. A row has about 25."""
+
+_LARGEST_KEPT = 2048
+"""Bytes of the values that decide a row's kind, 400 usually; larger ones are not kept for the next row."""
 
 _TOO_MANY_ROWS = f"the answer has more than {MOST_ROWS} rows, 1000 were asked for"
 
@@ -47,16 +51,20 @@ class _Platform(msgspec.Struct, rename="camel", gc=False):
 _NO_GROUP, _NO_PRICE, _NO_PLATFORM = _Group(), _Price(), _Platform()
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _Row(msgspec.Struct, rename="camel", gc=False):
     message_id: str | None = None
     sent_at: str | None = None
     done_at: str | None = None
     message_count: int | None = None
     sender: str | None = None
-    status: _Group | None = None
-    error: _Group | None = None
-    price: _Price | None = None
-    platform: _Platform | None = None
+    status: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
+    price: msgspec.Raw = _NOTHING
+    platform: msgspec.Raw = _NOTHING
+    """What decides the kind stays as it is written: the rows of a page share few of these, see `_kind`."""
 
 
 class _Rows(msgspec.Struct):
@@ -72,6 +80,9 @@ class _RawRows(msgspec.Struct):
 _decode_rows = msgspec.json.Decoder(_Rows).decode
 _decode_raw_rows = msgspec.json.Decoder(_RawRows).decode
 _decode_row = msgspec.json.Decoder(_Row).decode
+_decode_group = msgspec.json.Decoder(_Group | None).decode
+_decode_price = msgspec.json.Decoder(_Price | None).decode
+_decode_platform = msgspec.json.Decoder(_Platform | None).decode
 # ValueError: msgspec's own errors and UnicodeDecodeError. TypeError: a price "sNaN", which has no hash.
 _NOT_TYPED = (ValueError, RecursionError, TypeError)
 
@@ -96,17 +107,34 @@ def decode_page(body: bytes) -> Page:
 
 
 def _good_records(rows: list[_Row]) -> list[Record] | None:
-    """The records of `rows`, or None as soon as one of them can't be counted."""
+    """The records of `rows`, or None where one of them can't be counted."""
+    sent = moments_ms([row.sent_at or "" for row in rows])
+    done = iter(moments_ms([row.done_at for row in rows if row.done_at]))
     records: list[Record] = []
     add = records.append
-    kinds: dict[RawKind, Kind | None] = {}
     new = tuple.__new__  # what Record(...) comes to, at half the cost
-    for row in rows:
-        status = row.status or _NO_GROUP
-        error = row.error or _NO_GROUP
-        price = row.price or _NO_PRICE
-        platform = row.platform or _NO_PLATFORM
-        key = (
+    for row, sent_ms in zip(rows, sent, strict=True):
+        raw = bytes(row.status), bytes(row.error), bytes(row.price), bytes(row.platform)
+        read = _kind if sum(map(len, raw)) <= _LARGEST_KEPT else _kind.__wrapped__
+        kind = read(*raw, row.message_count)
+        message_id = row.message_id
+        if kind is None or sent_ms is None or not message_id:
+            return None
+        add(new(Record, (message_id, sent_ms, next(done) if row.done_at else None, kind, row.sender or "")))
+    return records
+
+
+@lru_cache(maxsize=4096)
+def _kind(
+    raw_status: bytes, raw_error: bytes, raw_price: bytes, raw_platform: bytes, count: int | None
+) -> Kind | None:
+    """The kind of a row with these JSON values, the same object each time. Raises msgspec's errors."""
+    status = _decode_group(raw_status) or _NO_GROUP
+    error = _decode_group(raw_error) or _NO_GROUP
+    price = _decode_price(raw_price) or _NO_PRICE
+    platform = _decode_platform(raw_platform) or _NO_PLATFORM
+    return kind_of(
+        (
             status.group_name,
             status.name,
             error.group_name,
@@ -116,19 +144,9 @@ def _good_records(rows: list[_Row]) -> list[Record] | None:
             platform.application_id,
             price.currency,
             price.price_per_message,
-            row.message_count,
+            count,
         )
-        kind = kinds.get(key)
-        if kind is None:
-            kind = kinds[key] = kind_of(key)
-        sent_at, done_at = row.sent_at, row.done_at
-        sent_ms = moment_ms(sent_at) if sent_at else None
-        message_id = row.message_id
-        if kind is None or sent_ms is None or not message_id:
-            return None
-        done_ms = moment_ms(done_at) if done_at else None
-        add(new(Record, (message_id, sent_ms, done_ms, kind, row.sender or "")))
-    return records
+    )
 
 
 def _decode_by_row(body: bytes) -> Page:

@@ -1,6 +1,9 @@
 """Reading the API's timestamps, such as 2023-02-01T23:15:03.379+0000, as milliseconds since the epoch."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+
+import numpy as np
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS = -62_135_596_800_000
@@ -22,3 +25,29 @@ def moment_ms(text: str) -> int | None:
     # By parts: dividing one timedelta by another takes longer than all the rest.
     ms = since_epoch.days * 86_400_000 + since_epoch.seconds * 1000 + since_epoch.microseconds // 1000
     return ms if _FIRST_MS <= ms <= _LAST_MS else None
+
+
+_FORM = np.frombuffer(b"0000-00-00T00:00:00.000+0000", np.uint8)
+"""As the API writes them."""
+_WITHOUT_OFFSET = len("0000-00-00T00:00:00.000")
+_DIGITS = np.flatnonzero(_FORM[:_WITHOUT_OFFSET] == ord("0"))
+_REST = np.setdiff1d(np.arange(len(_FORM)), _DIGITS)
+
+
+def moments_ms(texts: Sequence[str]) -> list[int | None]:
+    """`moment_ms` of each; several times as fast where all of them are written as the API does."""
+    written = "".join(texts).encode("ascii", "replace")
+    if len(written) == len(_FORM) * len(texts):
+        table = np.frombuffer(written, np.uint8).reshape(-1, len(_FORM))
+        digits = table[:, _DIGITS] - ord("0")  # what is no digit becomes more than 9: the bytes have no sign
+        if not (digits > 9).any() and (table[:, _REST] == _FORM[_REST]).all():
+            without_offset = (
+                np.ascontiguousarray(table[:, :_WITHOUT_OFFSET]).view(f"S{_WITHOUT_OFFSET}").ravel()
+            )
+            try:
+                found = without_offset.astype("datetime64[ms]").astype(np.int64)
+            except ValueError:  # the 30th of February
+                return [moment_ms(text) for text in texts]
+            if not len(found) or found.min() >= _FIRST_MS:
+                return list(found.tolist())
+    return [moment_ms(text) for text in texts]

@@ -41,7 +41,7 @@ class Cell(NamedTuple):
     asked for, `looked_ms` when all its messages in flight were last asked for, by range or by id. `reads` counts the
     answers that proved it. A `final` cell is not counted any more, but for what is in flight in it; then `ids` is the
     XOR of the keys of its messages and `outcomes` the sum of the outcomes of the settled ones, modulo 2**64.
-    `audited` is whether a read after it became final has agreed with these. `auditable` is False where no read can
+    `audited` is whether the read that completes its audit was made. `auditable` is False where no read can
     prove anything about it: an oversized millisecond, time read under other filters.
     """
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
 
 class TimeRange(NamedTuple):
     """[since_ms, until_ms). Empty where `until_ms` is not after `since_ms`."""

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from infobip_exporter.counting.audit import EDGE_MS
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import AskNow, ReadRange, Why
-from infobip_exporter.planning.situation import EDGE_MS, USABLE, Situation
+from infobip_exporter.planning.situation import USABLE, Situation
 
 OVERLAP_MS = 3000
 """How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
@@ -23,11 +24,11 @@ def head_requests(situation: Situation) -> list[ReadRange | AskNow]:
     traffic leaves room for one read only, at the final age, all of it becomes unread, and the poll asks for its own moment.
     """
     end_ms = situation.latest_ms if situation.certain else situation.now_ms
-    if situation.one_read_only:
+    most = max(1, int(situation.requests_per_poll * USABLE))
+    if situation.one_read_only and most > 1:
         return [AskNow(Why.HEAD, TimeRange(min(situation.now_ms, end_ms) - 1, end_ms))]
     times, rows = _expected(situation, end_ms)
     cuts = _full_pages(times, rows, situation.room, situation.widest_ms)
-    most = max(1, int(situation.requests_per_poll * USABLE))
     ranges = [TimeRange(since_ms, until_ms) for since_ms, until_ms in pairwise(cuts)][-most:]
     return [ReadRange(Why.HEAD, each, open_ended=each is ranges[-1]) for each in ranges]
 
@@ -45,8 +46,7 @@ def _expected(situation: Situation, end_ms: int) -> tuple[NDArray[np.float64], N
     late = max(0.0, situation.rows_per_s / 1000 * OVERLAP_MS - overlap)  # records that had not turned up yet
     back, overlap = back + late, overlap + late
     pages = max(1, math.ceil((new_rows + overlap) / situation.room - 1e-9))
-    done = table["final"] & (table["audited"] | ~table["auditable"])
-    useful = (~done | (table["in_flight"] > 0)) & (since > situation.edge_ms + EDGE_MS)
+    useful = (~table["final"] | (table["in_flight"] > 0)) & (since > situation.edge_ms + EDGE_MS)
     # Asked a millisecond wider, a range beside an oversized millisecond comes back full each time.
     useful[1:] &= table["messages"][:-1] < situation.page_rows
     fits = (back <= pages * situation.room - new_rows) & (end_ms - since <= situation.widest_ms * pages)

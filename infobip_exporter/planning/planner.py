@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
+from infobip_exporter.counting.audit import AUDIT_AGE_MS, EDGE_MS
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
 from infobip_exporter.planning.head import OVERLAP_MS, head_requests
 from infobip_exporter.planning.prospects import Prospects
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
-from infobip_exporter.planning.situation import (
-    EDGE_MS,
-    HOUR_MS,
-    READS_FOR_AN_HOUR,
-    Situation,
-)
+from infobip_exporter.planning.situation import READS_FOR_AN_HOUR, Situation
 
 OVERDUE_MS = 600_000
 """Cells so long due for their final read do not wait for a full page any more."""
@@ -49,6 +46,7 @@ class Planner:
         self._sweeps: Sweeps | None = None
         self._head_since_ms = 0
         self._sweep_to_ms = 0
+        self._began_ms = 0
         self._spent = False
         self._polls_without_audit = 0
 
@@ -61,6 +59,7 @@ class Planner:
         self._swept = self._newest = None
         self._failures_asked.forget_before(situation.edge_ms)
         self._head_since_ms = requests[0].range.since_ms
+        self._began_ms = situation.now_ms
         self._sweep_to_ms = situation.now_ms - round(SWEEP_AGE * situation.final_age_ms)
         self._polls_without_audit = self._polls_without_audit + 1 if self._spent else 0
         self._spent = False
@@ -76,7 +75,7 @@ class Planner:
         """The request to send now, or None where nothing is worth one.
 
         `quota` is how many requests the poll has left, `under_way` what was sent and not yet applied. A range read
-        may end inside of a cell that is not final, where the API fails for ranges as wide as the cell.
+        may end inside of a cell, where the API fails for ranges as wide as the cell.
         """
         if quota < 1:
             self._spent = True
@@ -116,7 +115,7 @@ class Planner:
         if not one_read and not alone and self._asked[Why.BACKLOG] > others:
             return None
         # The next head reads what is newer.
-        to_ms = self._sweep_to_ms if one_read else situation.watermark_ms - OVERLAP_MS
+        to_ms = self._sweep_to_ms if one_read else min(situation.watermark_ms, self._began_ms) - OVERLAP_MS
         newest = newest_unread(situation, unread.below(to_ms))
         return ReadRange(Why.BACKLOG, newest) if newest else None
 
@@ -173,7 +172,7 @@ class Planner:
         """A random run to audit, where the budget left none for `POLLS_PER_AUDIT` polls."""
         if self._polls_without_audit < POLLS_PER_AUDIT:
             return None
-        places = prospects.free(np.flatnonzero(prospects.audit))
+        places = prospects.free(np.flatnonzero(prospects.auditable))
         if len(places) == 0:
             return None
         return _read(Why.AUDIT, situation, prospects, int(self._rng.choice(places)))
@@ -205,24 +204,31 @@ def _leaving(situation: Situation, prospects: Prospects, unread: TimeRanges) -> 
 
 def _final(situation: Situation, prospects: Prospects) -> Request | None:
     """The oldest run of cells due for their final read that fills a page or is overdue."""
-    late_ms = situation.now_ms - situation.final_age_ms - OVERDUE_MS
-    return _oldest(Why.FINAL, situation, prospects, prospects.due, late_ms)
+    overdue = prospects.until_ms <= situation.now_ms - situation.final_age_ms - OVERDUE_MS
+    return _oldest(Why.FINAL, situation, prospects, prospects.due, overdue)
 
 
 def _audit(situation: Situation, prospects: Prospects) -> Request | None:
-    """The oldest run of cells to be audited that fills a page or is an hour past the final age."""
-    late_ms = situation.now_ms - situation.final_age_ms - HOUR_MS
-    return _oldest(Why.AUDIT, situation, prospects, prospects.audit, late_ms)
+    """The oldest run of cells to be audited that fills a page, has waited for an hour, or was read only once."""
+    overdue = prospects.until_ms <= situation.now_ms - AUDIT_AGE_MS - HOUR_MS
+    return _oldest(Why.AUDIT, situation, prospects, prospects.audit, overdue | prospects.once)
 
 
 def _oldest(
-    why: Why, situation: Situation, prospects: Prospects, wanted: np.ndarray, late_ms: int
+    why: Why,
+    situation: Situation,
+    prospects: Prospects,
+    wanted: NDArray[np.bool_],
+    overdue: NDArray[np.bool_],
 ) -> Request | None:
-    """The oldest run from a `wanted` cell on whose page is full: the next cell is wanted, too, and does not fit."""
+    """The oldest run from a `wanted` cell on whose page is full: the next cell is wanted, too, and does not fit.
+
+    Those that are `overdue` wait for no full page.
+    """
     places = prospects.free(np.flatnonzero(wanted))
     ends = prospects.runs.ends[places]
     full = (ends < len(wanted)) & wanted[np.minimum(ends, len(wanted) - 1)]
-    ready = places[full | (prospects.until_ms[places] <= late_ms)]
+    ready = places[full | overdue[places]]
     return _read(why, situation, prospects, int(ready[0])) if len(ready) else None
 
 

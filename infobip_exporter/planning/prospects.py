@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from infobip_exporter.counting.audit import AUDIT_AGE_MS, EDGE_MS
 from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request
 from infobip_exporter.planning.runs import Runs, run_ends
 from infobip_exporter.planning.settling import Floats
-from infobip_exporter.planning.situation import EDGE_MS, Situation
+from infobip_exporter.planning.situation import Situation
 
 FEWEST_OUTCOMES = 8
 """A request is worth it if it should reveal so many outcomes,"""
@@ -24,8 +25,8 @@ class Prospects:
     """Places of cells in the situation's table, and their numbers. What is asked for is blocked until the next ones.
 
     `expected` is how many messages of the cell should have settled since they were last asked for, `worth` is that
-    times how long each has waited on average, in seconds. `due` is whether a whole read makes the cell final, `audit`
-    whether it is to be read once more after that. `waiting` are the places of the cells with messages in flight:
+    times how long each has waited on average, in seconds. `due` is whether a whole read makes the cell final, `auditable`
+    whether one holds it against the log, `audit` whether it is to be read for that now, `once` whether it was read once only. `waiting` are the places of the cells with messages in flight:
     `sent_ms` is when these were sent on average, `oldest_ms` the first of them, `looked_ms` when they were last asked for.
     """
 
@@ -45,24 +46,21 @@ class Prospects:
             several, (self.oldest_ms + self.until_ms[self.waiting]) / 2, self.oldest_ms
         )
         self.expected, self.worth, stale = self.outcomes(situation, self.looked_ms)
-        unread = table["read_ms"] == NEVER_MS
-        readable = ~self.final | (self.until_ms - self.since_ms <= situation.widest_ms)
-        readable &= ~unread  # the first read of that time comes in its turn
+        unread = table["read_ms"] == NEVER_MS  # the first read of that time comes in its turn
         certain = situation.certain
         self.due = ~self.final & ~unread & certain
         self.due &= self.until_ms <= situation.now_ms - situation.final_age_ms
-        self.audit = self.final & ~table["audited"] & table["auditable"] & readable & certain
-        self.audit &= self.since_ms > situation.edge_ms + EDGE_MS
+        self.auditable = self.final & table["auditable"] & certain
+        self.auditable &= self.since_ms > situation.edge_ms + EDGE_MS
+        self.once: NDArray[np.bool_] = table["reads"] < 2
+        old = self.until_ms <= situation.now_ms - AUDIT_AGE_MS
+        self.audit = self.auditable & ~table["audited"] & (self.once | old)
         ends = run_ends(
             self.since_ms, self.until_ms, self.messages, situation.room, situation.widest_ms, unread
         )
         self.runs = Runs(
             ends,
-            {
-                "worth": self.worth * readable,
-                "expected": self.expected * readable,
-                "stale": stale * readable,
-            },
+            {"worth": self.worth * ~unread, "expected": self.expected * ~unread, "stale": stale * ~unread},
         )
         self._stale = stale
         self._by_density: NDArray[np.intp] | None = None

@@ -32,7 +32,7 @@ def run_ends(
 
 
 class Runs:
-    """For each of several values, the run of cells whose sum of it is greatest. Cells that are asked for are blocked."""
+    """For each cell, the run from it on, and the sums of several values over that. Cells that are asked for are blocked."""
 
     def __init__(self, ends: NDArray[np.intp], values: dict[str, Floats]) -> None:
         self.ends = ends
@@ -42,13 +42,6 @@ class Runs:
             for name, value in values.items()
         }
         self._sums = {name: total[ends] - total[:-1] for name, total in self._totals.items()}
-
-    def best(self, name: str) -> tuple[int, int, float]:
-        """[first, last) of the run with the greatest sum of the value, and this sum; 0 where there is none."""
-        if len(self.ends) == 0:
-            return 0, 0, 0.0
-        first = int(np.argmax(self._sums[name]))
-        return first, int(self.ends[first]), float(self._sums[name][first])
 
     def sums(self, name: str) -> Floats:
         return self._sums[name]

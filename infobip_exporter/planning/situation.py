@@ -10,16 +10,13 @@ import numpy as np
 from infobip_exporter.infobip.query import PAGE_LIMIT
 from infobip_exporter.model.cells import NEVER_MS, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.settling import SettlingTimes
 
-HOUR_MS = 3_600_000
 MARGIN = 2.2
 """Pages are planned so many standard deviations of their number of rows below full: 930 rows of 1000."""
 USABLE = 0.9
 """The part of the budget that plans reckon with: the rest goes to full pages and retries."""
-EDGE_MS = 300_000
-"""Cells so close to the 48 h edge prove nothing: some of their messages may leave the log before the answer."""
 SPENT = 0.98
 """The part of a poll's share of the budget that is spent. With all of it each request waits for the one a minute before
 to be forgotten, and is sent a little later than that: at 600/s the heads slipped by 50 ms a minute, without end."""

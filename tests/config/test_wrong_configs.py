@@ -362,7 +362,7 @@ def test_a_wrong_way_to_authenticate(kind: str, value: str, told: str) -> None:
         ({"tls_config": "{key_file: x}"}, ".tls_config: has no cert_file"),
         (
             {"tls_config": "{min_version: TLS11}"},
-            '.tls_config.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
+            '.tls_config.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
         ),
         (
             {"tls_config": "{min_version: '1.2'}"},
@@ -420,6 +420,14 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
         ("state: {url: sqlite://x.db}", f'state.url: {STATE_URL}, got "sqlite://x.db"'),
         ("state: {url: 'sqlite:///'}", f'state.url: {STATE_URL}, got "sqlite:///"'),
         ("state: {url: sqlite:////var/}", f'state.url: {STATE_URL}, got "sqlite:////var/"'),
+        *(
+            (
+                f"web: {{allowed_hosts: ['{host}']}}",
+                "web.allowed_hosts[0]: must be a host without a port, such as exporter.example.com or *.example.com, "
+                f'got "{host}"',
+            )
+            for host in ("a.example:80", "*", "https://a.example", "[::1]")
+        ),
         ("web: {listen_address: localhost}", f'web.listen_address: {LISTEN}, got "localhost"'),
         ("web: {listen_address: 'unix:'}", f'web.listen_address: {SOCKET}, got "unix:"'),
         ("web: {listen_address: 'unix:/run/'}", f'web.listen_address: {SOCKET}, got "unix:/run/"'),
@@ -590,7 +598,7 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
 def test_a_file_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         load_config("/dev/zero", ENV)
-    assert error.value.problems == ["/dev/zero: is too large for a configuration: more than 256 KiB"]
+    assert error.value.problems == ["/dev/zero: can't be read: not a regular file"]
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:

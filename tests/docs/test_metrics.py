@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from infobip_exporter.metrics.catalog import FAMILIES, Family
-from tests.docs.pages import PAGES, README, blocks, name_of, rows, section
+from tests.docs.pages import DOCS, PAGES, blocks, name_of, rows, section
 
 _NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")
 _NOT_METRICS = {"infobip_exporter", "infobip_sandbox"}
@@ -20,8 +20,8 @@ def documented(family: Family) -> list[str]:
     return [f"`{family.name}`", family.type, labels, family.help.replace("__other__", "`__other__`")]
 
 
-def test_the_readme_lists_every_metric_as_the_catalogue_has_it() -> None:
-    table = [row for row in rows(section(README, "## Metrics")) if row[0].startswith("`infobip_")]
+def test_the_table_lists_every_metric_as_the_catalogue_has_it() -> None:
+    table = [row for row in rows(section(DOCS / "metrics.md", "## Table")) if row[0].startswith("`infobip_")]
     should_be = [documented(family) for family in FAMILIES]
     assert table == should_be, "\n".join(f"| {' | '.join(row)} |" for row in should_be)
 
@@ -45,7 +45,7 @@ def test_every_query_parses(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(blocks(README, "promql")) == 5
+    assert len(blocks(DOCS / "queries.md", "promql")) == 5
 
 
 def _singles(query: str) -> list[str]:

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.infobip.moments import moment_ms, moments_ms
 from infobip_exporter.infobip.query import format_moment
 
 NOON_MS = 1_675_252_800_000
@@ -77,3 +77,19 @@ def test_what_is_asked_is_read_back(ms: int) -> None:
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     moment_ms(text)
+
+
+WRITTEN = st.from_regex(
+    r"[0-2]\d{3}-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d:[0-6]\d\.\d{3}(\+0000|\+0100|Z)", fullmatch=True
+)
+
+
+@given(
+    st.lists(
+        WRITTEN | st.datetimes().map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.007+0000") | st.text(max_size=28)
+    )
+)
+@example(["2026-02-30T00:00:00.000+0000"])
+@example(["0000-01-01T00:00:00.000+0000", "2026-01-01T00:00:00.000+0000"])
+def test_many_moments_are_read_as_each_of_them(texts: list[str]) -> None:
+    assert moments_ms(texts) == [moment_ms(text) for text in texts]

@@ -237,6 +237,12 @@ def test_each_value_has_its_effect() -> None:
         ("config.web.listen_address=:9000", "/config/web"),
         ("config.state.url=sqlite:////tmp/state.db", "/config/state/url"),
         ("config.accounts[0].api_key_file=/etc/key", "/config/accounts/0/api_key_file"),
+        (
+            "config.accounts[0].oauth2.client_secret_file=/etc/key",
+            "/config/accounts/0/oauth2/client_secret_file",
+        ),
+        ("config.accounts[0].tls_config.ca_file=/etc/ca.pem", "/config/accounts/0/tls_config/ca_file"),
+        ("config.accounts[0].api_key=abc", "/config/accounts/0"),  # one way to authenticate is enough
         ("serviceMonitor.interval=5m", "/serviceMonitor/interval"),
         ("web.tls=true", "/web/secret"),
         ("web.clientCertificates=true", "/web/tls"),

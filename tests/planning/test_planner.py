@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.planner import SWEEP_AGE, Planner
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
 from infobip_exporter.planning.settling import SettlingTimes
-from infobip_exporter.planning.situation import HOUR_MS, Situation
+from infobip_exporter.planning.situation import Situation
 
 NOW = 1_790_000_000_000
 SECOND = 1000
@@ -86,7 +86,7 @@ class TestHead:
         assert head(now) == [ReadRange(Why.HEAD, TimeRange(NOW - 3000, NOW + SECOND), open_ended=True)]
 
     def test_it_does_not_reach_back_to_cells_that_have_nothing_to_tell(self) -> None:
-        done = steady(0.1, 7_230_000, 3_630_000, 30_000, final=True, audited=True)
+        done = steady(0.1, 7_230_000, 3_630_000, 30_000, final=True)
         now = situation(*done, *steady(0.1, 3_630_000, 30_000, 30_000), per_second=0.1)
         assert head(now)[0].range.since_ms == NOW - 3_630_000
 
@@ -351,6 +351,18 @@ class TestAudit:
         ranges = [each.range for each in requests if isinstance(each, ReadRange)]
         assert ranges[0].since_ms == NOW - 200 * MINUTE
         assert all(one.until_ms == other.since_ms for one, other in pairwise(ranges))
+
+    def test_what_was_read_twice_waits_for_records_that_turn_up_late(self) -> None:
+        young, old = (
+            [
+                cell._replace(reads=2)
+                for cell in steady(1, age_h * HOUR_MS, (age_h - 1) * HOUR_MS, 60_000, final=True)
+            ]
+            for age_h in (23, 26)
+        )
+        ranges = [each.range for each in asked(situation(*old, *young)) if isinstance(each, ReadRange)]
+        assert ranges[0].since_ms == old[0].since_ms
+        assert ranges[-1].until_ms == old[-1].until_ms
 
     @pytest.mark.parametrize("column", ["audited", "auditable"])
     def test_each_once(self, column: str) -> None:

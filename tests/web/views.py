@@ -8,6 +8,7 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
+from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Incident, PastIncident, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.model.series import Series
@@ -46,6 +47,7 @@ class FakeView:
     hold_s: float = 60.0
     version: str = "1.2.3"
     docs_url: str = "https://docs.example/"
+    process: Process = field(default_factory=Process)
     reloaded: Reloaded = field(default_factory=lambda: Reloaded(successful=True, success_s=NOW_S))
 
     def __post_init__(self) -> None:
