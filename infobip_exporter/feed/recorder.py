@@ -21,11 +21,10 @@ from infobip_exporter.counting.count import (
     Statuses,
     count,
     histogram,
-    in_flight_series,
-    unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
 from infobip_exporter.counting.known import ByTime, InFlight, Known
+from infobip_exporter.counting.tally import in_flight_series, unresolved_series
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -283,15 +282,20 @@ class Recorder:
         self.durations_ms += counted.durations_ms
         return counted.postponed
 
-    def _opens(self, closed: Sequence[Cell], *, only_in_flight: bool) -> Callable[[int], bool]:
+    def _opens(
+        self, closed: Sequence[Cell], *, only_in_flight: bool
+    ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
         """Where a message that is not known is new: in time that is held and not final."""
         begin_ms = self.progress.begin_ms
-        ranges = TimeRanges(cell.range for cell in closed)
+        edges_ms = [edge_ms for each in TimeRanges(cell.range for cell in closed) for edge_ms in each]
 
-        def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
+        def is_open(sent_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+            if only_in_flight or begin_ms is None:
+                return np.zeros(len(sent_ms), np.bool_)
+            final = np.searchsorted(edges_ms, sent_ms, side="right") % 2 == 1
+            return np.asarray((sent_ms >= begin_ms) & ~final)
 
-        return (lambda _sent_ms: False) if only_in_flight else is_open
+        return is_open
 
     def _into_cells(
         self,
