@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "audit.py", "the audit takes missed messages for verified ones",
-        "missed = max(0, len(in_log) - cell.messages)", "missed = 0",
+        "missed = max(0, messages - cell.messages)", "missed = 0",
     ),
     Mutant(
         COUNTING + "count.py", "a row that is in a page twice counts twice",
@@ -191,7 +191,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log are forgotten",
-        "            changes.add(unresolved_series(message), 1)\n", "",
+        "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "the watermark leaves what was not read behind",
@@ -246,7 +246,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=progress.unread.above(gone_ms))\n", "",
+        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
@@ -262,11 +262,23 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
-        "            changes.in_flight[in_flight_series(message)] -= 1\n", "",
+        "    changes.in_flight[in_flight_series(message)] -= 1\n    changes.add(", "    changes.add(",
     ),
     Mutant(
         FEED + "recorder.py", "time that comes once more is not read again",
         "                unread = unread.add(cell.range)\n", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
+        "        self.advance(gone_ms)  # where", "        # where",
+    ),
+    Mutant(
+        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
+    ),
+    Mutant(
+        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
+        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
     ),
     # Where it is kept
     Mutant(
