@@ -2,14 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
+from infobip_exporter.counting.known import Labels
+from infobip_exporter.counting.tally import CountedIn, counted_in
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import Family
-from infobip_exporter.model.labels import BY_NAME, CAPPED, LABELS, OTHER
+from infobip_exporter.model.labels import CAPPED, LABELS, OTHER
 from infobip_exporter.model.record import DELIVERED, Kind
 from infobip_exporter.model.series import Series
 
 LONGEST_LABEL = 1024
 """Characters of a label's value. Infobip's own names have at most 255; every scrape carries every label again."""
+
+MOST_KEPT = 4096
+"""Kinds whose series are kept: a page has some dozens of them."""
 
 
 class Caps:
@@ -20,6 +25,7 @@ class Caps:
 
     def __init__(self, most: int, shown: Iterable[Series] = ()) -> None:
         self._most = most
+        self._series: dict[tuple[Kind, Labels | None], CountedIn] = {}
         self._taken: dict[str, set[str]] = {name: set() for name in CAPPED}
         for series in shown:
             for label, value in series.labels:
@@ -38,7 +44,20 @@ class Caps:
         taken.add(value)
         return value
 
-    def labels_of(self, kind: Kind) -> dict[str, str]:
+    def counted_in(self, kind: Kind, sent_labels: Labels | None = None) -> CountedIn:
+        """The series of messages of this kind; with `sent_labels`, of those that were first seen with these.
+
+        The answer stays the same, for a value that is shown stays and so does one that is not: it is kept.
+        """
+        kept = self._series.get((kind, sent_labels))
+        if kept is None:
+            if len(self._series) >= MOST_KEPT:
+                self._series.clear()
+            labels = {**self._labels_of(kind), **dict(sent_labels or ())}
+            kept = self._series[kind, sent_labels] = counted_in(kind, labels)
+        return kept
+
+    def _labels_of(self, kind: Kind) -> dict[str, str]:
         """The value of every label of the table for a record of this kind; "" for those that it is not counted under.
 
         What no series shows must not take the place of a value that one does.
@@ -59,12 +78,3 @@ def _families(kind: Kind) -> Iterator[Family]:
     yield from (catalog.MESSAGES, catalog.PARTS, catalog.COST, catalog.DELIVERY_DURATION)
     if kind.general_status != DELIVERED:
         yield catalog.FAILURES
-
-
-def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:
-    """The overflow counters of the labels that are known when a message is sent, or of those known when it settles."""
-    return [
-        Series.of(catalog.OVERFLOW.name, label=name)
-        for name, value in labels.items()
-        if value == OTHER and BY_NAME[name].sent is sent
-    ]
