@@ -306,7 +306,7 @@ class _Counting:
         """The tally of `kind`; with `sent_labels`, for messages that were first seen with these."""
         tally = self._tallies.get((id(kind), sent_labels))
         if tally is None:
-            labels = {**self._caps.labels_of(kind), **dict(sent_labels or ())}
+            labels = self._caps.labels_of(kind, sent_labels)
             tally = self._tallies[id(kind), sent_labels] = _Tally(kind, labels)
         return tally
 

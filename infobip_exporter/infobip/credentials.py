@@ -84,6 +84,7 @@ class SecretFile:
         self._stamp: Stamp | None = None
         """Of the file that `_secret` was read from."""
         self._warned = False
+        self._is_open_to_all = False
 
     def value(self) -> str:
         try:
@@ -119,7 +120,8 @@ class SecretFile:
         except ValueError as error:
             raise CredentialsError(f"{self._place}: {error}") from None
         self._stamp = stamp
-        if status.st_mode & stat.S_IROTH:
+        if status.st_mode & stat.S_IROTH and not self._is_open_to_all:
+            self._is_open_to_all = True
             _log.warning(
                 "a file with a secret can be read by every user of this machine: chmod o-r", file=self._place
             )
