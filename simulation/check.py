@@ -178,7 +178,8 @@ class Guard:
             if s.family == catalog.LOST.name
         }
         before = self.progress
-        passed = (before.watermark_ms, progress.watermark_ms if before.watermark_ms else 0)
+        since_ms = max(before.watermark_ms, self.begin_ms or 0)
+        passed = (since_ms, progress.watermark_ms if before.watermark_ms else 0)
         gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range

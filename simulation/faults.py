@@ -95,15 +95,15 @@ MUTANTS = (
     Mutant(
         COUNTING + "count.py", "a message that settles stays in the gauge",
         "            self._changes.in_flight[in_flight_series(before)] -= 1\n"
-        "            del self._known.in_flight[record.message_id, sent_ms]\n",
-        "            del self._known.in_flight[record.message_id, sent_ms]\n",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n",
     ),
     Mutant(
         COUNTING + "count.py", "a price that is there later is not added",
         "if flags & WITHOUT_PRICE and not now & WITHOUT_PRICE:", "if False:",
     ),
     Mutant(
-        COUNTING + "count.py", "cost leaves out all messages of a kind but one",
+        COUNTING + "tally.py", "cost leaves out all messages of a kind but one",
         "EXACT.multiply(cost, messages)", "EXACT.multiply(cost, 1)",
     ),
     Mutant(
@@ -112,7 +112,11 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "audit.py", "the audit takes missed messages for verified ones",
-        "missed = max(0, len(in_log) - cell.messages)", "missed = 0",
+        "missed = max(0, messages - cell.messages)", "missed = 0",
+    ),
+    Mutant(
+        COUNTING + "audit.py", "what is left of a final cell that was read in part keeps the number of all of it",
+        "messages=cell.messages - messages,", "messages=cell.messages,",
     ),
     Mutant(
         COUNTING + "count.py", "a row that is in a page twice counts twice",
@@ -120,7 +124,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "a message whose sent time has moved counts twice",
-        "if elsewhere[number] and self._is_known_elsewhere", "if False and self._is_known_elsewhere",
+        "elsewhere[place] = self._is_known_elsewhere(int(new[place]))", "elsewhere[place] = False",
     ),
     Mutant(
         COUNTING + "count.py", "a message that has perhaps moved is not read again",
@@ -132,11 +136,11 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "what has settled is not remembered",
-        "        self._added.append(added)\n        moments", "        moments",
+        "        self._added.append(added)\n", "",
     ),
     Mutant(
         COUNTING + "count.py", "a message that settles stays known as in flight",
-        "            del self._known.in_flight[record.message_id, sent_ms]\n", "",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n", "",
     ),
     Mutant(
         COUNTING + "count.py", "a message in flight that takes another status is in the gauge twice",
@@ -148,12 +152,12 @@ MUTANTS = (
         "now &= STATUS_MASK", "now |= WITHOUT_PRICE",
     ),
     Mutant(
-        COUNTING + "count.py", "parts are not multiplied",
+        COUNTING + "tally.py", "parts are not multiplied",
         "settled * self.kind.parts", "settled",
     ),
     Mutant(
         COUNTING + "count.py", "durations include those that the log can't hold",
-        "if 0 <= each[1] <= LONGEST_DURATION_MS", "if True",
+        "sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)", "sound = told",
     ),
     Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
@@ -191,7 +195,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log are forgotten",
-        "            changes.add(unresolved_series(message), 1)\n", "",
+        "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "the watermark leaves what was not read behind",
@@ -221,7 +225,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "records of final cells are new once more",
-        "and not (ranges and ranges.holds(sent_ms))", "",
+        "(sent_ms >= begin_ms) & ~final", "sent_ms >= begin_ms",
     ),
     Mutant(
         FEED + "recorder.py", "settled messages of a final cell are kept",
@@ -246,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=progress.unread.above(gone_ms))\n", "",
+        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
@@ -262,7 +266,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
-        "            changes.in_flight[in_flight_series(message)] -= 1\n", "",
+        "    changes.in_flight[in_flight_series(message)] -= 1\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time that comes once more is not read again",

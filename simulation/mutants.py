@@ -17,7 +17,7 @@ from pathlib import Path
 from simulation.faults import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("infobip_exporter", "simulation")
+COPIED = ("infobip_exporter", "infobip_sandbox", "simulation")
 LONGEST_SEED_S = 60
 """A seed that takes longer hangs: the fault has been caught."""
 

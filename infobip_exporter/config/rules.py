@@ -122,7 +122,7 @@ def server_name(text: str) -> str:
 
 def tls_version(text: str) -> str:
     if text in {"TLS10", "TLS11"}:
-        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
     return one_of(("TLS12", "TLS13"))(text)
 
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from infobip_exporter.counting.known import Labels
+from infobip_exporter.counting.tally import CountedIn, counted_in
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import Family
-from infobip_exporter.model.labels import BY_NAME, CAPPED, LABELS, OTHER, SENT_LABELS
+from infobip_exporter.model.labels import CAPPED, LABELS, OTHER, SENT_LABELS
 from infobip_exporter.model.record import DELIVERED, GENERAL_STATUSES, Kind
 from infobip_exporter.model.series import Series
 
 _OF_A_SENDER = 6
 """Series of an entity and application whose messages have all one outcome: sent, in flight, unresolved, settled, parts, cost."""
 
-SentLabels = tuple[tuple[str, str], ...]
-"""The labels that a message keeps from when it was first seen, by name."""
+MOST_KEPT = 4096
+"""Kinds whose series are kept: a page has some dozens of them."""
 
 
 class Caps:
@@ -26,8 +28,9 @@ class Caps:
         self._most = most
         self._most_series = most_series
         shown = list(shown)
-        self._series = set(shown)
+        self._shown = set(shown)
         self._senders = {_sender(dict(series.labels)) for series in shown}
+        self._kept: dict[tuple[Kind, Labels | None], CountedIn] = {}
         self._taken: dict[str, set[str]] = {name: set() for name in CAPPED}
         for series in shown:
             for label, value in series.labels:
@@ -46,7 +49,20 @@ class Caps:
         taken.add(value)
         return value
 
-    def labels_of(self, kind: Kind, first_seen: SentLabels | None = None) -> dict[str, str]:
+    def counted_in(self, kind: Kind, sent_labels: Labels | None = None) -> CountedIn:
+        """The series of messages of this kind; with `sent_labels`, of those that were first seen with these.
+
+        The answer stays the same, for a value that is shown stays and so does one that is not: it is kept.
+        """
+        kept = self._kept.get((kind, sent_labels))
+        if kept is None:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            labels = self._labels_of(kind, sent_labels)
+            kept = self._kept[kind, sent_labels] = counted_in(kind, labels)
+        return kept
+
+    def _labels_of(self, kind: Kind, first_seen: Labels | None) -> dict[str, str]:
         """The value of every label of the table for a record of this kind; "" for those that it is not counted under.
 
         `first_seen` are the labels of a message that was counted as sent before. What no series shows must not take
@@ -59,10 +75,10 @@ class Caps:
             for label in LABELS
         } | dict(first_seen or ())
         series = _series(families, labels)
-        new = series - self._series
+        new = series - self._shown
         senders = len(self._senders) + (_sender(labels) not in self._senders)
-        if not new or max(len(self._series) + len(new), _OF_A_SENDER * senders) <= self._most_series:
-            self._series |= new
+        if not new or max(len(self._shown) + len(new), _OF_A_SENDER * senders) <= self._most_series:
+            self._shown |= new
             self._senders.add(_sender(labels))
             return labels
         # Only the group of the status is kept, where the API documents it; and what has been counted as sent.
@@ -71,7 +87,7 @@ class Caps:
             name: OTHER if value and name in CAPPED and name not in kept else value
             for name, value in labels.items()
         } | dict(first_seen or ())
-        self._series |= _series(families, other)
+        self._shown |= _series(families, other)
         return other
 
 
@@ -90,14 +106,5 @@ def _series(families: Iterable[Family], labels: dict[str, str]) -> set[Series]:
     return {Series(family.name, tuple((name, labels[name]) for name in family.labels)) for family in families}
 
 
-def _sender(labels: Mapping[str, str]) -> SentLabels:
+def _sender(labels: Mapping[str, str]) -> Labels:
     return tuple((label.name, labels.get(label.name, "")) for label in SENT_LABELS)
-
-
-def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:
-    """The overflow counters of the labels that are known when a message is sent, or of those known when it settles."""
-    return [
-        Series.of(catalog.OVERFLOW.name, label=name)
-        for name, value in labels.items()
-        if value == OTHER and BY_NAME[name].sent is sent
-    ]

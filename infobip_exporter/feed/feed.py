@@ -240,7 +240,10 @@ class Feed:
             lookback_ms = min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
             begin_ms = now_ms - lookback_ms
             self._recorder.move(
-                begin_ms=begin_ms, watermark_ms=now_ms, unread=TimeRanges([(begin_ms, now_ms)])
+                begin_ms=begin_ms,
+                first_ms=begin_ms,
+                watermark_ms=now_ms,
+                unread=TimeRanges([(begin_ms, now_ms)]),
             )
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             await self._recorder.commit()

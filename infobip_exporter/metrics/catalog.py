@@ -168,7 +168,7 @@ RELOAD_SUCCESS = Family(
     "When the configuration was last read well.",
 )
 BUILD_INFO = Family(
-    "infobip_exporter_build_info", "gauge", "1, with the versions at work.", ("version", "python_version")
+    "infobip_exporter_build_info", "gauge", "Build information, always 1.", ("version", "python_version")
 )
 
 FAMILIES = (

@@ -46,6 +46,7 @@ class Planner:
         self._sweeps: Sweeps | None = None
         self._head_since_ms = 0
         self._sweep_to_ms = 0
+        self._began_ms = 0
         self._spent = False
         self._polls_without_audit = 0
 
@@ -58,6 +59,7 @@ class Planner:
         self._swept = self._newest = None
         self._failures_asked.forget_before(situation.edge_ms)
         self._head_since_ms = requests[0].range.since_ms
+        self._began_ms = situation.now_ms
         self._sweep_to_ms = situation.now_ms - round(SWEEP_AGE * situation.final_age_ms)
         self._polls_without_audit = self._polls_without_audit + 1 if self._spent else 0
         self._spent = False
@@ -113,7 +115,7 @@ class Planner:
         if not one_read and not alone and self._asked[Why.BACKLOG] > others:
             return None
         # The next head reads what is newer.
-        to_ms = self._sweep_to_ms if one_read else situation.watermark_ms - OVERLAP_MS
+        to_ms = self._sweep_to_ms if one_read else min(situation.watermark_ms, self._began_ms) - OVERLAP_MS
         newest = newest_unread(situation, unread.below(to_ms))
         return ReadRange(Why.BACKLOG, newest) if newest else None
 

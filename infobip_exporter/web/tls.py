@@ -129,7 +129,7 @@ def _client_auth(text: str) -> ssl.VerifyMode:
 
 def _version(text: str) -> ssl.TLSVersion:
     if text in _OBSOLETE:
-        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
     return _VERSIONS[rules.one_of(list(_VERSIONS))(text)]
 
 

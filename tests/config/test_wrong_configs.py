@@ -360,7 +360,7 @@ def test_a_wrong_way_to_authenticate(kind: str, value: str, told: str) -> None:
         ({"tls_config": "{key_file: x}"}, ".tls_config: has no cert_file"),
         (
             {"tls_config": "{min_version: TLS11}"},
-            '.tls_config.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
+            '.tls_config.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
         ),
         (
             {"tls_config": "{min_version: '1.2'}"},

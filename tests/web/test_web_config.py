@@ -206,7 +206,7 @@ def test_hashes_do_not_show(folder: Path) -> None:
          ":1: tls_server_config.client_allowed_sans[0]: must be a DNS name, an IP address, an e-mail address "
          "or a URI"),
         *((f"{TLS}, min_version: {old}}}",
-           ":1: tls_server_config.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, "
+           ":1: tls_server_config.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, "
            f'got "{old}"')
           for old in ("TLS10", "TLS11")),
         (f"{TLS}, min_version: '1.2'}}",
