@@ -119,10 +119,7 @@ class SecretFile:
         except ValueError as error:
             raise CredentialsError(f"{self._place}: {error}") from None
         self._stamp = stamp
-        if status.st_mode & stat.S_IROTH:
-            _log.warning(
-                "a file with a secret can be read by every user of this machine: chmod o-r", file=self._place
-            )
+        warn_if_all_may_read(status, self._place)
 
 
 def source_of(
@@ -186,3 +183,9 @@ IBSSO = "IBSSO"
 
 def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def warn_if_all_may_read(status: os.stat_result, place: str) -> None:
+    """Log where a file with a secret is not kept to its owner and group."""
+    if status.st_mode & stat.S_IROTH:
+        _log.warning("a file with a secret can be read by every user of this machine: chmod o-r", file=place)
