@@ -55,7 +55,7 @@ MUTANTS = (
         "if whole and to_show <= shown and all_shown <= shown:", "if whole:",
     ),
     Mutant(
-        FEED + "feed.py", "records outside of the asked range are taken for records in it",
+        FEED + "answers.py", "records outside of the asked range are taken for records in it",
         "[r for r in page.records if part.holds(r.sent_ms)]", "page.records",
     ),
     Mutant(
@@ -63,22 +63,22 @@ MUTANTS = (
         "if cursor in cursors or self.queries >= MOST_QUERIES:", "if self.queries >= MOST_QUERIES:",
     ),
     Mutant(
-        FEED + "feed.py", "a range is proven up to the answer, not up to the query",
+        FEED + "answers.py", "a range is proven up to the answer, not up to the query",
         "until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)",
         "until_ms = self._sender.bounds().latest_ms if part.open_ended else part.range.until_ms",
     ),
     Mutant(
-        FEED + "feed.py", "time that may have left the log is proven",
+        FEED + "answers.py", "time that may have left the log is proven",
         "since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)",
         "since_ms = max(part.range.since_ms, self._recorder.progress.begin_ms or 0)",
     ),
     Mutant(
-        FEED + "feed.py", "an answer that proves nothing takes its range off what is unread",
+        FEED + "answers.py", "an answer that proves nothing takes its range off what is unread",
         "await self._record(job, page, asked, None)\n        if not is_full",
         "await self._record(job, page, asked, part.range)\n        if not is_full",
     ),
     Mutant(
-        FEED + "feed.py", "an oversized millisecond is always whole",
+        FEED + "answers.py", "an oversized millisecond is always whole",
         "too_dense=not seen.whole", "too_dense=False",
     ),
     # What to ask next
@@ -91,8 +91,8 @@ MUTANTS = (
         "return ReadRange(Why.BACKLOG, newest) if newest else None", "return None",
     ),
     Mutant(
-        FEED + "feed.py", "a list of ids may be twice as long",
-        "+ len(ids) - 1 <= self._list_length", "+ len(ids) - 1 <= 2 * self._list_length",
+        FEED + "learnt.py", "a list of ids may be twice as long",
+        "+ len(ids) - 1 <= self.list_length", "+ len(ids) - 1 <= 2 * self.list_length",
     ),
     # What a page means
     Mutant(
@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
-        "if len(taken) >= self._most or", "if len(taken) > self._most or",
+        "if len(taken) >= self._most:", "if len(taken) > self._most:",
     ),
     Mutant(
         COUNTING + "cut.py", "a cell that was proven in part counts as read as a whole",
@@ -284,8 +284,8 @@ MUTANTS = (
         "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
     ),
     Mutant(
-        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
-        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
+        FEED + "jobs.py", "of a range that failed the newest part alone is asked for",
+        "return self.of_range(request)[::-1]", "return self.of_range(request)[-1:]",
     ),
     # Where it is kept
     Mutant(

@@ -57,6 +57,8 @@ class Sender:
         """Whether any request has been made and has come to an end, well or not."""
         self.unreached_since_s: float | None = None
         """Since when no answer of any kind has come through; None if the last request got one."""
+        self.progressed_s = float("-inf")
+        """When it last began to wait for its turn."""
         self._api = api
         self._api_clock = api_clock
         self._recorder = recorder
@@ -93,6 +95,30 @@ class Sender:
             return False
         self._incidents.ended(TOKEN_INCIDENT)
         return True
+
+    async def may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self.wait_s() == 0
+            and await self.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
+
+    async def wait_for_turn(self, ends_s: float) -> bool:
+        """Wait until a request may be sent. False if the poll is over first."""
+        while (left_s := ends_s - self._clock.monotonic_s()) > 0:
+            if await self.may_send(ends_s):
+                return True
+            wait_s = self.wait_s()
+            self.progressed_s = self._clock.monotonic_s()
+            await self._clock.sleep(min(wait_s, left_s))
+        return False
+
+    async def reserve(self) -> None:
+        """Count the next request against the budget, for a process that is started after a kill, too."""
+        await self._recorder.reserve()
+        self.limiter.spend(self._clock.monotonic_s())
 
     def bounds(self) -> Bounds:
         """The API's now."""
