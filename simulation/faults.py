@@ -193,20 +193,20 @@ MUTANTS = (
         "self.move(unread=self.progress.unread.remove(reading.proven))", "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "time that left the log unread is not reported",
-        'self._lose(changes, lost.total_ms, "expired")', "pass",
+        FEED + "expiry.py", "time that left the log unread is not reported",
+        'lose(changes, lost.total_ms, "expired")', "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight that leave the log are forgotten",
+        FEED + "expiry.py", "messages in flight that leave the log are forgotten",
         "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "the watermark leaves what was not read behind",
+        FEED + "writer.py", "the watermark leaves what was not read behind",
         "self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)",
         "self.move(watermark_ms=watermark_ms)",
     ),
     Mutant(
-        FEED + "recorder.py", "no requests are reserved",
+        FEED + "writer.py", "no requests are reserved",
         "times=kept.times + reserved", "times=kept.times",
     ),
     Mutant(
@@ -235,7 +235,7 @@ MUTANTS = (
         'b"" if cell.final else known_.encode_settled', "known_.encode_settled",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight are not known any more once their cell is final",
+        FEED + "writer.py", "messages in flight are not known any more once their cell is final",
         "if not cell.final or cell.in_flight]", "if not cell.final]",
     ),
     Mutant(
@@ -249,38 +249,38 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "a millisecond that can't be read whole is not told as lost",
-        'self._lose(changes, reading.proven.length_ms, "too_dense")', "pass",
+        'lose(changes, reading.proven.length_ms, "too_dense")', "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
+        FEED + "expiry.py", "unread time that left the log stays unread",
+        "        writer.move(unread=writer.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
+        FEED + "expiry.py", "time counts as gone ten minutes before it leaves the log",
         "gone_ms = now.earliest_ms - LOG_KEEPS_MS\n", "gone_ms = now.earliest_ms - LOG_KEEPS_MS + 600_000\n",
     ),
     Mutant(
-        FEED + "recorder.py", "time leaves the log while the API's time is uncertain",
+        FEED + "expiry.py", "time leaves the log while the API's time is uncertain",
         "if not now.certain or progress.begin_ms is None or progress", "if progress.begin_ms is None or progress",
     ),
     Mutant(
-        FEED + "recorder.py", "cells that were read too early to be whole are not told as lost",
-        '        self._lose(changes, young.total_ms, "expired")\n', "",
+        FEED + "expiry.py", "cells that were read too early to be whole are not told as lost",
+        '    lose(changes, young.total_ms, "expired")\n', "",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
+        FEED + "expiry.py", "messages in flight that leave the log stay in the gauge",
         "    changes.in_flight[in_flight_series(message)] -= 1\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time that comes once more is not read again",
-        "                unread = unread.add(cell.range)\n", "",
+        FEED + "expiry.py", "time that comes once more is not read again",
+        "            unread = unread.add(cell.range)\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
-        "        self.advance(gone_ms)  # where", "        # where",
+        FEED + "expiry.py", "time that left the log before anything was asked is in no account",
+        "    writer.advance(gone_ms)  # where", "    # where",
     ),
     Mutant(
-        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        FEED + "writer.py", "rejected rows are forgotten by a time that may be wrong",
         "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
     ),
     Mutant(

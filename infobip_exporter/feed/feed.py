@@ -12,6 +12,7 @@ from infobip_exporter.errors import LedgerError, RequestFailed
 from infobip_exporter.feed.answers import Answers
 from infobip_exporter.feed.avoided import Avoided
 from infobip_exporter.feed.clock import Clock, Worker
+from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.jobs import Job, Jobs
 from infobip_exporter.feed.learnt import Learnt
@@ -141,7 +142,7 @@ class Feed:
         self._recorder.found = Found()
         well = False
         if await self._start(ends_s):
-            await self._recorder.set_back(self._sender.bounds())
+            await set_back(self._recorder, self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
             self._recorder.prune(self._sender.bounds())
@@ -211,7 +212,7 @@ class Feed:
         cells = self._recorder.ledger.cells
         if len(cells):
             self._log.warning("filters have changed, time read before is not audited")
-        await self._recorder.exempt_from_audit()
+        await exempt_from_audit(self._recorder)
         self._recorder.move(filters=self.settings.filters)
 
     # A poll's requests
@@ -331,7 +332,7 @@ class Feed:
 
     async def _expire(self) -> None:
         bounds = self._sender.bounds()
-        await self._recorder.expire(bounds, round(self._poll.late_arrival_s * 1000))
+        await expire(self._recorder, bounds, round(self._poll.late_arrival_s * 1000))
         edge_ms = bounds.latest_ms - LOG_KEEPS_MS
         self._avoided.forget_before(edge_ms)
         self._answers.forget_before(edge_ms)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from infobip_exporter.feed.avoided import Avoided
 from infobip_exporter.feed.clock import Clock
 from infobip_exporter.feed.learnt import Learnt
-from infobip_exporter.feed.recorder import Recorder
+from infobip_exporter.feed.writer import Writer
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.range_read import Part
@@ -32,8 +32,8 @@ class Job:
 class Jobs:
     """Makes the jobs of one feed."""
 
-    def __init__(self, recorder: Recorder, avoided: Avoided, learnt: Learnt, clock: Clock) -> None:
-        self._recorder = recorder
+    def __init__(self, writer: Writer, avoided: Avoided, learnt: Learnt, clock: Clock) -> None:
+        self._writer = writer
         self._avoided = avoided
         self._learnt = learnt
         self._clock = clock
@@ -72,11 +72,11 @@ class Jobs:
 
     async def _of_list(self, request: LookUp) -> Job:
         """A query for the messages in flight of these cells, as many as fit a list."""
-        table = self._recorder.ledger.cells
+        table = self._writer.ledger.cells
         wanted = [
             cell for since_ms in request.cells for cell in table.between(TimeRange(since_ms, since_ms + 1))
         ]
-        known = await self._recorder.known_in(wanted)
+        known = await self._writer.known_in(wanted)
         by_cell: dict[int, list[str]] = {
             cell.since_ms: [who for who, at_ms in known.in_flight if cell.range.holds(at_ms)]
             for cell in wanted

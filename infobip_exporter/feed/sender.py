@@ -8,7 +8,7 @@ from typing import Protocol
 from infobip_exporter.errors import RequestFailed, TokenFailed
 from infobip_exporter.feed.clock import Clock
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.feed.recorder import Recorder
+from infobip_exporter.feed.writer import Writer
 from infobip_exporter.infobip.backoff import Backoff
 from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import Query
@@ -44,7 +44,7 @@ class Sender:
         api: Api,
         limiter: RateLimiter,
         api_clock: ApiClock,
-        recorder: Recorder,
+        writer: Writer,
         incidents: Incidents,
         clock: Clock,
         rng: Random,
@@ -61,7 +61,7 @@ class Sender:
         """When it last began to wait for its turn."""
         self._api = api
         self._api_clock = api_clock
-        self._recorder = recorder
+        self._writer = writer
         self._incidents = incidents
         self._clock = clock
         self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
@@ -117,7 +117,7 @@ class Sender:
 
     async def reserve(self) -> None:
         """Count the next request against the budget, for a process that is started after a kill, too."""
-        await self._recorder.reserve()
+        await self._writer.reserve()
         self.limiter.spend(self._clock.monotonic_s())
 
     def bounds(self) -> Bounds:
@@ -172,5 +172,5 @@ class Sender:
         counts = [0] * (len(buckets) + 1)
         counts[bisect_left(buckets, took_s)] = 1
         took = Decimal(round(took_s * 1_000_000)).scaleb(-6)
-        self._recorder.later.add(Series.of(catalog.REQUESTS.name, code=code), 1)
-        self._recorder.later.observe(Series.of(catalog.REQUEST_DURATION.name), Histogram(tuple(counts), took))
+        self._writer.later.add(Series.of(catalog.REQUESTS.name, code=code), 1)
+        self._writer.later.observe(Series.of(catalog.REQUEST_DURATION.name), Histogram(tuple(counts), took))
