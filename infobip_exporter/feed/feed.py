@@ -127,7 +127,9 @@ class Feed:
         self._recorder = Recorder(
             ledger,
             Caps(
-                settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]
+                settings.metrics.max_label_values,
+                [*ledger.counters, *ledger.histograms, *ledger.in_flight],
+                settings.metrics.max_series,
             ),
             self._incidents,
             clock,
@@ -166,6 +168,12 @@ class Feed:
     def answered(self) -> bool:
         """Whether the API has been asked once and the request came to an end, well or not."""
         return self._sender.answered
+
+    @property
+    def unreached_s(self) -> float:
+        """For how long the API has not been reached from here; 0 if the last request was answered, however."""
+        since_s = self._sender.unreached_since_s
+        return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
 
     async def run(self) -> None:
         """Poll until cancelled."""
