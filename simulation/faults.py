@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
-        "if len(taken) >= self._most or", "if len(taken) > self._most or",
+        "if len(taken) >= self._most:", "if len(taken) > self._most:",
     ),
     Mutant(
         COUNTING + "cut.py", "a cell that was proven in part counts as read as a whole",
