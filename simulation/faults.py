@@ -8,6 +8,7 @@ PLANNING, FEED, COUNTING = (
     "infobip_exporter/counting/",
 )
 LEDGER, INFOBIP = "infobip_exporter/ledger/", "infobip_exporter/infobip/"
+REPLICAS = "simulation.replicas"
 
 
 class Mutant(NamedTuple):
@@ -17,6 +18,8 @@ class Mutant(NamedTuple):
     says: str
     old: str
     new: str
+    module: str = "simulation"
+    """What is run to catch it."""
 
     def applied(self, text: str) -> str:
         """`text` with the fault in it. Raises ValueError where the code is not what it was."""
@@ -272,6 +275,18 @@ MUTANTS = (
         FEED + "recorder.py", "time that comes once more is not read again",
         "                unread = unread.add(cell.range)\n", "",
     ),
+    Mutant(
+        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
+        "        self.advance(gone_ms)  # where", "        # where",
+    ),
+    Mutant(
+        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
+    ),
+    Mutant(
+        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
+        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
+    ),
     # Where it is kept
     Mutant(
         LEDGER + "ledger.py", "counters are overwritten by what is added",
@@ -315,5 +330,24 @@ MUTANTS = (
     Mutant(
         INFOBIP + "clock.py", "a date is taken for exact",
         "date_ms + 1000 - math.floor(asked_s * 1000)", "date_ms - math.ceil(received_s * 1000)",
+    ),
+    # Several replicas
+    Mutant(
+        LEDGER + "postgres_commit.py", "a commit does not check the epoch",
+        "WHERE id = %(feed)s AND epoch = %(epoch)s AND commits", "WHERE id = %(feed)s AND commits", REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "postgres_commit.py", "a commit that was held up takes effect after later ones",
+        " AND commits <= %(number)s", "", REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "leases.py", "leases end by the local clock",
+        'self._run("DELETE FROM replica WHERE expires_at < now()")',
+        'self._run("DELETE FROM replica WHERE expires_at < to_timestamp(%(at)s)", {"at": self._lease.asking().wall_s})',
+        REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "leases.py", "a replica shows its feeds after its lease has run out",
+        "return self.lease_s - passed_s", "return self.lease_s", REPLICAS,
     ),
 )  # fmt: skip

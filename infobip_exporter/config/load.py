@@ -18,6 +18,9 @@ API_REQUESTS_PER_MINUTE = 120
 
 _MINUTE_S, _HOUR_S = 60, 3600
 
+SHORTEST_LEASE_S = 3
+"""A renewal a second; a database that is restarted takes about as long."""
+
 _IGNORED = "x-"
 """How top-level keys begin that hold anchors for the rest of the file, as in Compose files."""
 
@@ -34,12 +37,19 @@ _METRICS: Keys = {
     "max_label_values": ("max_label_values", rules.whole(1, 1_000_000)),
     "max_series": ("max_series", rules.whole(100, 1_000_000)),
 }
-_STATE: Keys = {"url": ("url", rules.state_url)}
 _LOG: Keys = {
     "level": ("level", rules.one_of(rules.LOG_LEVELS)),
     "format": ("format", rules.one_of(rules.LOG_FORMATS)),
     "failures": ("failures", rules.boolean),
 }
+
+
+def _state(folder: Path) -> Keys:
+    return {
+        "url": ("url", rules.state_url),
+        "lease": ("lease_s", rules.duration(SHORTEST_LEASE_S, 10 * _MINUTE_S)),
+        "password_file": ("password_file", rules.existing_file_in(folder)),
+    }
 
 
 def _web(section: Value | None, folder: Path) -> Web:
@@ -79,7 +89,7 @@ def load_state(path: str | Path, env: Mapping[str, str]) -> State:
     """The section `state` of the file `path`. Variables and files that other sections name need not be there."""
     problems = Problems(str(path))
     given = _sections(_read(path), env, problems)
-    state = State(**_fields(given.get("state"), _STATE))
+    state = State(**_fields(given.get("state"), _state(Path(path).parent)))
     problems.raise_if_any()
     return state
 
@@ -112,7 +122,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
         accounts=read_accounts(given.get("accounts"), problems, folder),
         poll=Poll(**_fields(given.get("poll"), _POLL)),
         metrics=Metrics(**_fields(given.get("metrics"), _METRICS)),
-        state=State(**_fields(given.get("state"), _STATE)),
+        state=State(**_fields(given.get("state"), _state(folder))),
         web=_web(given.get("web"), folder),
         log=Log(**_fields(given.get("log"), _LOG)),
     )

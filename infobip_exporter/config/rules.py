@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from infobip_exporter.config import postgres_url
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
 from infobip_exporter.model.channels import LOG_PATHS, MAX_LIST_LENGTH
@@ -222,11 +223,16 @@ SQLITE = "sqlite:///"
 
 
 def state_url(text: str) -> str:
+    if postgres_url.is_postgres(text):
+        return postgres_url.checked(text)
+    if "@" in text:
+        raise Unshown(f"must begin with {SQLITE} or postgresql://")
     file = text.removeprefix(SQLITE)
     if file == text or not file.isprintable() or not file.strip("/") or file.endswith("/"):
         raise ValueError(
             "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-            "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+            "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, "
+            "or a postgresql:// URL"
         )
     return text
 

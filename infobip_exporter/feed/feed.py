@@ -169,6 +169,12 @@ class Feed:
         """Whether the API has been asked once and the request came to an end, well or not."""
         return self._sender.answered
 
+    @property
+    def unreached_s(self) -> float:
+        """For how long the API has not been reached from here; 0 if the last request was answered, however."""
+        since_s = self._sender.unreached_since_s
+        return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
+
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:

@@ -143,8 +143,13 @@ class Recorder:
 
     async def reserve(self) -> None:
         """Make durable that a request may be under way before it is: a restart then makes none too many."""
-        if self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
-            await self.commit()
+        while True:
+            if not self.ledger.may_act():
+                await self._wait_for_ledger(LedgerError("lease has run out, waiting for the database"))
+            elif self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
+                await self.commit()
+            else:
+                break
         self._reserved -= 1
 
     async def commit(self, changes: Changes | None = None) -> None:

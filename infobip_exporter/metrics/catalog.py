@@ -1,6 +1,6 @@
 """Every metric family: its name, type, help and labels. The contract with users; docs and dashboards use these names.
 
-The labels `account` and `channel` come first in every family but the last four and are not repeated here.
+The labels `account` and `channel` come first in every family but the last five and are not repeated here.
 """
 
 from dataclasses import dataclass
@@ -154,6 +154,12 @@ OVERFLOW = Family(
 CLOCK_SKEW = Family(
     "infobip_exporter_clock_skew_seconds", "gauge", "The API's clock (Date header) less the exporter's."
 )
+FEEDS = Family(
+    "infobip_exporter_feeds",
+    "gauge",
+    "Configured feeds that this replica owns, and that it stands by for.",
+    ("state",),
+)
 LOG_LINES_DROPPED = Family(
     "infobip_exporter_log_lines_dropped_total", "counter", "Log lines that could not be written."
 )
@@ -175,5 +181,5 @@ FAMILIES = (
     SENT, MESSAGES, FAILURES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
     LAST_SUCCESS, LAG, BACKLOG, LOST, FINAL_AGE, AUDIT, AUDIT_VERIFIED, FRESHNESS, FEED_INFO, REQUESTS,
     REQUEST_DURATION, REQUEST_LIMIT, REJECTED, DURATIONS_REJECTED, CHANGED_AFTER_FINAL, OVERFLOW, CLOCK_SKEW,
-    LOG_LINES_DROPPED, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
+    FEEDS, LOG_LINES_DROPPED, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
 )  # fmt: skip

@@ -18,7 +18,7 @@ from infobip_exporter import logs
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Renderer
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
@@ -51,11 +51,17 @@ class View(Protocol):
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         """The zero starts of each feed, by account and channel."""
 
+    def standby(self) -> int:
+        """How many feeds of the configuration are not shown, because another replica shows them."""
+
+    def owners(self) -> Sequence[FeedOwner] | None:
+        """Who runs each feed, over all replicas; None where there is one process only."""
+
     def stalled(self) -> list[str]:
         """The feeds that make no progress though they should."""
 
     def ready(self) -> list[str]:
-        """The feeds that have not been asked yet, as `account/channel`; none when ready."""
+        """What has not been asked yet: feeds as `account/channel`, or the database; nothing when ready."""
 
     def now(self) -> Moment: ...
 
@@ -108,13 +114,16 @@ def create_app(
             open_metrics=open_metrics,
             reloaded=view.reloaded,
             log_lines_dropped=logs.lines_dropped(),
+            standby=view.standby(),
         )
         body = gzip.compress(page.body, GZIP_LEVEL, mtime=0) if zipped else page.body
         shown = page._replace(body=b"")  # what is not needed any more is not held until it was taken
         return _Rendered(body, lambda: shown.was_answered(now))
 
     def render_status() -> _Rendered:
-        html = status_page.render(view.snapshots(), view.now().wall_s, view.version, view.docs_url)
+        html = status_page.render(
+            view.snapshots(), view.now().wall_s, view.version, view.docs_url, view.owners()
+        )
         return _Rendered(html.encode())
 
     async def status(_: Request) -> Response:

@@ -21,8 +21,10 @@ CHANNELS = (
 )
 STATE_URL = (
     "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-    "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+    "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, "
+    "or a postgresql:// URL"
 )
+POSTGRES_URL = "must be a PostgreSQL URL, such as postgresql://user@host:5432/database?sslmode=verify-full"
 LISTEN = (
     "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470, "
     "or unix: and the path of a socket"
@@ -403,7 +405,18 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
             "metrics: {max_label_values: 1_000}",
             'metrics.max_label_values: must be a whole number from 1 to 1000000, got "1_000"',
         ),
-        ("state: {url: postgresql://h/db}", f'state.url: {STATE_URL}, got "postgresql://h/db"'),
+        ("state: {url: mysql://h/db}", f'state.url: {STATE_URL}, got "mysql://h/db"'),
+        ("state: {url: 'mysql://u:secret@h/db'}", "state.url: must begin with sqlite:/// or postgresql://"),
+        (
+            "state: {url: 'postgresql://u:secret@h/db?sllmode=require'}",
+            f'state.url: {POSTGRES_URL} (invalid URI query parameter: "sllmode")',
+        ),
+        ("state: {url: 'postgresql://u:se%zzcret@h/db'}", f"state.url: {POSTGRES_URL}"),
+        (
+            "state: {url: 'postgresql://h/db?sslpassword=secret'}",
+            "state.url: must hold no sslpassword: use a client key without one, readable for this user alone",
+        ),
+        ("state: {lease: 1s}", 'state.lease: must be a duration from 3s to 10m, got "1s"'),
         ("state: {url: sqlite://x.db}", f'state.url: {STATE_URL}, got "sqlite://x.db"'),
         ("state: {url: 'sqlite:///'}", f'state.url: {STATE_URL}, got "sqlite:///"'),
         ("state: {url: sqlite:////var/}", f'state.url: {STATE_URL}, got "sqlite:////var/"'),

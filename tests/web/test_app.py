@@ -261,3 +261,10 @@ def test_a_scrape_sees_each_feed_whole_while_snapshots_are_swapped(view: FakeVie
     finally:
         done.set()
         swapping.join()
+
+
+def test_feeds_are_counted_by_whether_this_replica_runs_them() -> None:
+    view = FakeView([lively()], elsewhere=3)
+    lines = Client(create_app(view)).get("/metrics").text.splitlines()
+    assert 'infobip_exporter_feeds{state="owned"} 1' in lines
+    assert 'infobip_exporter_feeds{state="standby"} 3' in lines
