@@ -275,6 +275,18 @@ MUTANTS = (
         FEED + "recorder.py", "time that comes once more is not read again",
         "                unread = unread.add(cell.range)\n", "",
     ),
+    Mutant(
+        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
+        "        self.advance(gone_ms)  # where", "        # where",
+    ),
+    Mutant(
+        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
+    ),
+    Mutant(
+        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
+        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
+    ),
     # Where it is kept
     Mutant(
         LEDGER + "ledger.py", "counters are overwritten by what is added",

@@ -46,7 +46,7 @@ class Planner:
         self._sweeps: Sweeps | None = None
         self._head_since_ms = 0
         self._sweep_to_ms = 0
-        self._began_ms = 0
+        self._began_ms = 1 << 62
         self._spent = False
         self._polls_without_audit = 0
 
@@ -82,7 +82,9 @@ class Planner:
             return None
         prospects = self._reckoned(situation, under_way)
         ranges = [each.range for each in under_way if isinstance(each, ReadRange)]
-        unread = situation.unread.without(TimeRanges(ranges))
+        # What has come since the poll began is for the next one, also where a wrong Date made the watermark run ahead.
+        self._began_ms = min(self._began_ms, situation.now_ms)
+        unread = situation.unread.below(self._began_ms).without(TimeRanges(ranges))
         request = (
             _leaving(situation, prospects, unread)
             or self._failures(situation, prospects)
@@ -115,7 +117,7 @@ class Planner:
         if not one_read and not alone and self._asked[Why.BACKLOG] > others:
             return None
         # The next head reads what is newer.
-        to_ms = self._sweep_to_ms if one_read else min(situation.watermark_ms, self._began_ms) - OVERLAP_MS
+        to_ms = self._sweep_to_ms if one_read else situation.watermark_ms - OVERLAP_MS
         newest = newest_unread(situation, unread.below(to_ms))
         return ReadRange(Why.BACKLOG, newest) if newest else None
 
