@@ -122,8 +122,8 @@ MUTANTS = (
         "messages=cell.messages - messages,", "messages=cell.messages,",
     ),
     Mutant(
-        COUNTING + "count.py", "a row that is in a page twice counts twice",
-        "    records = each_once(records)\n    if records:", "    if records:",
+        COUNTING + "rows.py", "a row that is in a page twice counts twice",
+        "if len(np.unique(self.keys)) < len(records):", "if False:",
     ),
     Mutant(
         COUNTING + "count.py", "a message whose sent time has moved counts twice",

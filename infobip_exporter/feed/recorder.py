@@ -20,6 +20,7 @@ from infobip_exporter.counting.count import (
 )
 from infobip_exporter.counting.cut import cut
 from infobip_exporter.counting.known import ByTime, Known
+from infobip_exporter.counting.rows import Rows
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.writer import Writer, lose, with_in_flight
@@ -101,7 +102,7 @@ class Recorder(Writer):
     # The cells of an answer
 
     def _cells_of(
-        self, proven: TimeRange | None, records: Sequence[Record], looked: Sequence[int]
+        self, proven: TimeRange | None, sent_ms: NDArray[np.int64], looked: Sequence[int]
     ) -> list[Cell]:
         """The cells that have time in common with an answer or where its messages may have been, and those `looked` at."""
         cells = self.ledger.cells
@@ -109,7 +110,7 @@ class Recorder(Writer):
         places = set(range(*cells.places(proven))) if proven is not None else set()
         for since_ms in looked:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
-        sent_ms = np.unique(np.fromiter((record.sent_ms for record in records), np.int64, len(records)))
+        sent_ms = np.unique(sent_ms)
         # A message whose sent time has moved is known in a cell nearby.
         first = np.searchsorted(table["until_ms"], sent_ms - MOVED_MS, side="right")
         last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="left")
@@ -145,13 +146,14 @@ class Recorder(Writer):
         Returns small ranges that must be read whole before a message in them can be counted.
         """
         asked_ms = reading.asked.earliest_ms
-        records = [r for r in reading.page.records if r.sent_ms < reading.now.latest_ms + AHEAD_MS]
-        cells = self._cells_of(reading.proven, records, reading.looked)
+        ahead_ms = reading.now.latest_ms + AHEAD_MS
+        rows = Rows([record for record in reading.page.records if record.sent_ms < ahead_ms])
+        cells = self._cells_of(reading.proven, rows.sent_ms, reading.looked)
         known = await self.known_in(cells)
         changes = Changes()
         closed = [cell for cell in cells if cell.final]
         counted = count(
-            records,
+            rows,
             known,
             changes,
             self._caps,
@@ -160,7 +162,7 @@ class Recorder(Writer):
             proven=reading.proven,
             postpones=reading.postpones,
         )
-        findings = self._into_cells(changes, reading, records, cells, counted, asked_ms)
+        findings = self._into_cells(changes, reading, rows, cells, counted, asked_ms)
         await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
@@ -170,10 +172,10 @@ class Recorder(Writer):
             self.log.warning(
                 "a millisecond holds more messages than the API shows, counted those seen",
                 sent_ms=reading.proven.since_ms,
-                seen=len(records),
+                seen=len(rows.records),
             )
-        if records:
-            last_ms = max(record.sent_ms for record in records)
+        if rows.records:
+            last_ms = int(rows.sent_ms.max())
             self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
         self._observe_freshness(changes, reading, counted)
         await self.commit(changes)
@@ -203,14 +205,14 @@ class Recorder(Writer):
         self,
         changes: Changes,
         reading: Reading,
-        records: Sequence[Record],
+        rows: Rows,
         cells: Sequence[Cell],
         counted: Counted,
         asked_ms: int,
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = ByTime(counted.known)
-        shown = cache(lambda: Shown(records, self.statuses))
+        shown = cache(lambda: Shown(rows, self.statuses))
         after = cut(
             [part for cell in cells for part in self._divided(cell, known, reading, shown)],
             known.sent_ms,
