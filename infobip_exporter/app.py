@@ -149,6 +149,8 @@ class App:
         for task in besides:
             task.cancel()
         await self._end()
+        if reloads:
+            reloads.end()
 
     async def _end(self) -> None:
         """End the feeds. One that is stuck in a commit is left behind: what it asked for was not counted."""

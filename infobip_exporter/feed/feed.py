@@ -127,7 +127,9 @@ class Feed:
         self._recorder = Recorder(
             ledger,
             Caps(
-                settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]
+                settings.metrics.max_label_values,
+                [*ledger.counters, *ledger.histograms, *ledger.in_flight],
+                settings.metrics.max_series,
             ),
             self._incidents,
             clock,

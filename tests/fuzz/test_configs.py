@@ -66,6 +66,7 @@ def check_config(config: Config) -> None:
     assert 1 <= poll.timeout_s <= 300
     assert 0 <= config.metrics.zero_hold_s <= 3600
     assert 1 <= config.metrics.max_label_values <= 1_000_000
+    assert 100 <= config.metrics.max_series <= 1_000_000
     assert config.state.url.startswith("sqlite:///")
     assert config.web.listen_address
     for address in config.web.listen_address:

@@ -210,7 +210,11 @@ CONFIG: Mapping[str, Tree] = {
         "lookback": words("48h") | durations,
         "timeout": durations,
     },
-    "metrics": {"zero_hold": durations, "max_label_values": words("5") | numbers},
+    "metrics": {
+        "zero_hold": durations,
+        "max_label_values": words("5") | numbers,
+        "max_series": words("100") | numbers,
+    },
     "state": {"url": words("sqlite:///x.db", "sqlite:////x.db", "sqlite:///", "'sqlite:///\\n'")},
     "web": {
         "listen_address": words("':9000'", "'[::1]:0'", "'unix:/run/x'", "'unix:'", "'unix:9'", "'::1:1'")
