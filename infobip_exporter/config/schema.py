@@ -84,6 +84,8 @@ class Poll:
 class Metrics:
     zero_hold_s: float = 60.0
     max_label_values: int = 1000
+    labels: tuple[str, ...] = ("entity_id", "application_id")
+    duration_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """How many values a label may show: real values up to a cap, `__other__` beyond it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
-from infobip_exporter.model.labels import BY_NAME, CAPPED, LABELS, OTHER
+from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family, labels_of
+from infobip_exporter.model.labels import LABELS, OTHER
 from infobip_exporter.model.record import DELIVERED, Kind
 from infobip_exporter.model.series import Series
 
@@ -15,23 +15,23 @@ LONGEST_LABEL = 1024
 class Caps:
     """Which values each label has been given so far. Once a value is shown it stays, over restarts too.
 
-    `most` is how many values a label may have, `shown` the series that have been counted under already.
+    `most` is how many values a label may have, `choice` the labels to count by, `shown` the series that have been counted
+    under already.
     """
 
-    def __init__(self, most: int, shown: Iterable[Series] = ()) -> None:
+    def __init__(self, most: int, choice: Choice = DEFAULT, shown: Iterable[Series] = ()) -> None:
+        self.choice = choice
         self._most = most
-        self._taken: dict[str, set[str]] = {name: set() for name in CAPPED}
+        self._taken: dict[str, set[str]] = {name: set() for name, label in LABELS.items() if label.capped}
         for series in shown:
             for label, value in series.labels:
-                if label in CAPPED and value not in ("", OTHER):
+                if label in self._taken and value not in ("", OTHER):
                     self._taken[label].add(value)
 
     def admit(self, label: str, value: str) -> str:
         """`value`, or `__other__` where the label has no place left or the value is too long for every scrape."""
-        if label not in CAPPED:
-            return value
-        taken = self._taken[label]
-        if value in taken or value in ("", OTHER):
+        taken = self._taken.get(label)
+        if taken is None or value in taken or value in ("", OTHER):
             return value
         if len(taken) >= self._most or len(value) > LONGEST_LABEL:
             return OTHER
@@ -43,10 +43,9 @@ class Caps:
 
         What no series shows must not take the place of a value that one does.
         """
-        shown = {name for family in _families(kind) for name in family.labels}
+        shown = {name for family in _families(kind) for name in labels_of(family, self.choice)}
         return {
-            label.name: self.admit(label.name, label.read(kind)) if label.name in shown else ""
-            for label in LABELS
+            name: self.admit(name, label.of(kind)) if name in shown else "" for name, label in LABELS.items()
         }
 
 
@@ -61,10 +60,10 @@ def _families(kind: Kind) -> Iterator[Family]:
         yield catalog.FAILURES
 
 
-def overflowed(labels: dict[str, str], *, sent: bool) -> list[Series]:
+def overflowed(labels: Mapping[str, str], *, sent: bool) -> list[Series]:
     """The overflow counters of the labels that are known when a message is sent, or of those known when it settles."""
     return [
         Series.of(catalog.OVERFLOW.name, label=name)
         for name, value in labels.items()
-        if value == OTHER and BY_NAME[name].sent is sent
+        if value == OTHER and LABELS[name].sent is sent
     ]

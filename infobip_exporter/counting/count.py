@@ -24,8 +24,8 @@ from infobip_exporter.counting.known import (
 )
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
-from infobip_exporter.model.labels import OTHER, SENT_LABELS
+from infobip_exporter.metrics.catalog import Family, labels_of, series_of
+from infobip_exporter.model.labels import LABELS, OTHER
 from infobip_exporter.model.record import DELIVERED, Kind, Record
 from infobip_exporter.model.series import EXACT, Histogram, Series
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange
@@ -306,18 +306,16 @@ class _Counting:
         """The tally of `kind`; with `sent_labels`, for messages that were first seen with these."""
         tally = self._tallies.get((id(kind), sent_labels))
         if tally is None:
-            labels = {**self._caps.labels_of(kind), **dict(sent_labels or ())}
-            tally = self._tallies[id(kind), sent_labels] = _Tally(kind, labels)
+            tally = self._tallies[id(kind), sent_labels] = _Tally(kind, self._caps, sent_labels)
         return tally
 
     def finish(self) -> Counted:
-        durations_ms: dict[str, list[int]] = {}
+        durations_ms: dict[Series, list[int]] = {}
         for tally in self._tallies.values():
             tally.add_to(self._changes)
             if tally.durations_ms:
-                durations_ms.setdefault(tally.labels["general_status"], []).extend(tally.durations_ms)
-        for status, durations in durations_ms.items():
-            series = Series.of(catalog.DELIVERY_DURATION.name, general_status=status)
+                durations_ms.setdefault(tally.durations_series, []).extend(tally.durations_ms)
+        for series, durations in durations_ms.items():
             self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
         if self._added or self._gone.any():
             settled = together([self._known.settled[~self._gone], *self._added])
@@ -326,27 +324,43 @@ class _Counting:
 
 
 class _Tally:
-    """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own."""
+    """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own.
+
+    `sent_labels` are those that the messages were first counted under, None for new ones. They settle under these,
+    whatever is chosen now.
+    """
 
     __slots__ = (
+        "_caps",
+        "_labels",
         "durations_ms",
+        "durations_series",
         "final",
         "in_flight",
         "in_flight_series",
         "kind",
-        "labels",
         "new",
         "settled_ms",
     )
 
-    def __init__(self, kind: Kind, labels: dict[str, str]) -> None:
+    def __init__(self, kind: Kind, caps: Caps, sent_labels: Labels | None) -> None:
+        labels = caps.labels_of(kind)
+        if sent_labels is None:
+            sent_labels = tuple((name, labels[name]) for name in LABELS if name in caps.choice.sent)
+            sent_labels = tuple(each for each in sent_labels if each[1])
         self.kind = kind
-        self.labels = labels
         self.final = kind.final
-        self.in_flight = InFlight(
-            labels["general_status"], tuple((label.name, labels[label.name]) for label in SENT_LABELS)
+        self._caps = caps
+        self._labels = {name: value for name, value in labels.items() if not LABELS[name].sent} | dict(
+            sent_labels
         )
+        self.in_flight = InFlight(labels["general_status"], sent_labels)
         self.in_flight_series = in_flight_series(self.in_flight)
+        durations = {**labels, **self._labels}
+        names = labels_of(catalog.DELIVERY_DURATION, caps.choice)
+        self.durations_series = series_of(
+            catalog.DELIVERY_DURATION, {name: durations[name] for name in names}
+        )
         self.new = 0
         self.settled_ms: list[int] = []
         self.durations_ms: list[int] = []
@@ -354,19 +368,22 @@ class _Tally:
     def add_to(self, changes: Changes) -> None:
         if self.new:
             changes.add(self._series(catalog.SENT), self.new)
-            for series in overflowed(self.labels, sent=True):
+            for series in overflowed(self._labels, sent=True):
                 changes.add(series, self.new)
         settled = len(self.settled_ms)
         if settled:
             hours = Counter([sent_ms // HOUR_MS for sent_ms in self.settled_ms])
             for hour, messages in hours.items():
-                changes.settled_by_hour[hour, self.labels["general_status"]] += messages
+                changes.settled_by_hour[hour, self._labels["general_status"]] += messages
             changes.add(self._series(catalog.MESSAGES), settled)
             changes.add(self._series(catalog.PARTS), settled * self.kind.parts)
             self.add_cost(changes, settled)
             if self.kind.general_status != DELIVERED:
                 changes.add(self._series(catalog.FAILURES), settled)
-            for series in overflowed(self.labels, sent=False):
+            only_durations = dict(
+                each for each in self.durations_series.labels if each[0] not in self._labels
+            )
+            for series in overflowed(self._labels, sent=False) + overflowed(only_durations, sent=True):
                 changes.add(series, settled)
 
     def add_cost(self, changes: Changes, messages: int) -> None:
@@ -375,12 +392,14 @@ class _Tally:
             changes.add(self._series(catalog.COST), EXACT.multiply(cost, messages))
 
     def _series(self, family: Family) -> Series:
-        return Series(family.name, tuple((name, self.labels[name]) for name in family.labels))
+        names = {*labels_of(family, self._caps.choice)}
+        if family.chosen in ("sent", "settled"):
+            names.update(name for name, _ in self.in_flight.labels)
+        return series_of(family, {name: value for name, value in self._labels.items() if name in names})
 
 
 def in_flight_series(message: InFlight) -> Series:
-    labels = {"general_status": message.general_status, **dict(message.labels)}
-    return Series(catalog.IN_FLIGHT.name, tuple((name, labels[name]) for name in catalog.IN_FLIGHT.labels))
+    return series_of(catalog.IN_FLIGHT, {"general_status": message.general_status, **dict(message.labels)})
 
 
 def unresolved_series(message: InFlight) -> Series:

@@ -22,6 +22,7 @@ from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics.catalog import Choice
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
@@ -118,7 +119,9 @@ class Feed:
         self._recorder = Recorder(
             ledger,
             Caps(
-                settings.metrics.max_label_values, [*ledger.counters, *ledger.histograms, *ledger.in_flight]
+                settings.metrics.max_label_values,
+                Choice(settings.metrics.labels, settings.metrics.duration_labels),
+                [*ledger.counters, *ledger.histograms, *ledger.in_flight],
             ),
             self._incidents,
             clock,

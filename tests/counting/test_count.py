@@ -46,7 +46,8 @@ class Pages:
         return sum(
             value
             for series, value in self.changes.counters.items()
-            if series.family == family.name and labels.items() <= dict(series.labels).items()
+            if series.family == family.name
+            and all(series.label(name) == value for name, value in labels.items())
         )
 
 

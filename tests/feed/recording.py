@@ -124,7 +124,8 @@ class Recording:
         return sum(
             value
             for series, value in self.ledger.counters.items()
-            if series.family == family.name and labels.items() <= dict(series.labels).items()
+            if series.family == family.name
+            and all(series.label(name) == value for name, value in labels.items())
         )
 
     @property
