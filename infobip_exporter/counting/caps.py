@@ -15,11 +15,11 @@ LONGEST_LABEL = 1024
 class Caps:
     """Which values each label has been given so far. Once a value is shown it stays, over restarts too.
 
-    `most` is how many values a label may have, `choice` the labels to count by, `shown` the series that have been counted
-    under already.
+    `most` is how many values a label may have, `shown` the series that have been counted under already, `choice` the
+    labels to count by.
     """
 
-    def __init__(self, most: int, choice: Choice = DEFAULT, shown: Iterable[Series] = ()) -> None:
+    def __init__(self, most: int, shown: Iterable[Series] = (), choice: Choice = DEFAULT) -> None:
         self.choice = choice
         self._most = most
         self._taken: dict[str, set[str]] = {name: set() for name, label in LABELS.items() if label.capped}

@@ -120,8 +120,8 @@ class Feed:
             ledger,
             Caps(
                 settings.metrics.max_label_values,
-                Choice(settings.metrics.labels, settings.metrics.duration_labels),
                 [*ledger.counters, *ledger.histograms, *ledger.in_flight],
+                Choice(settings.metrics.labels, settings.metrics.duration_labels),
             ),
             self._incidents,
             clock,

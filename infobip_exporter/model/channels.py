@@ -21,6 +21,9 @@ LOG_PATHS = {
 BY_PHONE_NUMBER = frozenset({"sms", "mms", "viber", "rcs", "kakao-alim", "kakao-chingu"})
 """The channels whose destinations are phone numbers; elsewhere they are the channel's own ids of people."""
 
+NETWORK_CHANNELS = frozenset({"sms", "mms"})
+"""The channels whose rows tell the destination's network, `mccMnc`."""
+
 LOG_KEEPS_MS = 48 * 3600 * 1000
 """How long a record stays in the log after it was sent, in milliseconds."""
 

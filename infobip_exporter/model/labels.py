@@ -6,7 +6,7 @@ Decoding, counting, the ledger's keys, the caps, `state`, the metrics page and t
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from infobip_exporter.model.channels import BY_PHONE_NUMBER
+from infobip_exporter.model.channels import BY_PHONE_NUMBER, NETWORK_CHANNELS
 from infobip_exporter.model.country import country_of
 from infobip_exporter.model.record import Kind
 
@@ -56,7 +56,7 @@ LABELS: dict[str, Label] = {
         Label("sender", ("sender",), sent=True, optional=True),
         Label("campaign", ("campaignReferenceId",), sent=True, optional=True),
         Label("content_type", ("content", "type"), sent=True, optional=True),
-        Label("mcc_mnc", ("mccMnc",), sent=True, optional=True, channels=frozenset({"sms", "mms"})),
+        Label("mcc_mnc", ("mccMnc",), sent=True, optional=True, channels=NETWORK_CHANNELS),
         Label("country", ("destination",), country_of, sent=True, optional=True, channels=BY_PHONE_NUMBER),
     )
 }
