@@ -48,4 +48,4 @@ def _text_at(fields: Mapping[str, object], path: tuple[str, ...]) -> str:
         value = value.get(key) if isinstance(value, Mapping) else None
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # no label can carry a lone surrogate
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

@@ -59,11 +59,11 @@ def labels_of(family: Family, choice: Choice = DEFAULT) -> tuple[str, ...]:
 
 
 def series_of(family: Family, values: Mapping[str, str]) -> Series:
-    """The series of messages with these values of labels. An empty label is none, as for Prometheus.
+    """The series of messages with these values of labels.
 
-    So a series is the same whichever labels are chosen, as long as its values are.
+    It is the same whichever labels are chosen, as long as its values are.
     """
-    return Series(family.name, tuple((name, values[name]) for name in LABELS if values.get(name)))
+    return Series.of(family.name, **{name: values[name] for name in LABELS if name in values})
 
 
 SENT = Family(

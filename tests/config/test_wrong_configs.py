@@ -35,6 +35,7 @@ ALONE = "must be scheme and host alone, without a path, ? or #"
 EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
 FILTER = "must be 1 to 2048 printable characters"
+LABELS = "must be one of status, error, entity_id, application_id, sender, campaign, content_type, mcc_mnc, country"
 FILTERS = "sender, destination, bulkId, entityId, applicationId, campaignReferenceId"
 BRACES = "a variable is written ${NAME}, a dollar sign $$"
 IN_QUOTES = (
@@ -402,6 +403,12 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
         (
             "metrics: {max_label_values: 1_000}",
             'metrics.max_label_values: must be a whole number from 1 to 1000000, got "1_000"',
+        ),
+        ("metrics: {labels: [campaign, destination]}", f'metrics.labels[1]: {LABELS}, got "destination"'),
+        ("metrics: {labels: entity_id}", 'metrics.labels: must be a list, got "entity_id"'),
+        (
+            "metrics: {duration_labels: [sender, sender]}",
+            'metrics.duration_labels[1]: is listed twice, got "sender"',
         ),
         ("state: {url: postgresql://h/db}", f'state.url: {STATE_URL}, got "postgresql://h/db"'),
         ("state: {url: sqlite://x.db}", f'state.url: {STATE_URL}, got "sqlite://x.db"'),

@@ -9,7 +9,7 @@ from infobip_exporter.counting.count import Counted, Statuses, count
 from infobip_exporter.counting.known import Known
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family
 from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
 from tests.feed.recording import BEGIN_MS, DELIVERED, PENDING, REJECTED, row
@@ -22,12 +22,13 @@ class Pages:
     """Pages of one hour, counted one after the other; each is whole unless `proven` says otherwise."""
 
     most_values: int = 100
+    choice: Choice = DEFAULT
     known: Known = field(default_factory=Known)
     changes: Changes = field(default_factory=Changes)
     statuses: Statuses = field(default_factory=Statuses)
 
     def __post_init__(self) -> None:
-        self.caps = Caps(self.most_values)
+        self.caps = Caps(self.most_values, choice=self.choice)
 
     def show(self, records: Sequence[Record], proven: TimeRange | None = ALL) -> Counted:
         counted = count(

@@ -174,6 +174,7 @@ ACCOUNT: Tree = {
         "campaignReferenceId": [words("c", "007")],
     },
 }
+labels = words("entity_id", "campaign", "campaigns", "''")
 CONFIG: Mapping[str, Tree] = {
     "accounts": [ACCOUNT],
     "poll": {
@@ -181,7 +182,12 @@ CONFIG: Mapping[str, Tree] = {
         "lookback": words("48h") | durations,
         "timeout": durations,
     },
-    "metrics": {"zero_hold": durations, "max_label_values": words("5") | numbers},
+    "metrics": {
+        "zero_hold": durations,
+        "max_label_values": words("5") | numbers,
+        "labels": [labels],
+        "duration_labels": [labels],
+    },
     "state": {"url": words("sqlite:///x.db", "sqlite:////x.db", "sqlite:///", "'sqlite:///\\n'")},
     "web": {
         "listen_address": words("':9000'", "'[::1]:0'", "'unix:/run/x'", "'unix:'", "'unix:9'", "'::1:1'")
