@@ -13,7 +13,7 @@ DEV := $(VENV)/.dev-$(call contents,requirements.txt requirements-dev.txt)
 GO_TOOLS := $(GO)/.built-$(call contents,requirements-go.txt tools/go/go.mod tools/go/go.sum)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test fuzz lint format bench sim compare sim-report mutants go-tools lock generated page-latency pictures licences sbom audit wheel clean
+.PHONY: help demo run check test fuzz lint format bench sim sim-replicas compare sim-report mutants go-tools lock generated page-latency pictures licences sbom audit wheel clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ sim: $(DEV) ## Simulate worlds (SEEDS=1000 FIRST=0), or replay one with a trace 
 
 compare: $(DEV) ## The same simulated account counted by the exporter and by a plain poller, beside the truth
 	$(PY) -m simulation.compare
+
+sim-replicas: $(DEV) ## Simulate replicas on a PostgreSQL (SEEDS=20 FIRST=0), or replay one with a trace (SEED=7); needs postgresql
+	$(PY) -m simulation.replicas $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --first $(or $(FIRST),0)) $(ARGS)
 
 sim-report: $(DEV) ## How fresh the counts are at growing rates, and what that costs, beside the goals
 	$(PY) -m simulation.report $(ARGS)

@@ -1,6 +1,6 @@
 """`make bench`: measure the exporter, with the same work done in parts beside it, and say which goals are reached.
 
-ARGS="backlog quiet memory scrapes planning load feeds" picks parts. BENCH_BACKLOG, BENCH_MEMORY and BENCH_SCRAPES set the numbers of
+ARGS="backlog quiet memory scrapes planning load attacks feeds replicas" picks parts. BENCH_BACKLOG, BENCH_MEMORY and BENCH_SCRAPES set the numbers of
 messages, for a quick run; BENCH_FOLDER is where the state is kept meanwhile (default: a folder under /var/tmp, which
 is a real disk where /tmp may be none).
 """
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backlog, load, many_feeds, memory, planning, quiet, scrapes
+from bench import attacks, backlog, load, many_feeds, memory, planning, quiet, replicas, scrapes
 from bench.figures import Figure, table
 
 Part = tuple[str, Callable[[Path], list[Figure]]]
@@ -35,6 +35,11 @@ def _parts() -> dict[str, Part]:
         "scrapes": ("Scraping", lambda folder: scrapes.measure(folder, shown)),
         "planning": ("What to ask next", lambda _folder: planning.measure()),
         "load": ("Scraping in a crowd", load.measure),
+        "attacks": ("Under attack, with 20,000 series", attacks.measure),
+        "replicas": (
+            "The ledger in PostgreSQL",
+            lambda folder: replicas.measure(folder, min(read, 200_000), _messages("BENCH_FEEDS", 1000)),
+        ),
         "feeds": ("A thousand feeds in one process", many_feeds.measure),
     }
 

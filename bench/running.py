@@ -22,7 +22,7 @@ accounts:
   - {{name: bench, base_url: "{log}", api_key: {key}, requests_per_minute: {requests_per_minute}}}
 poll: {{interval: {interval}, lookback: {lookback}, timeout: 5m}}
 metrics: {{zero_hold: 0s}}
-state: {{url: "sqlite:///{state}"}}
+state: {{url: "{state_url}"}}
 web: {{listen_address: "{address}"}}
 """
 
@@ -77,16 +77,24 @@ def sample(page: str, name: str) -> float:
 
 @contextmanager
 def running(
-    folder: Path, *, messages: int, hours: float, platforms: int = 7, interval: str = "30s"
+    folder: Path,
+    *,
+    messages: int,
+    hours: float,
+    platforms: int = 7,
+    interval: str = "30s",
+    state_url: str = "",
 ) -> Iterator[Running]:
-    """An exporter about to read `messages` sent in the last `hours`, its state in `folder`."""
+    """An exporter about to read `messages` sent in the last `hours`, its state at `state_url`, by default in `folder`."""
     server = [sys.executable, "-m", "bench.log_server", str(messages), str(hours), str(platforms)]
     with subprocess.Popen(server, stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as log:
         assert log.stdout is not None
         log_url = log.stdout.readline().strip()
         lookback_s = min(48 * 3600, int(hours * 3600) + 60)
         try:
-            with exporter_on(log_url, folder, lookback_s=lookback_s, interval=interval) as exporter:
+            with exporter_on(
+                log_url, folder, lookback_s=lookback_s, interval=interval, state_url=state_url
+            ) as exporter:
                 yield exporter
         finally:
             log.terminate()
@@ -101,6 +109,7 @@ def exporter_on(
     interval: str = "30s",
     requests_per_minute: int = 6000,
     key: str = "bench",
+    state_url: str = "",
 ) -> Iterator[Running]:
     """An exporter that reads the log at `log_url`, its state and its own log in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +122,7 @@ def exporter_on(
             requests_per_minute=requests_per_minute,
             interval=interval,
             lookback=f"{lookback_s}s",
-            state=folder / "state.db",
+            state_url=state_url or f"sqlite:///{folder / 'state.db'}",
             address=address,
         )
     )

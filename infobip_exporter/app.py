@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -17,20 +18,24 @@ import structlog
 from infobip_exporter import __version__, logs
 from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
-from infobip_exporter.errors import LedgerError
+from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
 from infobip_exporter.feed.feed import Settings
+from infobip_exporter.feed.replica import Replica
 from infobip_exporter.feed.supervisor import Supervisor
 from infobip_exporter.infobip.access import Access
+from infobip_exporter.ledger.leases import Key, Lease, Leases
 from infobip_exporter.ledger.ledger import Ledger
-from infobip_exporter.ledger.sqlite import SqliteStore
+from infobip_exporter.ledger.opening import open_store
 from infobip_exporter.ledger.store import Store
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.process import REFRESH_S, Process
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.reload import Reloads, refuse_what_can_not_change
 from infobip_exporter.web.app import create_app
-from infobip_exporter.web.door import Door
+from infobip_exporter.web.guard import Guard
 from infobip_exporter.web.server import Server
+from infobip_exporter.web.web_config_file import WebConfigFile
 
 DOCS_URL = "https://github.com/infobip-exporter/infobip-exporter#readme"
 
@@ -38,13 +43,12 @@ LOOK_EVERY_S = 0.5
 WATCH_EVERY_S = 5.0
 END_WITHIN_S = 2.0
 CLOSE_WITHIN_S = 1.0
+LEDGER_THREADS = 4
+"""Commits to PostgreSQL wait for the network and the disk there: so many at once."""
 START_APART_S = 0.05
 """Feeds begin their polls so far apart, so that a thousand of them do not all count at the same moment."""
 
 _log = structlog.get_logger()
-
-Key = tuple[str, str]
-"""Account and channel of a feed."""
 
 
 def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = False) -> int:
@@ -53,18 +57,21 @@ def run(config: Config, reloads: Reloads | None = None, *, lifecycle: bool = Fal
     `reloads` are served meanwhile; with `lifecycle` POST /-/reload asks for one, too.
     Raises ConfigError, LedgerError or ListenError where it can't begin.
     """
-    door = Door(config.web.config_file) if config.web.config_file else None
+    secured = WebConfigFile(config.web.config_file) if config.web.config_file else None
     # Pages are made of thousands of small objects without cycles: look for cycles less often than usual.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     # A scrape needs the interpreter a few times; beside a feed that counts it waits this long for it each time.
     sys.setswitchinterval(0.003)
-    store = SqliteStore.open(config.state.url)
+    store, leases = open_store(config.state)
     try:
-        app = App(config, store)
-        asgi = create_app(app, reloads.ask if reloads and lifecycle else None)
+        app = App(config, store, leases)
+        pages = create_app(app, reloads.ask if reloads and lifecycle else None, config.web.allowed_hosts)
         server = Server(
-            door.guard(asgi) if door else asgi, config.web.listen_address, tls=door.tls if door else None
+            Guard(pages, lambda: secured.config) if secured else pages,
+            config.web.listen_address,
+            tls=secured.tls if secured else None,
+            besides=[secured.keep_up_to_date] if secured else [],
         )
         server.start()
         _log.info("listening", address=", ".join(server.addresses), version=__version__, state=store.where)
@@ -86,32 +93,38 @@ def _close(store: Store) -> None:
 
 
 class App:
-    """The feeds of a configuration, each a task of one loop; what the web server shows of them."""
+    """The feeds of a configuration, each a task of one loop; what the web server shows of them.
+
+    With `leases` it runs those that this replica owns, else all.
+    """
 
     version = __version__
     docs_url = DOCS_URL
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, leases: tuple[Leases, Lease] | None = None) -> None:
         self._config = config
         self._store = store
         self._clock = RealClock()
-        self._worker = ThreadWorker("ledger")
+        self._worker = ThreadWorker("ledger", LEDGER_THREADS if leases else 1)
+        self.process = Process()
         self.reloaded = Reloaded(successful=True, success_s=time.time())
         self._accesses: dict[str, Access] = {}
         """By account: its channels share them."""
-        wanted = settings_of(config)
-        apart_s = min(START_APART_S, config.poll.interval_s / max(1, len(wanted)))
+        self._settings = settings_of(config)
         # Swapped whole: the web server's thread may look at any time.
-        self._feeds: Mapping[Key, Supervisor] = {
-            key: self._supervisor(settings, account, delay_s=number * apart_s)
-            for number, (key, (settings, account)) in enumerate(wanted.items())
-        }
-        self._accounts = {key: account for key, (_, account) in wanted.items()}
-        self._zero_starts: Mapping[Key, ZeroStart] = {
-            key: self._new_zero_start(feed) for key, feed in self._feeds.items()
-        }
+        self._feeds: Mapping[Key, Supervisor] = {}
+        self._zero_starts: Mapping[Key, ZeroStart] = {}
         self._leaving: dict[Key, Supervisor] = {}
         """Those that a reload took away and that have not ended yet: whoever comes back waits for them."""
+        self._replica: Replica | None = None
+        if leases is not None:
+            self._replica = Replica(*leases, self, self._clock, ThreadWorker("leases", 2), _log)
+            return
+        apart_s = min(START_APART_S, config.poll.interval_s / max(1, len(self._settings)))
+        self._feeds = {
+            key: self._supervisor(key, delay_s=number * apart_s) for number, key in enumerate(self._settings)
+        }
+        self._zero_starts = {key: self._new_zero_start(feed) for key, feed in self._feeds.items()}
 
     async def serve(self, reloads: Reloads | None = None) -> None:
         """Run the feeds until a signal ends them."""
@@ -127,8 +140,11 @@ class App:
                 _every(LOOK_EVERY_S, self._save_marks),
                 _every(LOOK_EVERY_S, partial(self._reload, reloads)),
                 _every(WATCH_EVERY_S, self._restart_stalled),
+                _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
             )
         ]
+        if self._replica:
+            besides.append(asyncio.create_task(self._replica.run()))
         await ending.wait()
         for task in besides:
             task.cancel()
@@ -136,28 +152,78 @@ class App:
 
     async def _end(self) -> None:
         """End the feeds. One that is stuck in a commit is left behind: what it asked for was not counted."""
+        if self._replica:
+            self._replica.lease.end()
         feeds = [*self._feeds.values(), *self._leaving.values()]
         for feed in feeds:
             feed.end()
         await asyncio.gather(*(feed.wait(END_WITHIN_S) for feed in feeds))
         await asyncio.wait([asyncio.create_task(self._save_marks())], timeout=CLOSE_WITHIN_S)
+        if self._replica:
+            await asyncio.wait([asyncio.create_task(self._replica.leave())], timeout=CLOSE_WITHIN_S)
         self._worker.abandon()
 
     async def _save_marks(self) -> None:
         """Make durable which series have been shown, so that they may be shown with their real value."""
-        feeds = self._feeds  # a reload may come in between
-        for key, zero_start in self._zero_starts.items():
-            marks = zero_start.unsaved(self.now())
-            if marks:
-                save = partial(feeds[key].ledger.save_marks, marks)
-                try:
-                    await self._worker.run(save)
-                except LedgerError:
-                    return  # the feeds report it; the marks are offered again
+        zero_starts = self._zero_starts  # a reload may come in between
+        for key, feed in self._feeds.items():
+            try:
+                await self._save_marks_of(feed, zero_starts[key])
+            except LedgerError:
+                return  # the feeds report it; the marks are offered again
+
+    async def _save_marks_of(self, feed: Supervisor, zero_start: ZeroStart) -> None:
+        marks = zero_start.unsaved(self.now())
+        if marks:
+            with suppress(LeaseLost):  # whoever has the feed now holds them at zero once more
+                await self._worker.run(partial(feed.ledger.save_marks, marks))
                 zero_start.saved(marks)
 
     async def _restart_stalled(self) -> None:
         await asyncio.gather(*(feed.restart_if_stalled() for feed in self._feeds.values() if feed.stalled))
+
+    # What the replica does with the feeds
+
+    def wanted(self) -> Collection[Key]:
+        return self._settings.keys()
+
+    def running(self) -> Collection[Key]:
+        return [key for key, feed in self._feeds.items() if not feed.lost]
+
+    def unreached(self) -> Collection[Key]:
+        """The feeds whose API does not answer here, for a lease and two polls."""
+        if self._replica is None:
+            return []
+        patience_s = self._replica.lease.lease_s + 2 * self._config.poll.interval_s
+        return [key for key, feed in self._feeds.items() if feed.feed.unreached_s > patience_s]
+
+    async def begin(self, key: Key) -> None:
+        """Run a feed that this replica has come to own."""
+        await self.end(key)  # what is left of it
+        try:
+            ledger = await self._worker.run(lambda: Ledger(self._store, *key))
+            marks = await self._worker.run(ledger.marks)
+        except LeaseLost:
+            return
+        if key not in self._settings:  # a reload came in between
+            return
+        feed = self._supervisor(key, ledger=ledger)
+        hold_s = feed.settings.metrics.zero_hold_s
+        self._zero_starts = {**self._zero_starts, key: ZeroStart(hold_s, marks, self.now())}
+        self._feeds = {**self._feeds, key: feed}
+        feed.start()
+
+    async def end(self, key: Key) -> None:
+        """End a feed that another replica owns, or is to own. It is not shown from the first moment on."""
+        feed = self._feeds.get(key)
+        if feed is None:
+            return
+        zero_start = self._zero_starts[key]
+        self._feeds = {other: each for other, each in self._feeds.items() if other != key}
+        feed.end()
+        await feed.wait(END_WITHIN_S)
+        with suppress(LedgerError):
+            await self._save_marks_of(feed, zero_start)
 
     # Reload
 
@@ -175,22 +241,20 @@ class App:
         wanted = settings_of(config)
         before = self._feeds
         self._hide_keys(config)
-        kept = {
-            key: before[key]
-            for key, (settings, account) in wanted.items()
-            if key in before and (before[key].settings, self._accounts[key]) == (settings, account)
-        }
-        # All that may fail comes before anything is ended.
+        kept = {key: before[key] for key in wanted if key in before and self._settings[key] == wanted[key]}
+        # All that may fail comes before anything is ended. A replica begins with new feeds once it owns them.
         new = {
-            key: self._supervisor(settings, account, before=before.get(key) or self._leaving.get(key))
-            for key, (settings, account) in wanted.items()
-            if key not in kept
+            key: self._supervisor(key, wanted, before=before.get(key) or self._leaving.get(key))
+            for key in wanted
+            if key not in kept and (key in before or not self._replica)
         }
-        zero_starts = {key: self._zero_starts.get(key) or self._new_zero_start(new[key]) for key in wanted}
+        feeds = {key: kept.get(key) or new[key] for key in wanted if key in kept or key in new}
+        zero_starts = {key: self._zero_starts.get(key) or self._new_zero_start(new[key]) for key in feeds}
         self._config = config
-        self._accesses = {each.name: self._accesses[each.name] for each in config.accounts}
-        self._accounts = {key: account for key, (_, account) in wanted.items()}
-        self._feeds = {key: kept.get(key) or new[key] for key in wanted}
+        names = {each.name for each in config.accounts}
+        self._accesses = {name: each for name, each in self._accesses.items() if name in names}
+        self._settings = wanted
+        self._feeds = feeds
         self._zero_starts = zero_starts
         for key, zero_start in zero_starts.items():
             zero_start.change_hold(wanted[key][0].metrics.zero_hold_s)
@@ -211,12 +275,14 @@ class App:
 
     def _supervisor(
         self,
-        settings: Settings,
-        account: Account,
+        key: Key,
+        wanted: Mapping[Key, tuple[Settings, Account]] | None = None,
         *,
+        ledger: Ledger | None = None,
         before: Supervisor | None = None,
         delay_s: float = 0.0,
     ) -> Supervisor:
+        settings, account = (wanted or self._settings)[key]
         access = self._access(account, settings.poll.timeout_s)
         metrics = settings.metrics
         return Supervisor(
@@ -227,6 +293,7 @@ class App:
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,
+            ledger=ledger,
             before=before,
             delay_s=delay_s,
         )
@@ -244,21 +311,45 @@ class App:
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may still be in messages."""
         accounts = (*self._config.accounts, *config.accounts)
-        logs.configure(config.log, secrets=[secret for each in accounts for secret in secrets_of(each)])
+        secrets = [secret for each in accounts for secret in secrets_of(each)]
+        logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
 
     # What the web server shows. Called from its thread.
 
     def snapshots(self) -> Sequence[FeedSnapshot]:
+        if self._replica and not self._replica.lease.holds():
+            return []  # another replica may show newer ones
+        feeds = self._feeds
         return [
             replace(feed.feed.snapshot, up=False) if feed.stalled else feed.feed.snapshot
-            for feed in self._feeds.values()
+            for feed in (feeds[key] for key in self._settings if key in feeds)
+            if not feed.lost
         ]
+
+    def standby(self) -> int:
+        """How many feeds of the configuration are not shown."""
+        return len(self._settings) - len(self.snapshots())
+
+    def owners(self) -> list[FeedOwner] | None:
+        """Who runs each feed, over all replicas; None where there is one process only."""
+        if self._replica is None:
+            return None
+        directory, me = self._replica.directory, self._replica.lease.replica
+        found = []
+        for row in directory.feeds:
+            owner = directory.replicas.get(row.owner)
+            heard_s = owner.heard_s if owner else None
+            name = owner.name if owner else ""
+            found.append(FeedOwner(row.account, row.channel, name, row.owner == me, heard_s, row.behind_s))
+        return found
 
     def zero_starts(self) -> Mapping[Key, ZeroStart]:
         return self._zero_starts
 
     def ready(self) -> list[str]:
-        """The feeds that have not asked the API yet."""
+        """What has not been reached yet: feeds that have not asked the API; of a replica, the database."""
+        if self._replica:
+            return [] if self._replica.reached else ["the database"]
         return [feed.settings.name for feed in self._feeds.values() if not feed.answered]
 
     def stalled(self) -> list[str]:

@@ -16,8 +16,8 @@ from infobip_exporter import __version__, logs
 from infobip_exporter.config import rules
 from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, load_state, warnings
-from infobip_exporter.config.problems import shown
-from infobip_exporter.config.schema import Config, Log
+from infobip_exporter.config.problems import Unshown, shown
+from infobip_exporter.config.schema import Config, Log, State
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
 from infobip_exporter.signals import SIGNALS
 
@@ -31,8 +31,8 @@ Turns Infobip's message logs into exact Prometheus metrics, at :10470/metrics.
 commands:
   run (default)    poll and serve metrics until stopped
   check            one small question to each account and channel
-  demo             the exporter on a simulated Infobip, needs no account
-  state            what was counted; state check: is it sound; state backup FILE
+  demo             an exporter on a simulated Infobip; --replicas: two of them
+  state            what was counted; check: is it sound; backup FILE; copy URL
 """
 EXAMPLES = (
     (f"{_PROGRAM} check --config.file=infobip.yaml", ""),
@@ -88,6 +88,8 @@ def _run_command(argv: Sequence[str] | None) -> int:
     command = flags.pop("command")
     if "state.format" in flags and command != "state":
         raise ConfigError(["--state.format: belongs to state; the logs have --log.format"])
+    if "replicas" in flags and command != "demo":
+        raise ConfigError(["--replicas: belongs to demo; replicas are exporters with one state.url"])
     if command not in _UNTIL_TOLD_TO_END:
         SIGNALS.end_at_once()
     if command != "run":
@@ -133,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         else:
             action = "append" if flag in _REPEATABLE else _Once
             flags.add_argument(f"--{flag}", dest=flag, metavar=metavar, action=action, help=text)
+    flags.add_argument(
+        "--replicas", action="store_const", const="yes", help=argparse.SUPPRESS
+    )  # told at demo
     version = f"{_PROGRAM} {__version__} (Python {platform.python_version()})"
     flags.add_argument("--version", action="version", version=version, help="show the version and exit")
     flags.add_argument("--help", "-h", action="help", help="show this and exit")
@@ -185,8 +190,10 @@ def _demo(flags: Flags, _words: Sequence[str]) -> int:
         problems.append("--web.listen-address: demo listens on one address")
     given = _checked(others, problems)
     log = replace(Log(), **given["log"])
-    from infobip_sandbox import demo  # noqa: PLC0415
+    from infobip_sandbox import demo, demo_replicas  # noqa: PLC0415
 
+    if "replicas" in flags:
+        return demo_replicas.demo_replicas()
     logs.configure(log)
     return demo.demo(addresses[0] if addresses else None, log)
 
@@ -196,17 +203,17 @@ def _state(flags: Flags, words: Sequence[str]) -> int:
     problems: list[str] = []
     if style not in STYLES:
         problems.append(f"--state.format: must be one of {', '.join(STYLES)}, got {shown(style)}")
-    url = ""
+    state = State()
     if "state.url" not in flags:
         # Not the whole configuration: the keys that it names may be there for the running service alone.
         try:
-            url = load_state(_config_file(flags), os.environ).url
+            state = load_state(_config_file(flags), os.environ)
         except ConfigError as error:
             problems[:0] = error.problems
-    url = _checked(flags, problems)["state"].get("url", url)
+    state = replace(state, **_checked(flags, problems)["state"])
     from infobip_exporter import state_command  # noqa: PLC0415
 
-    return state_command.state(url, words, style)
+    return state_command.state(state, words, style)
 
 
 _Command = Callable[[Flags, Sequence[str]], int]
@@ -249,7 +256,8 @@ def _config_file(flags: Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    logs.configure(config.log, secrets=[secret for each in config.accounts for secret in secrets_of(each)])
+    secrets = [secret for each in config.accounts for secret in secrets_of(each)]
+    logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
 
 
 def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -263,6 +271,8 @@ def _checked(flags: Flags, problems: list[str]) -> dict[str, dict[str, Any]]:
         for text in texts:
             try:
                 values.append(rule(text))
+            except Unshown as error:
+                problems.append(f"--{flag}: {error}")
             except ValueError as error:
                 problems.append(f"--{flag}: {error}, got {shown(text)}")
         problems += [

@@ -17,6 +17,14 @@ class LedgerError(ExporterError):
     """The ledger can't be opened, read or written; what was committed before is untouched."""
 
 
+class LedgerAway(LedgerError):
+    """The database can't be reached at the moment; waiting may help."""
+
+
+class LeaseLost(ExporterError):
+    """Another replica owns the feed now: this process may write nothing of it any more."""
+
+
 class ListenError(ExporterError):
     """The web server can't listen: the port is taken, or the address is not this machine's."""
 

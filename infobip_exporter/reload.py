@@ -97,9 +97,12 @@ def refuse_what_can_not_change(old: Config, new: Config) -> None:
     """ConfigError names each setting that differs and would need a restart."""
     fixed = {
         "state.url": (old.state.url, new.state.url),
+        "state.lease": (old.state.lease_s, new.state.lease_s),
+        "state.password_file": (old.state.password_file, new.state.password_file),
         "web.listen_address": (old.web.listen_address, new.web.listen_address),
         "log.level": (old.log.level, new.log.level),
         "log.format": (old.log.format, new.log.format),
+        "web.allowed_hosts": (old.web.allowed_hosts, new.web.allowed_hosts),
         "web.config_file": (old.web.config_file, new.web.config_file),
     }
     problems = [

@@ -6,43 +6,70 @@ from pathlib import Path
 
 import msgspec
 
+from infobip_exporter.config import rules
+from infobip_exporter.config.problems import Unshown, shown
+from infobip_exporter.config.schema import State
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.ledger import inspect
+from infobip_exporter.ledger import copying, inspect, sqlite_contents
 from infobip_exporter.ledger.inspect import FeedHeld, StateHeld
 from infobip_exporter.ledger.sqlite import PREFIX
 
-USAGE = "state [check | backup FILE]"
+USAGE = "state [check | backup FILE | copy URL]"
 
 
-def state(url: str, words: Sequence[str], style: str = "text") -> int:
-    """Do what `words` say with the state at `url`: nothing (show it), `check`, or `backup FILE`.
+def state(source: State, words: Sequence[str], style: str = "text") -> int:
+    """Do what `words` say with the state at `source`: nothing (show it), `check`, `backup FILE` or `copy URL`.
 
     `style` is `text` or `json`. The exit code: 1 if the check finds something, else 0. Raises ConfigError for other
-    words, LedgerError for a file that can't be read.
+    words, LedgerError for a state that can't be read.
     """
-    path = Path(url.removeprefix(PREFIX))
     match list(words):
         case []:
-            found = inspect.held(path)
+            with copying.reading(source) as contents:
+                found = inspect.held(contents)
             print(_json(found) if style == "json" else _text(found))
             return 0
         case ["check"]:
-            return _check(path, style)
+            return _check(source, style)
         case ["backup", target]:
-            inspect.back_up(path, Path(target))
+            if source.is_postgres:
+                raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
+            sqlite_contents.back_up(Path(source.url.removeprefix(PREFIX)), Path(target))
             print(_json({"backup": target}) if style == "json" else f"ok    {target}")
             return 0
+        case ["copy", url]:
+            return _copy(source, url, style)
         case _:
             raise ConfigError([f"{' '.join(['state', *words])}: must be {USAGE}"])
 
 
-def _check(path: Path, style: str) -> int:
-    wrong = inspect.findings(path)
+def _check(source: State, style: str) -> int:
+    with copying.reading(source) as contents:
+        where = contents.where
+        wrong = list(inspect.findings(contents))
     if style == "json":
-        print(_json({"path": str(path), "findings": wrong}))
+        print(_json({"path": where, "findings": wrong}))
     else:
-        print("\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {path}")
+        print("\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {where}")
     return 1 if wrong else 0
+
+
+def _copy(source: State, url: str, style: str) -> int:
+    try:
+        target = State(url=rules.state_url(url))
+    except Unshown as error:
+        raise ConfigError([f"state copy: {error}"]) from None
+    except ValueError as error:
+        raise ConfigError([f"state copy: {error}, got {shown(url)}"]) from None
+    if target.place == source.place:
+        raise ConfigError(["state copy: must name another place than state.url"])
+    feeds = copying.copy(source, target)
+    print(
+        _json({"copy": target.place, "feeds": feeds})
+        if style == "json"
+        else f"ok    {target.place}, {feeds} feeds"
+    )
+    return 0
 
 
 def _json(value: object) -> str:

@@ -43,6 +43,10 @@ class Asked:
     general_status: str | None
     cursor: str | None
     """None without a cursor, "" for the first page of a read by cursor."""
+    only_within_ms: int | None = None
+    """Of the messages of this millisecond only those sent within it are meant,"""
+    none_within_ms: int | None = None
+    """and of this one those sent at its beginning."""
 
     @property
     def picks(self) -> bool:
@@ -51,7 +55,7 @@ class Asked:
             (
                 self.message_ids, self.bulk_ids, self.campaigns, self.sender is not None,
                 self.destination is not None, self.entity_id is not None, self.application_id is not None,
-                self.general_status is not None,
+                self.general_status is not None, self.only_within_ms is not None, self.none_within_ms is not None,
             )
         )  # fmt: skip
 
@@ -66,6 +70,8 @@ class Asked:
             and self.entity_id in (None, message.entity_id)
             and self.application_id in (None, message.application_id)
             and (self.general_status is None or self._has_status(message, now_ms))
+            and (self.only_within_ms != message.sent_ms or message.within)
+            and (self.none_within_ms != message.sent_ms or not message.within)
         )
 
     def _has_status(self, message: Message, now_ms: int) -> bool:
@@ -85,7 +91,9 @@ def read_parameters(parameters: Mapping[str, str], quirks: Quirks) -> Asked:
     if status is not None and status not in STATUS_GROUPS:
         raise BadRequest("generalStatus", f"must be one of {', '.join(STATUS_GROUPS)}")
     since_ms, until_ms = _moment(parameters, "sentSince", quirks), _moment(parameters, "sentUntil", quirks)
-    if since_ms is not None and not quirks.since_inclusive:
+    only_within_ms = since_ms if quirks.microseconds and not quirks.since_inclusive else None
+    none_within_ms = until_ms if quirks.microseconds and quirks.until_inclusive else None
+    if since_ms is not None and not quirks.since_inclusive and not quirks.microseconds:
         since_ms += 1
     if until_ms is not None and quirks.until_inclusive:
         until_ms += 1
@@ -102,6 +110,8 @@ def read_parameters(parameters: Mapping[str, str], quirks: Quirks) -> Asked:
         application_id=parameters.get("applicationId"),
         general_status=status,
         cursor=_cursor(parameters, quirks),
+        only_within_ms=only_within_ms,
+        none_within_ms=none_within_ms,
     )
 
 

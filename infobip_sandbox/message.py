@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Literal, NamedTuple
+from zlib import crc32
 
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import NOT_FINAL
@@ -62,6 +63,11 @@ class Message(NamedTuple):
     def shown_at(self, now_ms: int) -> bool:
         """Whether the log shows the message at `now_ms`, its age aside."""
         return self.visible_ms <= now_ms and (self.gone_ms is None or now_ms < self.gone_ms)
+
+    @property
+    def within(self) -> bool:
+        """Whether it was sent within its millisecond, not at its beginning, where that makes a difference."""
+        return crc32(self.message_id.encode()) % 2 == 1
 
     def state_at(self, now_ms: int) -> Step:
         """The step the message is in at `now_ms`; before it was sent, the first."""

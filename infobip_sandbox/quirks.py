@@ -10,6 +10,8 @@ class Quirks:
 
     since_inclusive: bool = True
     until_inclusive: bool = True
+    microseconds: bool = False
+    """Whether messages are sent within milliseconds, half of them, and a bound names the beginning of one."""
     keeps: Literal["newest", "oldest"] = "newest"
     """Which end of the range a full answer shows."""
     order: Literal["newest_first", "oldest_first", "shuffled"] = "newest_first"

@@ -45,6 +45,8 @@ class Witness:
     """The final statuses that were shown of a message, in order."""
     asked: TimeRanges = TimeRanges()
     """Sent time that was asked for with nothing but its bounds."""
+    open_until_ms: int = 0
+    """When the last of the good answers to a query without an end was given."""
 
     def saw(self, query: Query, answer: Answer, arrived_ms: int) -> None:
         for record in answer.page.records:
@@ -56,6 +58,8 @@ class Witness:
         if query.since_ms is not None and query.general_status is None:
             until_ms = query.until_ms if query.until_ms is not None else arrived_ms + 1
             self.asked = self.asked.add((query.since_ms, until_ms))
+            if query.until_ms is None:
+                self.open_until_ms = arrived_ms
 
 
 @dataclass(slots=True)

@@ -177,7 +177,8 @@ class Guard:
             if s.family == catalog.LOST.name
         }
         before = self.progress
-        passed = (before.watermark_ms, progress.watermark_ms if before.watermark_ms else 0)
+        since_ms = max(before.watermark_ms, self.begin_ms or 0)
+        passed = (since_ms, progress.watermark_ms if before.watermark_ms else 0)
         gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
@@ -212,7 +213,7 @@ class Guard:
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
         unasked = TimeRanges([cell.range]).without(self.witness.asked)
         if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
-            unasked = unasked.below(now_ms)
+            unasked = unasked.below(self.witness.open_until_ms)
         if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (

@@ -40,8 +40,9 @@ class Dates:
 
 
 BELIEVED_BY = 20
-BELIEVED_AFTER_MS = 1_800_000
-"""So many answers, over so long, are believed against our own clock (infobip/clock.py, CONFIRMED_ALONE_BY)."""
+BELIEVED_AFTER_MS = 1_785_000
+"""So many answers, over so long, are believed against our own clock (infobip/clock.py, CONFIRMED_ALONE_BY); less by how
+long an answer may take to come back, for that clock goes by when answers arrive."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ PLANNING, FEED, COUNTING = (
     "infobip_exporter/counting/",
 )
 LEDGER, INFOBIP = "infobip_exporter/ledger/", "infobip_exporter/infobip/"
+REPLICAS = "simulation.replicas"
 
 
 class Mutant(NamedTuple):
@@ -17,6 +18,8 @@ class Mutant(NamedTuple):
     says: str
     old: str
     new: str
+    module: str = "simulation"
+    """What is run to catch it."""
 
     def applied(self, text: str) -> str:
         """`text` with the fault in it. Raises ValueError where the code is not what it was."""
@@ -95,15 +98,15 @@ MUTANTS = (
     Mutant(
         COUNTING + "count.py", "a message that settles stays in the gauge",
         "            self._changes.in_flight[in_flight_series(before)] -= 1\n"
-        "            del self._known.in_flight[record.message_id, sent_ms]\n",
-        "            del self._known.in_flight[record.message_id, sent_ms]\n",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n",
     ),
     Mutant(
         COUNTING + "count.py", "a price that is there later is not added",
         "if flags & WITHOUT_PRICE and not now & WITHOUT_PRICE:", "if False:",
     ),
     Mutant(
-        COUNTING + "count.py", "cost leaves out all messages of a kind but one",
+        COUNTING + "tally.py", "cost leaves out all messages of a kind but one",
         "EXACT.multiply(cost, messages)", "EXACT.multiply(cost, 1)",
     ),
     Mutant(
@@ -112,7 +115,11 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "audit.py", "the audit takes missed messages for verified ones",
-        "missed = max(0, len(in_log) - cell.messages)", "missed = 0",
+        "missed = max(0, messages - cell.messages)", "missed = 0",
+    ),
+    Mutant(
+        COUNTING + "audit.py", "what is left of a final cell that was read in part keeps the number of all of it",
+        "messages=cell.messages - messages,", "messages=cell.messages,",
     ),
     Mutant(
         COUNTING + "count.py", "a row that is in a page twice counts twice",
@@ -120,7 +127,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "a message whose sent time has moved counts twice",
-        "if elsewhere[number] and self._is_known_elsewhere", "if False and self._is_known_elsewhere",
+        "elsewhere[place] = self._is_known_elsewhere(int(new[place]))", "elsewhere[place] = False",
     ),
     Mutant(
         COUNTING + "count.py", "a message that has perhaps moved is not read again",
@@ -132,11 +139,11 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "what has settled is not remembered",
-        "        self._added.append(added)\n        moments", "        moments",
+        "        self._added.append(added)\n", "",
     ),
     Mutant(
         COUNTING + "count.py", "a message that settles stays known as in flight",
-        "            del self._known.in_flight[record.message_id, sent_ms]\n", "",
+        "            del self._known.in_flight[record.message_id, record.sent_ms]\n", "",
     ),
     Mutant(
         COUNTING + "count.py", "a message in flight that takes another status is in the gauge twice",
@@ -148,12 +155,12 @@ MUTANTS = (
         "now &= STATUS_MASK", "now |= WITHOUT_PRICE",
     ),
     Mutant(
-        COUNTING + "count.py", "parts are not multiplied",
+        COUNTING + "tally.py", "parts are not multiplied",
         "settled * self.kind.parts", "settled",
     ),
     Mutant(
         COUNTING + "count.py", "durations include those that the log can't hold",
-        "if 0 <= each[1] <= LONGEST_DURATION_MS", "if True",
+        "sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)", "sound = told",
     ),
     Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
@@ -191,7 +198,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log are forgotten",
-        "            changes.add(unresolved_series(message), 1)\n", "",
+        "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "the watermark leaves what was not read behind",
@@ -221,7 +228,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "records of final cells are new once more",
-        "and not (ranges and ranges.holds(sent_ms))", "",
+        "(sent_ms >= begin_ms) & ~final", "sent_ms >= begin_ms",
     ),
     Mutant(
         FEED + "recorder.py", "settled messages of a final cell are kept",
@@ -246,7 +253,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=progress.unread.above(gone_ms))\n", "",
+        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
@@ -262,11 +269,23 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
-        "            changes.in_flight[in_flight_series(message)] -= 1\n", "",
+        "    changes.in_flight[in_flight_series(message)] -= 1\n", "",
     ),
     Mutant(
         FEED + "recorder.py", "time that comes once more is not read again",
         "                unread = unread.add(cell.range)\n", "",
+    ),
+    Mutant(
+        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
+        "        self.advance(gone_ms)  # where", "        # where",
+    ),
+    Mutant(
+        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
+    ),
+    Mutant(
+        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
+        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
     ),
     # Where it is kept
     Mutant(
@@ -311,5 +330,24 @@ MUTANTS = (
     Mutant(
         INFOBIP + "clock.py", "a date is taken for exact",
         "date_ms + 1000 - math.floor(asked_s * 1000)", "date_ms - math.ceil(received_s * 1000)",
+    ),
+    # Several replicas
+    Mutant(
+        LEDGER + "postgres_commit.py", "a commit does not check the epoch",
+        "WHERE id = %(feed)s AND epoch = %(epoch)s AND commits", "WHERE id = %(feed)s AND commits", REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "postgres_commit.py", "a commit that was held up takes effect after later ones",
+        " AND commits <= %(number)s", "", REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "leases.py", "leases end by the local clock",
+        'self._run("DELETE FROM replica WHERE expires_at < now()")',
+        'self._run("DELETE FROM replica WHERE expires_at < to_timestamp(%(at)s)", {"at": self._lease.asking().wall_s})',
+        REPLICAS,
+    ),
+    Mutant(
+        LEDGER + "leases.py", "a replica shows its feeds after its lease has run out",
+        "return self.lease_s - passed_s", "return self.lease_s", REPLICAS,
     ),
 )  # fmt: skip

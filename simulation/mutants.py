@@ -17,7 +17,7 @@ from pathlib import Path
 from simulation.faults import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("infobip_exporter", "simulation")
+COPIED = ("infobip_exporter", "infobip_sandbox", "simulation")
 LONGEST_SEED_S = 60
 """A seed that takes longer hangs: the fault has been caught."""
 
@@ -48,7 +48,7 @@ def main() -> int:
         for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
             verdicts.append(verdict)
             print(line(verdict), flush=True)
-    _blameless({verdict.seed for verdict in verdicts if verdict.seed is not None})
+    _blameless({(verdict.mutant.module, verdict.seed) for verdict in verdicts if verdict.seed is not None})
     missed = sum(verdict.seed is None for verdict in verdicts)
     print(f"{len(verdicts)} faults, {missed} not caught")
     if arguments.write:
@@ -65,13 +65,13 @@ def judge(mutant: Mutant, seeds: range) -> Verdict:
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         target = tree / mutant.path
         target.write_text(mutant.applied(target.read_text()))
-        seed, said = _first_failing(tree, seeds)
+        seed, said = _first_failing(tree, seeds, mutant.module)
     return Verdict(mutant, seed, said, time.monotonic() - began)
 
 
-def _first_failing(tree: Path, seeds: range) -> tuple[int | None, str]:
-    command = [sys.executable, "-m", "simulation", "--until-failure", "--jobs", "1"]
-    command += ["--first", str(seeds.start), "--seeds", str(len(seeds)), "--longest", str(LONGEST_SEED_S)]
+def _first_failing(tree: Path, seeds: range, module: str) -> tuple[int | None, str]:
+    command = [sys.executable, "-m", module, "--until-failure", "--first", str(seeds.start)]
+    command += ["--seeds", str(len(seeds)), "--longest", str(LONGEST_SEED_S)]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     for text in ran.stdout.splitlines():
@@ -83,10 +83,10 @@ def _first_failing(tree: Path, seeds: range) -> tuple[int | None, str]:
     return None, ""
 
 
-def _blameless(seeds: set[int]) -> None:
+def _blameless(caught: set[tuple[str, int]]) -> None:
     """Raises RuntimeError where a seed fails without any fault: what it caught says nothing."""
-    for seed in sorted(seeds):
-        failing, said = _first_failing(ROOT, range(seed, seed + 1))
+    for module, seed in sorted(caught):
+        failing, said = _first_failing(ROOT, range(seed, seed + 1), module)
         if failing is not None:
             raise RuntimeError(f"seed {seed} fails without a fault: {said}")
 

@@ -254,10 +254,14 @@ def needless(messages: Sequence[Message], evidence: Evidence) -> list[str]:
             and poll.ended_ms < leaves_ms - 600_000
             for poll in evidence.polls
         )
-        if chances < ENOUGH_CHANCES or any(
-            message.unshowable
-            for message in messages
-            if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+        if (
+            chances < ENOUGH_CHANCES
+            or evidence.doubtful.meet(lost)
+            or any(
+                message.unshowable
+                for message in messages
+                if lost.since_ms - 2 <= message.sent_ms < lost.until_ms + 2
+            )
         ):
             continue
         rows = _most_in_three_ms(messages, lost)

@@ -313,8 +313,7 @@ class LivedFeed:
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s
-        # An oversized millisecond may take a poll more.
-        longest_s = 2 * self.interval_s + self.life.world.config.poll.timeout_s + 1
+        longest_s = self.interval_s + self.life.world.config.poll.timeout_s + 1
         if took_s > longest_s and self.life.fate.writes_failed == before.writes_failed:
             raise Violated(f"a poll took {took_s:.1f} s")
 
@@ -355,7 +354,7 @@ class LivedFeed:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
         now_ms = self.time.now_ms()
         progress = self.ledger.progress
-        if now_ms < self.world.traffic_until_ms + 300_000 or self.api.told.is_wrong:
+        if now_ms < self.world.traffic_until_ms + 300_000 or self.api.told.is_wrong or not self._was_certain:
             return 0.0
         if not any(poll.well for poll in self.polls[-QUIET_AFTER:]):
             return LONGEST_GAP_S

@@ -340,7 +340,12 @@ def _broken(rng: Random, filters: Mapping[str, str]) -> dict[str, Any]:
     ]
     count = rng.choice((0,) * 8 + (1, 1, 2, len(names)))
     how = rng.choice(("500", "400", "timeout", "ignored"))
-    return {"broken": tuple(rng.sample(names, count)), "broken_how": how}
+    return {
+        "broken": tuple(rng.sample(names, count)),
+        "broken_how": how,
+        "ids_heeded": rng.choice((0,) * 8 + (1, 3)),
+        "microseconds": rng.random() < 0.2,
+    }
 
 
 def _quirks(rng: Random, caps_below: int) -> Quirks:

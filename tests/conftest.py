@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from infobip_sandbox.postgres import Postgres, postgres
+
 REQUIRE_SERVERS = "INFOBIP_EXPORTER_REQUIRE_SERVERS"
 """Set to 1 (as CI does), a test that was skipped, say for want of a Prometheus, makes the run fail."""
 
@@ -37,3 +39,10 @@ def _logging_as_it_was() -> Iterator[None]:
     yield
     logging.root.handlers, logging.root.level = handlers, level
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole run; a test takes a database of its own."""
+    with postgres() as running:
+        yield running

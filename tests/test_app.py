@@ -12,7 +12,7 @@ import pytest
 from infobip_exporter import app as app_module
 from infobip_exporter import logs
 from infobip_exporter.app import App
-from infobip_exporter.config.schema import Account, Config, Metrics, Poll, State
+from infobip_exporter.config.schema import Account, Config, Metrics, OAuth2, Poll, State
 from infobip_exporter.errors import ConfigError, LedgerError, RequestFailed
 from infobip_exporter.feed.supervisor import Supervisor
 from infobip_exporter.infobip.client import Client
@@ -123,6 +123,27 @@ def test_a_feed_that_is_changed_continues_with_what_it_had(
             assert runs(feed)
             assert not runs(before[name])
         assert app.zero_starts() == starts
+
+    lived(life)
+
+
+def test_the_channels_of_an_account_share_its_credentials_until_these_change(
+    lived: Callable[[Life], None],
+) -> None:
+    def credentials(app: App) -> list[object]:
+        return [feed.client._credentials for feed in feeds(app).values()]
+
+    async def life(app: App) -> None:
+        one, same = credentials(app)
+        assert one is same
+        await app.change_to(replace(CONFIG, accounts=(replace(ONE, filters={"sender": "x"}), TWO)))
+        assert credentials(app)[:2] == [one, one]
+        assert credentials(app)[2] is not one
+        changed = replace(ONE, api_key=None, oauth2=OAuth2("me", Secret("x")))
+        await app.change_to(replace(CONFIG, accounts=(changed,)))
+        other, same = credentials(app)
+        assert other is same
+        assert other is not one
 
     lived(life)
 

@@ -13,7 +13,7 @@ import structlog
 import infobip_exporter
 from infobip_exporter import app, cli, logs, state_command
 from infobip_exporter import check as check_module
-from infobip_exporter.config.schema import Config, Log
+from infobip_exporter.config.schema import Config, Log, State
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.reload import Reloads
@@ -108,7 +108,7 @@ def test_state_gets_the_url_of_the_config_and_the_words_behind_it(
     monkeypatch.setattr(state_command, "state", state)
     assert cli.main(arguments) == 7
     style = "json" if len(arguments) > 1 else "text"
-    assert calls == [("sqlite:///infobip-exporter.db", words, style)]
+    assert calls == [(State("sqlite:///infobip-exporter.db"), words, style)]
 
 
 def test_state_with_its_url_needs_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,9 +229,10 @@ def test_demo_logs_as_its_flags_say(
             ["state", "--state.format=xml", "--state.url=x"],
             '--state.format: must be one of text, json, got "xml"\n'
             "--state.url: must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-            'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, got "x"\n',
+            'or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, or a postgresql:// URL, got "x"\n',
         ),
-        (["state", "chek"], "state chek: must be state [check | backup FILE]\n"),
+        (["run", "--replicas"], "--replicas: belongs to demo; replicas are exporters with one state.url\n"),
+        (["state", "chek"], "state chek: must be state [check | backup FILE | copy URL]\n"),
         (["run", "check"], "infobip-exporter: unrecognized arguments: check; {help}\n"),
     ],
 )

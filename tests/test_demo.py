@@ -9,11 +9,14 @@ import httpx
 import pytest
 
 from infobip_exporter.config.schema import Config, Log
-from infobip_exporter.errors import ListenError
+from infobip_exporter.errors import ExporterError, ListenError
 from infobip_exporter.model.channels import LOG_PATHS
+from infobip_sandbox import demo_replicas
 from infobip_sandbox.demo import CHANNELS, demo, site_options
 from infobip_sandbox.site import Site
 from infobip_sandbox.traffic import HOUR_MS
+from tests.alerting.servers import free_address
+from tests.databases import needs_postgres
 
 
 @contextmanager
@@ -98,3 +101,31 @@ def test_a_taken_port_is_told_with_the_way_out() -> None:
 
     with pytest.raises(ListenError, match=r"--web.listen-address=127.0.0.1:10471"):
         demo(None, Log(), run=run, watch=nobody)
+
+
+@needs_postgres
+def test_the_demo_of_replicas_shows_a_failover_in_which_no_count_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ports = tuple(int(free_address().rpartition(":")[2]) for _ in range(2))
+    monkeypatch.setattr(demo_replicas, "PORTS", ports)
+    monkeypatch.setattr(demo_replicas, "CALM_S", 3.0)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("Ctrl-C"):
+            raise KeyboardInterrupt
+
+    assert demo_replicas.demo_replicas(tell) == 0
+    said = "\n".join(told)
+    assert "Replica A is killed" in said
+    assert "Replica B runs both feeds after" in said
+    assert "no count was lost" in said
+    assert "It has one of the feeds back" in said
+
+
+def test_the_demo_of_replicas_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_replicas, "programs", lambda: None)
+    with pytest.raises(ExporterError, match="apt install postgresql"):
+        demo_replicas.demo_replicas()

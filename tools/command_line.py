@@ -77,13 +77,17 @@ def flags() -> list[Flag]:
     return [
         Flag(
             tuple(action.option_strings),
-            action.help or "",
+            (action.help or "").replace(argparse.SUPPRESS, _UNTOLD.get(action.dest, "")),
             action.metavar if isinstance(action.metavar, str) else None,
             tuple(action.choices or _WORDS.get(str(action.metavar), ())),
         )
         for action in _actions()
         if action.option_strings
     ]
+
+
+_UNTOLD = {"replicas": "demo: two exporters on one PostgreSQL, one of them is killed"}
+"""What is said here of flags for which the help has no room."""
 
 
 def _actions() -> list[argparse.Action]:

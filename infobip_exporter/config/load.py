@@ -7,6 +7,7 @@ from typing import Any
 
 from infobip_exporter.config import rules
 from infobip_exporter.config.accounts import read_accounts
+from infobip_exporter.config.files import read_file
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
@@ -17,6 +18,9 @@ API_REQUESTS_PER_MINUTE = 120
 """Requests a minute that the API allows an account (reference page)."""
 
 _MINUTE_S, _HOUR_S = 60, 3600
+
+SHORTEST_LEASE_S = 3
+"""A renewal a second; a database that is restarted takes about as long."""
 
 _IGNORED = "x-"
 """How top-level keys begin that hold anchors for the rest of the file, as in Compose files."""
@@ -34,7 +38,6 @@ _METRICS: Keys = {
     "max_label_values": ("max_label_values", rules.whole(1, 1_000_000)),
 }
 _LABEL_LISTS = ("labels", "duration_labels")
-_STATE: Keys = {"url": ("url", rules.state_url)}
 _LOG: Keys = {
     "level": ("level", rules.one_of(rules.LOG_LEVELS)),
     "format": ("format", rules.one_of(rules.LOG_FORMATS)),
@@ -51,13 +54,24 @@ def _metrics(section: Value | None) -> Metrics:
     return Metrics(**values)
 
 
+def _state(folder: Path) -> Keys:
+    return {
+        "url": ("url", rules.state_url),
+        "lease": ("lease_s", rules.duration(SHORTEST_LEASE_S, 10 * _MINUTE_S)),
+        "password_file": ("password_file", rules.existing_file_in(folder)),
+    }
+
+
 def _web(section: Value | None, folder: Path) -> Web:
-    given = section.members(["listen_address", "config_file"]) if section else {}
+    given = section.members(["listen_address", "config_file", "allowed_hosts"]) if section else {}
     web = Web()
     if "listen_address" in given:
         web = replace(web, listen_address=_listen_addresses(given["listen_address"]))
     if "config_file" in given:
         web = replace(web, config_file=given["config_file"].checked(rules.existing_file_in(folder)))
+    if "allowed_hosts" in given:
+        read = [each.checked(rules.host_pattern) for each in given["allowed_hosts"].items() or ()]
+        web = replace(web, allowed_hosts=tuple(host for host in read if host))
     return web
 
 
@@ -90,7 +104,7 @@ def load_state(path: str | Path, env: Mapping[str, str]) -> State:
     """The section `state` of the file `path`. Variables and files that other sections name need not be there."""
     problems = Problems(str(path))
     given = _sections(_read(path), env, problems)
-    state = State(**_fields(given.get("state"), _STATE))
+    state = State(**_fields(given.get("state"), _state(Path(path).parent)))
     problems.raise_if_any()
     return state
 
@@ -98,8 +112,7 @@ def load_state(path: str | Path, env: Mapping[str, str]) -> State:
 def _read(path: str | Path) -> str:
     """The file's text. ConfigError where there is none."""
     try:
-        with Path(path).open("rb") as file:
-            return file.read(4 * MAX_CHARACTERS + 1).decode()
+        return read_file(path, 4 * MAX_CHARACTERS + 1).decode()
     except FileNotFoundError:
         raise ConfigError(
             [f"{path}: there is no such file; copy config.example.yaml, or name another with --config.file"]
@@ -124,7 +137,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
         accounts=read_accounts(given.get("accounts"), problems, folder),
         poll=Poll(**_fields(given.get("poll"), _POLL)),
         metrics=_metrics(given.get("metrics")),
-        state=State(**_fields(given.get("state"), _STATE)),
+        state=State(**_fields(given.get("state"), _state(folder))),
         web=_web(given.get("web"), folder),
         log=Log(**_fields(given.get("log"), _LOG)),
     )

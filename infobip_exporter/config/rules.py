@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from infobip_exporter.config import postgres_url
 from infobip_exporter.config.duration import FORM, format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
 from infobip_exporter.model.channels import LOG_PATHS, MAX_LIST_LENGTH
@@ -29,8 +30,8 @@ _HOST_NAME = re.compile(
 )
 
 
-PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What a parameter of a token request may be called."""
+PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+"""What a parameter of a token request may be called. A secret in its place is longer."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A word of an HTTP header (RFC 9110, 5.6.2)."""
@@ -122,7 +123,7 @@ def server_name(text: str) -> str:
 
 def tls_version(text: str) -> str:
     if text in {"TLS10", "TLS11"}:
-        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
     return one_of(("TLS12", "TLS13"))(text)
 
 
@@ -222,11 +223,16 @@ SQLITE = "sqlite:///"
 
 
 def state_url(text: str) -> str:
+    if postgres_url.is_postgres(text):
+        return postgres_url.checked(text)
+    if "@" in text:
+        raise Unshown(f"must begin with {SQLITE} or postgresql://")
     file = text.removeprefix(SQLITE)
     if file == text or not file.isprintable() or not file.strip("/") or file.endswith("/"):
         raise ValueError(
             "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-            "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+            "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, "
+            "or a postgresql:// URL"
         )
     return text
 
@@ -264,6 +270,13 @@ def split_listen_address(text: str) -> tuple[str, int]:
             "or unix: and the path of a socket"
         )
     return bare, int(port)
+
+
+def host_pattern(text: str) -> str:
+    """A host name, an address (an IPv6 one without brackets), or all names below one: `*.example.com`."""
+    if not _is_host(text.removeprefix("*.")):
+        raise ValueError("must be a host without a port, such as exporter.example.com or *.example.com")
+    return text
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infobip_exporter.config.postgres_url import is_postgres, split_password
 from infobip_exporter.model.secret import Secret
 
 
@@ -90,7 +91,25 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    url: str = "sqlite:///infobip-exporter.db"
+    """`url` may hold a password: `place` is what can be shown."""
+
+    url: str = field(default="sqlite:///infobip-exporter.db", repr=False)
+    lease_s: float = 15.0
+    password_file: Path | None = None
+
+    @property
+    def is_postgres(self) -> bool:
+        return is_postgres(self.url)
+
+    @property
+    def place(self) -> str:
+        """The URL without its password."""
+        return split_password(self.url)[0] if self.is_postgres else self.url
+
+    @property
+    def password(self) -> Secret | None:
+        """The one in the URL."""
+        return split_password(self.url)[1] if self.is_postgres else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +117,8 @@ class Web:
     listen_address: tuple[str, ...] = ("0.0.0.0:10470",)
     """All of them; the file may name one or a list."""
     config_file: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that requests may name, without ports; none for any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """How many values a label may show: real values up to a cap, `__other__` beyond it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
+from infobip_exporter.counting.known import Labels
+from infobip_exporter.counting.tally import CountedIn, counted_in
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family, labels_of
 from infobip_exporter.model.labels import LABELS, OTHER
@@ -10,6 +12,9 @@ from infobip_exporter.model.series import Series
 
 LONGEST_LABEL = 1024
 """Characters of a label's value. Infobip's own names have at most 255; every scrape carries every label again."""
+
+MOST_KEPT = 4096
+"""Kinds whose series are kept: a page has some dozens of them."""
 
 
 class Caps:
@@ -22,6 +27,7 @@ class Caps:
     def __init__(self, most: int, shown: Iterable[Series] = (), choice: Choice = DEFAULT) -> None:
         self.choice = choice
         self._most = most
+        self._series: dict[tuple[Kind, Labels | None], CountedIn] = {}
         self._taken: dict[str, set[str]] = {name: set() for name, label in LABELS.items() if label.capped}
         for series in shown:
             for label, value in series.labels:
@@ -38,7 +44,20 @@ class Caps:
         taken.add(value)
         return value
 
-    def labels_of(self, kind: Kind) -> dict[str, str]:
+    def counted_in(self, kind: Kind, sent_labels: Labels | None = None) -> CountedIn:
+        """The series of messages of this kind; with `sent_labels`, of those that were first seen with these.
+
+        The answer stays the same, for a value that is shown stays and so does one that is not: it is kept.
+        """
+        kept = self._series.get((kind, sent_labels))
+        if kept is None:
+            if len(self._series) >= MOST_KEPT:
+                self._series.clear()
+            kept = counted_in(kind, self._labels_of(kind), sent_labels, self.choice)
+            self._series[kind, sent_labels] = kept
+        return kept
+
+    def _labels_of(self, kind: Kind) -> dict[str, str]:
         """The value of every label of the table for a record of this kind; "" for those that it is not counted under.
 
         What no series shows must not take the place of a value that one does.
@@ -58,12 +77,3 @@ def _families(kind: Kind) -> Iterator[Family]:
     yield from (catalog.MESSAGES, catalog.PARTS, catalog.COST, catalog.DELIVERY_DURATION)
     if kind.general_status != DELIVERED:
         yield catalog.FAILURES
-
-
-def overflowed(labels: Mapping[str, str], *, sent: bool) -> list[Series]:
-    """The overflow counters of the labels that are known when a message is sent, or of those known when it settles."""
-    return [
-        Series.of(catalog.OVERFLOW.name, label=name)
-        for name, value in labels.items()
-        if value == OTHER and LABELS[name].sent is sent
-    ]

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.caps import Caps, overflowed
+from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.known import (
     MOST_STATUSES,
     SETTLED,
@@ -20,14 +21,14 @@ from infobip_exporter.counting.known import (
     Labels,
     id_hashes,
     scattered,
-    together,
 )
+from infobip_exporter.counting.tally import Tally, in_flight_series
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family, labels_of, series_of
-from infobip_exporter.model.labels import LABELS, OTHER
+from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.model.labels import OTHER
 from infobip_exporter.model.record import DELIVERED, Kind, Record
-from infobip_exporter.model.series import EXACT, Histogram, Series
+from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange
 
 MOVED_MS = 10_000
@@ -87,14 +88,14 @@ def count(
     caps: Caps,
     statuses: Statuses,
     *,
-    is_open: Callable[[int], bool],
+    is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
     proven: TimeRange | None = None,
     postpones: bool = True,
 ) -> Counted:
     """Count `records`, each message once, into `changes`.
 
-    `known` are the messages known of the time in which they were sent. `is_open` says whether a message sent at a moment
-    may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
+    `known` are the messages known of the time in which they were sent. `is_open` says whether messages sent at these
+    moments may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
     Unless it `postpones`, a message is another one where the page can't tell whether it has moved.
     """
     counting = _Counting(known, changes, caps, statuses, proven, postpones=postpones)
@@ -134,47 +135,69 @@ class _Counting:
         self._postpones = postpones
         self._known = Known(known.settled.copy(), known.in_flight)
         self._counted = Counted(self._known)
-        self._tallies: dict[tuple[int, Labels | None], _Tally] = {}
+        self._records: list[Record] = []
+        self._sent_ms = np.empty(0, np.int64)
+        self._hashes = self._keys = np.empty(0, np.uint64)
+        self._tallies: dict[tuple[int, Labels | None], Tally] = {}
         self._added: list[NDArray[np.void]] = []
         self._gone = np.zeros(len(known.settled), np.bool_)
 
-    def page(self, records: list[Record], is_open: Callable[[int], bool]) -> None:
-        sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-        hashes = id_hashes([record.message_id for record in records])
-        page_keys = hashes ^ scattered(sent_ms)
+    def page(self, records: list[Record], is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:
+        self._records = records
+        sent_ms = self._sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
+        self._hashes = id_hashes([record.message_id for record in records])
+        self._keys = self._hashes ^ scattered(sent_ms)
+        numbers: dict[int, int] = {}
+        of_kind = np.fromiter(
+            (numbers.setdefault(id(record.kind), len(numbers)) for record in records), np.intp, len(records)
+        )
+        kinds = [records[place].kind for place in np.unique(of_kind, return_index=True)[1].tolist()]
+        waiting = ~self._known_settled(kinds, of_kind)
+        if self._known.in_flight:
+            for number in np.flatnonzero(waiting).tolist():
+                record = records[number]
+                message = self._known.in_flight.get((record.message_id, record.sent_ms))
+                if message is not None:
+                    waiting[number] = False
+                    self._in_flight_again(number, message)
+        new = np.flatnonzero(waiting & is_open(sent_ms))
+        elsewhere = self._elsewhere(self._hashes[new])
+        if elsewhere.any():
+            for place in np.flatnonzero(elsewhere).tolist():
+                elsewhere[place] = self._is_known_elsewhere(int(new[place]))
+            new = new[~elsewhere]
+        self._first_seen(new, kinds, of_kind[new])
+
+    def _known_settled(self, kinds: Sequence[Kind], of_kind: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which records are those of messages that had settled before."""
         settled = self._known.settled
         order = np.argsort(settled["key"])
-        places = _places(settled["key"][order], page_keys).tolist()
-        elsewhere = self._elsewhere(hashes).tolist()
-        in_flight = self._known.in_flight
-        new: list[int] = []
-        for number, record in enumerate(records):
-            place = places[number]
-            if place >= 0:
-                self._settled_again(int(order[place]), record)
-                continue
-            message = in_flight.get((record.message_id, record.sent_ms)) if in_flight else None
-            if message is not None:
-                self._in_flight_again(record, record.sent_ms, message, int(page_keys[number]))
-            elif is_open(record.sent_ms):
-                if elsewhere[number] and self._is_known_elsewhere(record, int(hashes[number]), page_keys):
-                    continue
-                new.append(number)
-        self._first_seen([records[number] for number in new], sent_ms[new], page_keys[new])
+        places = _places(settled["key"][order], self._keys)
+        known = places >= 0
+        if known.any():
+            flags = np.array([self._flags(kind) if kind.final else -1 for kind in kinds])[of_kind]
+            rows = order[places]
+            changed = known & (flags >= 0) & (flags != settled["flags"][rows])
+            for number in np.flatnonzero(changed).tolist():
+                self._settled_again(int(rows[number]), self._records[number])
+        return known
 
     def _elsewhere(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether a message with this id is known, at whatever sent time."""
         settled = self._known.settled
+        if not len(settled) and not self._known.in_flight:
+            return np.zeros(len(hashes), np.bool_)
         known = [settled["key"] ^ scattered(settled["sent_ms"])]
         if self._known.in_flight:
             known.append(id_hashes([message_id for message_id, _ in self._known.in_flight]))
         return np.isin(hashes, np.concatenate(known))
 
-    def _is_known_elsewhere(self, record: Record, id_hash: int, page_keys: NDArray[np.uint64]) -> bool:
+    def _is_known_elsewhere(self, number: int) -> bool:
         """Whether the record is that of a message known at another sent time, or can't be told from it yet."""
+        record, id_hash = self._records[number], int(self._hashes[number])
         for old_ms, place in self._near(record, id_hash):
             old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
-            if old_key in page_keys:
+            if old_key in self._keys:
                 continue  # both are there: the sender has used the id twice
             if self._proven is None or not (
                 self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)
@@ -185,7 +208,7 @@ class _Counting:
                 if self._proven is not None:
                     self._counted.postponed.append(both)
                 return True
-            self._move(record, old_ms, place, id_hash)
+            self._move(number, old_ms, place)
             return True
         return False
 
@@ -204,79 +227,60 @@ class _Counting:
         ]
         return sorted(found, key=lambda each: abs(each[0] - record.sent_ms))
 
-    def _move(self, record: Record, old_ms: int, place: int | None, id_hash: int) -> None:
+    def _move(self, number: int, old_ms: int, place: int | None) -> None:
         """The message is known at `old_ms`, where a whole read lacks it now: it has moved."""
+        record = self._records[number]
         self._counted.moved.append((old_ms, record.sent_ms))
         self._counted.touched_ms += (old_ms, record.sent_ms)
-        key = np.uint64(id_hash) ^ scattered(np.array([record.sent_ms], np.int64))[0]
         if place is not None:
             flags = int(self._known.settled["flags"][place])
             self._gone[place] = True
-            self._added.append(np.array([(key, record.sent_ms, flags)], SETTLED))
+            self._added.append(np.array([(self._keys[number], record.sent_ms, flags)], SETTLED))
             return
         message = self._known.in_flight.pop((record.message_id, old_ms))
         self._known.in_flight[record.message_id, record.sent_ms] = message
-        self._in_flight_again(record, record.sent_ms, message, int(key))
+        self._in_flight_again(number, message)
 
     def _first_seen(
-        self, records: Sequence[Record], sent_ms: NDArray[np.int64], message_keys: NDArray[np.uint64]
+        self, numbers: NDArray[np.intp], kinds: Sequence[Kind], of_kind: NDArray[np.intp]
     ) -> None:
         """Count new messages, those of one kind together: nearly all pages are of a few kinds."""
-        moments: list[int] = sent_ms.tolist()
+        moments: list[int] = self._sent_ms[numbers].tolist()
         self._counted.new_ms += moments
         self._counted.touched_ms += moments
-        numbers: dict[int, list[int]] = {}
-        for number, record in enumerate(records):
-            numbers.setdefault(id(record.kind), []).append(number)
-        for of_kind in numbers.values():
-            same = [records[number] for number in of_kind]
-            tally = self._tally(same[0].kind)
-            tally.new += len(same)
-            if not tally.final:
-                self._into_flight(tally, len(same))
-                for record in same:
-                    self._known.in_flight[record.message_id, record.sent_ms] = tally.in_flight
+        numbers = numbers[np.argsort(of_kind, kind="stable")]
+        ends = np.cumsum(np.bincount(of_kind, minlength=len(kinds))).tolist()
+        for kind, first, last in zip(kinds, [0, *ends], ends, strict=False):
+            if first == last:
                 continue
-            added = np.empty(len(same), SETTLED)
-            added["key"], added["sent_ms"] = message_keys[of_kind], sent_ms[of_kind]
-            self._settle(same, tally, added)
+            tally = self._tally(kind)
+            tally.new += last - first
+            if kind.final:
+                tally.settled += numbers[first:last].tolist()
+                continue
+            self._into_flight(tally, last - first)
+            for number in numbers[first:last].tolist():
+                record = self._records[number]
+                self._known.in_flight[record.message_id, record.sent_ms] = tally.series.in_flight
 
-    def _in_flight_again(self, record: Record, sent_ms: int, before: InFlight, key: int) -> None:
+    def _in_flight_again(self, number: int, before: InFlight) -> None:
+        record = self._records[number]
         tally = self._tally(record.kind, before.labels)
-        if tally.final:
+        if record.kind.final:
             self._changes.in_flight[in_flight_series(before)] -= 1
-            del self._known.in_flight[record.message_id, sent_ms]
-            self._counted.touched_ms.append(sent_ms)
-            self._settle([record], tally, np.array([(key, sent_ms, 0)], SETTLED))
-        elif tally.in_flight.general_status != before.general_status:
+            del self._known.in_flight[record.message_id, record.sent_ms]
+            self._counted.touched_ms.append(record.sent_ms)
+            tally.settled.append(number)
+        elif tally.series.general_status != before.general_status:
             self._changes.in_flight[in_flight_series(before)] -= 1
             self._into_flight(tally, 1)
-            self._known.in_flight[record.message_id, sent_ms] = tally.in_flight
-            self._counted.touched_ms.append(sent_ms)
+            self._known.in_flight[record.message_id, record.sent_ms] = tally.series.in_flight
+            self._counted.touched_ms.append(record.sent_ms)
 
-    def _into_flight(self, tally: "_Tally", messages: int) -> None:
-        self._changes.in_flight[tally.in_flight_series] += messages
-        if tally.in_flight.general_status == OTHER:
+    def _into_flight(self, tally: Tally, messages: int) -> None:
+        self._changes.in_flight[tally.series.in_flight_series] += messages
+        if tally.series.general_status == OTHER:
             self._changes.add(Series.of(catalog.OVERFLOW.name, label="general_status"), messages)
-
-    def _settle(self, records: Sequence[Record], tally: "_Tally", added: NDArray[np.void]) -> None:
-        """Count messages of one kind as settled; `added` are their keys and sent times."""
-        counted = self._counted
-        added["flags"] = self._flags(tally.kind)
-        self._added.append(added)
-        moments: list[int] = added["sent_ms"].tolist()
-        tally.settled_ms += moments
-        counted.settled_ms += moments
-        if tally.kind.general_status != DELIVERED:
-            counted.failed += records
-        done = [(each.done_ms, each.done_ms - each.sent_ms) for each in records if each.done_ms is not None]
-        sound = [each for each in done if 0 <= each[1] <= LONGEST_DURATION_MS]
-        counted.done_ms += [done_ms for done_ms, _ in sound]
-        durations_ms = [duration_ms for _, duration_ms in sound]
-        counted.durations_ms += durations_ms
-        tally.durations_ms += durations_ms
-        if len(sound) < len(done):
-            self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), len(done) - len(sound))
 
     def _settled_again(self, place: int, record: Record) -> None:
         """A message that had settled before: its status may have changed, its price may be there now."""
@@ -302,116 +306,70 @@ class _Counting:
     def _flags(self, kind: Kind) -> int:
         return self._statuses.number(kind.general_status) | (WITHOUT_PRICE if kind.cost is None else 0)
 
-    def _tally(self, kind: Kind, sent_labels: Labels | None = None) -> "_Tally":
+    def _tally(self, kind: Kind, sent_labels: Labels | None = None) -> Tally:
         """The tally of `kind`; with `sent_labels`, for messages that were first seen with these."""
         tally = self._tallies.get((id(kind), sent_labels))
         if tally is None:
-            tally = self._tallies[id(kind), sent_labels] = _Tally(kind, self._caps, sent_labels)
+            tally = Tally(kind, self._caps.counted_in(kind, sent_labels))
+            self._tallies[id(kind), sent_labels] = tally
         return tally
 
     def finish(self) -> Counted:
-        durations_ms: dict[Series, list[int]] = {}
         for tally in self._tallies.values():
             tally.add_to(self._changes)
-            if tally.durations_ms:
-                durations_ms.setdefault(tally.durations_series, []).extend(tally.durations_ms)
-        for series, durations in durations_ms.items():
-            self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, durations))
+        settled = [tally for tally in self._tallies.values() if tally.settled]
+        if settled:
+            self._settle(settled)
         if self._added or self._gone.any():
-            settled = together([self._known.settled[~self._gone], *self._added])
-            self._known.settled = settled[np.argsort(settled["sent_ms"], kind="stable")]
+            rows = np.concatenate([self._known.settled[~self._gone], *self._added])
+            self._known.settled = rows[np.argsort(rows["sent_ms"], kind="stable")]
         return self._counted
 
-
-class _Tally:
-    """How many messages of one kind there are. Holds the kind itself, so that its id() stays its own.
-
-    `sent_labels` are those that the messages were first counted under, None for new ones. They settle under these,
-    whatever is chosen now.
-    """
-
-    __slots__ = (
-        "_caps",
-        "_labels",
-        "durations_ms",
-        "durations_series",
-        "final",
-        "in_flight",
-        "in_flight_series",
-        "kind",
-        "new",
-        "settled_ms",
-    )
-
-    def __init__(self, kind: Kind, caps: Caps, sent_labels: Labels | None) -> None:
-        labels = caps.labels_of(kind)
-        if sent_labels is None:
-            sent_labels = tuple((name, labels[name]) for name in LABELS if name in caps.choice.sent)
-            sent_labels = tuple(each for each in sent_labels if each[1])
-        self.kind = kind
-        self.final = kind.final
-        self._caps = caps
-        self._labels = {name: value for name, value in labels.items() if not LABELS[name].sent} | dict(
-            sent_labels
-        )
-        self.in_flight = InFlight(labels["general_status"], sent_labels)
-        self.in_flight_series = in_flight_series(self.in_flight)
-        durations = {**labels, **self._labels}
-        names = labels_of(catalog.DELIVERY_DURATION, caps.choice)
-        self.durations_series = series_of(
-            catalog.DELIVERY_DURATION, {name: durations[name] for name in names}
-        )
-        self.new = 0
-        self.settled_ms: list[int] = []
-        self.durations_ms: list[int] = []
-
-    def add_to(self, changes: Changes) -> None:
-        if self.new:
-            changes.add(self._series(catalog.SENT), self.new)
-            for series in overflowed(self._labels, sent=True):
-                changes.add(series, self.new)
-        settled = len(self.settled_ms)
-        if settled:
-            hours = Counter([sent_ms // HOUR_MS for sent_ms in self.settled_ms])
-            for hour, messages in hours.items():
-                changes.settled_by_hour[hour, self._labels["general_status"]] += messages
-            changes.add(self._series(catalog.MESSAGES), settled)
-            changes.add(self._series(catalog.PARTS), settled * self.kind.parts)
-            self.add_cost(changes, settled)
-            if self.kind.general_status != DELIVERED:
-                changes.add(self._series(catalog.FAILURES), settled)
-            only_durations = dict(
-                each for each in self.durations_series.labels if each[0] not in self._labels
-            )
-            for series in overflowed(self._labels, sent=False) + overflowed(only_durations, sent=True):
-                changes.add(series, settled)
-
-    def add_cost(self, changes: Changes, messages: int) -> None:
-        cost = self.kind.cost
-        if cost is not None and (cost or self.kind.currency):
-            changes.add(self._series(catalog.COST), EXACT.multiply(cost, messages))
-
-    def _series(self, family: Family) -> Series:
-        names = {*labels_of(family, self._caps.choice)}
-        if family.chosen in ("sent", "settled"):
-            names.update(name for name, _ in self.in_flight.labels)
-        return series_of(family, {name: value for name, value in self._labels.items() if name in names})
+    def _settle(self, tallies: Sequence[Tally]) -> None:
+        """Keep the messages that have settled, and count them by hour and their durations."""
+        counted = self._counted
+        each = [len(tally.settled) for tally in tallies]
+        numbers = np.fromiter(chain.from_iterable(tally.settled for tally in tallies), np.intp, sum(each))
+        sent_ms = self._sent_ms[numbers]
+        added = np.empty(len(numbers), SETTLED)
+        added["key"], added["sent_ms"] = self._keys[numbers], sent_ms
+        added["flags"] = np.repeat([self._flags(tally.kind) for tally in tallies], each)
+        self._added.append(added)
+        counted.settled_ms += sent_ms.tolist()
+        counted.failed += [
+            self._records[number]
+            for tally in tallies
+            if tally.kind.general_status != DELIVERED
+            for number in tally.settled
+        ]
+        done = [self._records[number].done_ms for number in numbers.tolist()]
+        told = np.array([done_ms is not None for done_ms in done])
+        done_ms = np.array([done_ms or 0 for done_ms in done], np.int64)
+        durations_ms = done_ms - sent_ms
+        sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)
+        counted.done_ms += done_ms[sound].tolist()
+        counted.durations_ms += durations_ms[sound].tolist()
+        if rejected := int(np.sum(told & ~sound)):
+            self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), rejected)
+        alike = {tally.series.durations: tally.series.general_status for tally in tallies}
+        places = {series: place for place, series in enumerate(alike)}
+        of_series = np.repeat([places[tally.series.durations] for tally in tallies], each)
+        for series, general_status in alike.items():
+            of_this = of_series == places[series]
+            for hour, messages in Counter((sent_ms[of_this] // HOUR_MS).tolist()).items():
+                self._changes.settled_by_hour[hour, general_status] += messages
+            if (of_this & sound).any():
+                observed = histogram(catalog.DELIVERY_DURATION, durations_ms[of_this & sound])
+                self._changes.observe(series, observed)
 
 
-def in_flight_series(message: InFlight) -> Series:
-    return series_of(catalog.IN_FLIGHT, {"general_status": message.general_status, **dict(message.labels)})
-
-
-def unresolved_series(message: InFlight) -> Series:
-    return Series(catalog.UNRESOLVED.name, in_flight_series(message).labels)
-
-
-def histogram(family: Family, durations_ms: Sequence[int]) -> Histogram:
+def histogram(family: Family, durations_ms: Sequence[int] | NDArray[np.int64]) -> Histogram:
     """The observations in the buckets of `family`."""
     bounds_ms = [round(bound_s * 1000) for bound_s in family.buckets]
-    places = np.searchsorted(bounds_ms, np.array(durations_ms, np.int64), side="left")
+    durations = np.asarray(durations_ms, np.int64)
+    places = np.searchsorted(bounds_ms, durations, side="left")
     counts = tuple(np.bincount(places, minlength=len(bounds_ms) + 1).tolist())
-    return Histogram(counts, Decimal(sum(durations_ms)).scaleb(-3))
+    return Histogram(counts, Decimal(int(durations.sum())).scaleb(-3))
 
 
 def _places(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:

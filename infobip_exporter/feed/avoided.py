@@ -24,8 +24,8 @@ class _Rest:
 class Avoided:
     """What is avoided, for twice as many polls with each failure. `now_s` is monotonic seconds.
 
-    A range that failed twice, while other requests were answered, is asked for in parts: a row that the API can't show
-    spoils every answer that should hold it. Other time is not asked for in smaller parts because of that.
+    A range that failed twice is asked for in parts: a row that the API can't show spoils every answer that should hold
+    it. Other time is not asked for in smaller parts because of that, nor any while no request is answered.
     """
 
     interval_s: float
@@ -33,8 +33,9 @@ class Avoided:
     """No range may be wider: the API has failed for wider ones."""
     _narrow: dict[TimeRange, int] = field(default_factory=dict)
     """Ranges to be asked for in parts, and how wide these may be."""
-    _failed_once: dict[TimeRange, int] = field(default_factory=dict)
-    """Ranges that have failed, and how many requests had been answered then."""
+    _failed_once: set[TimeRange] = field(default_factory=set)
+    _narrowed_at: int = -1
+    """How many requests had been answered when a range was narrowed last."""
     _in_a_row: int = 0
     _rests: dict[str | TimeRange, _Rest] = field(default_factory=dict)
 
@@ -49,11 +50,19 @@ class Avoided:
     def filter_works(self, parameter: str) -> None:
         self._rests.pop(parameter, None)
 
+    def has_failed(self, asked: TimeRange) -> bool:
+        """Whether the API has failed for this range once before."""
+        return asked in self._failed_once
+
     def range_failed(self, failed: TimeRange, now_s: float, answered: int) -> None:
         """The API failed for this range, `answered` requests after the start: narrow it, and let the narrowest rest."""
-        if self._failed_once.setdefault(failed, answered) == answered:
+        if failed not in self._failed_once:
+            self._failed_once.add(failed)
             return
-        del self._failed_once[failed]
+        if self._narrowed_at == answered:
+            return  # nothing has been answered since another was narrowed: it is not the range
+        self._narrowed_at = answered
+        self._failed_once.discard(failed)
         if failed.length_ms <= NARROWEST_MS:
             self._rest(failed, now_s)
             return
@@ -69,7 +78,7 @@ class Avoided:
         if read.length_ms * 2 >= max(self._narrow.values(), default=0):
             self._in_a_row = 0
         self._rests.pop(read, None)
-        self._failed_once.pop(read, None)
+        self._failed_once.discard(read)
         for whole in [each for each in self._narrow if each.meet(read).length_ms]:
             widest_ms = self._narrow.pop(whole)
             for left in TimeRanges([whole]).remove(read):
@@ -98,7 +107,7 @@ class Avoided:
     def forget_before(self, moment_ms: int) -> None:
         """Time before this has left the log."""
         self._narrow = {whole: width for whole, width in self._narrow.items() if whole.until_ms > moment_ms}
-        self._failed_once = {each: n for each, n in self._failed_once.items() if each.until_ms > moment_ms}
+        self._failed_once = {each for each in self._failed_once if each.until_ms > moment_ms}
         self._rests = {
             what: rest
             for what, rest in self._rests.items()

@@ -40,15 +40,16 @@ class RealClock:
 
 
 class ThreadWorker:
-    """One thread that does the work in the order in which it came. It never holds up the end of the process.
+    """Threads that begin the work in the order in which it came. They never hold up the end of the process.
 
     Whoever is cancelled waits for his work to end: a commit that was begun is finished, and its outcome known.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int = 1) -> None:
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waited_for: set[asyncio.Future[Any]] = set()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        for _ in range(threads):
+            threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

@@ -3,9 +3,10 @@
 import asyncio
 import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 from structlog.typing import FilteringBoundLogger
@@ -27,7 +28,7 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import DAY_MS, TimeRange, TimeRanges
-from infobip_exporter.planning.oversized import KnownValues, QueryRefused, read_millisecond
+from infobip_exporter.planning.oversized import KnownValues, Millisecond, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
@@ -88,6 +89,14 @@ class _Job:
     """Whether it is asked for because a message could not be told from one with the same id."""
 
 
+class _Begun(NamedTuple):
+    """A read of an oversized millisecond: its next query, and the API's now when the first was asked."""
+
+    steps: Generator[Query, Page, Millisecond]
+    query: Query
+    asked: Bounds
+
+
 class Feed:
     """One channel's log of one account. Everything it needs from outside comes in: the API, the ledger, time, chance."""
 
@@ -138,6 +147,7 @@ class Feed:
         self._planner = Planner(rng)
         self._avoided = Avoided(self._poll.interval_s)
         self._values = KnownValues()
+        self._begun: dict[TimeRange, _Begun] = {}
         self._traffic = Traffic()
         self._failures: defaultdict[str, FailureTraffic] = defaultdict(FailureTraffic)
         self._settling = SettlingTimes.from_list(ledger.progress.settling)
@@ -160,6 +170,12 @@ class Feed:
         """Whether the API has been asked once and the request came to an end, well or not."""
         return self._sender.answered
 
+    @property
+    def unreached_s(self) -> float:
+        """For how long the API has not been reached from here; 0 if the last request was answered, however."""
+        since_s = self._sender.unreached_since_s
+        return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
+
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
@@ -178,7 +194,7 @@ class Feed:
             await self._recorder.set_back(self._sender.bounds())
             await self._expire()
             well = await self._ask(ends_s)
-            self._recorder.prune(self._sender.bounds().earliest_ms - LOG_KEEPS_MS)
+            self._recorder.prune(self._sender.bounds())
         self._up = well
         self._last_poll_s = self._clock.wall_s()
         if self._api_clock.known:
@@ -205,13 +221,18 @@ class Feed:
         if self._started:
             return True
         asked = 0
+        newest = True
         while not self._api_clock.known and asked < TIMES_ASKED:
             if not await self._wait(ends_s):
                 return False
+            day_ago_ms = round(self._clock.wall_s() * 1000) - DAY_MS
             await self._reserve()
             try:
-                await self._sender.send(Query(limit=1))
+                await self._sender.send(
+                    Query(limit=1) if newest else Query(day_ago_ms, day_ago_ms + 1, limit=1)
+                )
             except RequestFailed as failure:
+                newest = not newest  # the API may be unable to show the newest row
                 self._sender.failed(failure)
                 await self._recorder.commit()
                 continue
@@ -226,7 +247,10 @@ class Feed:
             lookback_ms = min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
             begin_ms = now_ms - lookback_ms
             self._recorder.move(
-                begin_ms=begin_ms, watermark_ms=now_ms, unread=TimeRanges([(begin_ms, now_ms)])
+                begin_ms=begin_ms,
+                first_ms=begin_ms,
+                watermark_ms=now_ms,
+                unread=TimeRanges([(begin_ms, now_ms)]),
             )
             # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
             await self._recorder.commit()
@@ -267,13 +291,13 @@ class Feed:
         )
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], _Job] = {}
-        head = len(jobs)
+        head, given_up = len(jobs), 0
         try:
             while True:
                 asked_all = False
                 while len(running) < UNDER_WAY and await self._may_send(ends_s):
                     under_way = [each.request for each in running.values()]
-                    job = await self._take_job(jobs, quota, under_way, head_read=head == 0)
+                    job = await self._take_job(jobs, quota, under_way, head_read=head == given_up)
                     if job is None:
                         asked_all = True
                         break
@@ -287,10 +311,12 @@ class Feed:
                 for task in [each for each in running if each.done()]:
                     job = running.pop(task)
                     more = await self._finish(job, task, ends_s)
-                    jobs.extendleft(more)
+                    jobs.extendleft(more or ())
                     self.progressed_s = self._clock.monotonic_s()
-                    if job.why is Why.HEAD:
-                        head += len(more) - 1
+                    if job.why is Why.HEAD and more is None:
+                        given_up += 1
+                    elif job.why is Why.HEAD:
+                        head += len(more or ()) - 1
                         if head == 0:
                             self._head_read(situation)
         finally:
@@ -433,15 +459,18 @@ class Feed:
 
     # Answers
 
-    async def _finish(self, job: _Job, task: "asyncio.Task[Answer]", ends_s: float) -> list[_Job]:
-        """Record the answer, or take note of the failure. Returns what is to be asked for in its place."""
+    async def _finish(self, job: _Job, task: "asyncio.Task[Answer]", ends_s: float) -> list[_Job] | None:
+        """Record the answer, or take note of the failure.
+
+        Returns what is to be asked for in its place, None where a part of the head is given up for this poll.
+        """
         try:
             answer = task.result()
         except RequestFailed as failure:
             return self._failed(job, failure)
-        if _ignores_bounds(job, answer.page):
+        if _ignores_bounds(job, answer.page, self._page_limit):
             self._sender.failed(RequestFailed("200", "the answer ignores sentSince and sentUntil"))
-            return []
+            return None
         self._sender.succeeded()
         match job.request:
             case LookUp():
@@ -456,24 +485,51 @@ class Feed:
             case _:
                 return await self._read_part(job, answer, ends_s)
 
-    def _failed(self, job: _Job, failure: RequestFailed) -> list[_Job]:
-        now_s = self._clock.monotonic_s()
-        if failure.code not in (*REFUSED, THROTTLED, "", "connection"):
-            if job.query.message_ids:
-                self._avoided.filter_failed("messageId", now_s)
-                self._planner.reckon_anew()
-                return []
-            if job.query.general_status:
-                self._avoided.filter_failed("generalStatus", now_s)
-                return []
-            if job.part is not None and not job.part.open_ended:
-                self._avoided.range_failed(job.part.range, now_s, self._sender.well)
+    def _failed(self, job: _Job, failure: RequestFailed) -> list[_Job] | None:
+        """Take note of the failure. Returns as `_finish` does."""
+        tells_of_query = failure.code not in (*REFUSED, THROTTLED, "", "connection")
+        if tells_of_query and self._filter_failed(job):
+            return []
+        part, failed_before = job.part, False
+        if tells_of_query and part is not None and not part.open_ended:
+            failed_before = self._avoided.has_failed(part.range)
+            self._avoided.range_failed(part.range, self._clock.monotonic_s(), self._sender.well)
         self._sender.failed(failure)
         if job.why is not Why.HEAD:
             return []
-        if job.part is None or job.part.open_ended:
+        if part is None or (part.open_ended and not tells_of_query):
             return [job]
-        return self._range_jobs(ReadRange(job.why, job.part.range))
+        if part.open_ended:
+            return self._with_an_end(job, part)
+        jobs = self._range_jobs(ReadRange(job.why, part.range))
+        if failed_before and [each.part for each in jobs] == [part]:
+            return None  # nothing else was answered meanwhile, for all of the head waits for this: it is backlog now
+        return jobs
+
+    def _filter_failed(self, job: _Job) -> bool:
+        """Whether the request had a filter: it is not used for a while, then."""
+        now_s = self._clock.monotonic_s()
+        if job.query.message_ids:
+            self._avoided.filter_failed("messageId", now_s)
+            self._planner.reckon_anew()
+        elif job.query.general_status:
+            self._avoided.filter_failed("generalStatus", now_s)
+        return bool(job.query.message_ids or job.query.general_status)
+
+    def _with_an_end(self, job: _Job, part: Part) -> list[_Job]:
+        """The newest range, asked for up to the watermark and from there on.
+
+        A row that the API can't show keeps all of it from being read, and what has an end can be narrowed.
+        """
+        since_ms, until_ms = part.range
+        now_ms = self._recorder.progress.watermark_ms
+        if since_ms >= now_ms:
+            return [job]
+        newest = ReadRange(job.why, TimeRange(now_ms, max(until_ms, now_ms + 1)), open_ended=True)
+        return [
+            *self._range_jobs(newest),
+            *self._range_jobs(ReadRange(job.why, TimeRange(since_ms, now_ms))),
+        ]
 
     async def _read_part(self, job: _Job, answer: Answer, ends_s: float) -> list[_Job]:
         part, page, asked = job.part, answer.page, self._sender.asked(answer)
@@ -515,12 +571,16 @@ class Feed:
     async def _read_oversized(
         self, job: _Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float
     ) -> bool:
-        """Read a millisecond that fills a page. False where the poll has ended meanwhile: it is left for the next one."""
-        steps = read_millisecond(wanted, first, self._values, self._page_limit)
+        """Read a millisecond that fills a page. False where the poll has ended meanwhile: the next that asks goes on."""
+        begun = self._begun.pop(wanted, None)
         try:
-            query = next(steps)
+            if begun is None:
+                steps = read_millisecond(wanted, first, self._values, self._page_limit)
+                begun = _Begun(steps, next(steps), asked)
+            steps, query, asked = begun
             while True:
-                if not await self._wait(ends_s + self._poll.interval_s):
+                if not await self._wait(ends_s):
+                    self._begun[wanted] = _Begun(steps, query, asked)
                     return False
                 await self._reserve()
                 try:
@@ -629,7 +689,9 @@ class Feed:
     async def _expire(self) -> None:
         bounds = self._sender.bounds()
         await self._recorder.expire(bounds, round(self._poll.late_arrival_s * 1000))
-        self._avoided.forget_before(bounds.latest_ms - LOG_KEEPS_MS)
+        edge_ms = bounds.latest_ms - LOG_KEEPS_MS
+        self._avoided.forget_before(edge_ms)
+        self._begun = {wanted: begun for wanted, begun in self._begun.items() if wanted.since_ms > edge_ms}
 
     # What is shown
 
@@ -700,11 +762,11 @@ class Feed:
         return min(up_to_ms, unread.ranges[0].since_ms) if unread else up_to_ms
 
 
-def _ignores_bounds(job: _Job, page: Page) -> bool:
-    """Whether most records of an answer were sent at other times than asked for."""
+def _ignores_bounds(job: _Job, page: Page, limit: int) -> bool:
+    """Whether most records of an answer that may hold some back were sent at other times than asked for."""
     part = job.part
-    if part is None:
+    if part is None or not (is_full(page, limit) or may_be_capped(page, limit)):
         return False
     inside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
     beside = [record for record in page.records if not inside.holds(record.sent_ms)]
-    return 2 * len(beside) > page.rows > 2
+    return 2 * len(beside) > page.rows

@@ -21,11 +21,10 @@ from infobip_exporter.counting.count import (
     Statuses,
     count,
     histogram,
-    in_flight_series,
-    unresolved_series,
 )
 from infobip_exporter.counting.cut import cut
 from infobip_exporter.counting.known import ByTime, InFlight, Known
+from infobip_exporter.counting.tally import in_flight_series, unresolved_series
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -134,9 +133,9 @@ class Recorder:
     def advance(self, watermark_ms: int) -> None:
         """Move the watermark on, if it is behind that: what lies between and was not read is unread."""
         progress = self.progress
-        passed = TimeRange(progress.watermark_ms, watermark_ms)
-        if passed.length_ms == 0:
+        if watermark_ms <= progress.watermark_ms:
             return
+        passed = TimeRange(max(progress.watermark_ms, progress.begin_ms or 0), watermark_ms)
         read = [cell.range for cell in self.ledger.cells.between(passed) if cell.read_ms != NEVER_MS]
         new = TimeRanges([passed]).without(TimeRanges(read))
         self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)
@@ -145,8 +144,13 @@ class Recorder:
 
     async def reserve(self) -> None:
         """Make durable that a request may be under way before it is: a restart then makes none too many."""
-        if self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
-            await self.commit()
+        while True:
+            if not self.ledger.may_act():
+                await self._wait_for_ledger(LedgerError("lease has run out, waiting for the database"))
+            elif self._reserved <= 0 or self._clock.monotonic_s() > self._reserved_until_s:
+                await self.commit()
+            else:
+                break
         self._reserved -= 1
 
     async def commit(self, changes: Changes | None = None) -> None:
@@ -284,15 +288,20 @@ class Recorder:
         self.durations_ms += counted.durations_ms
         return counted.postponed
 
-    def _opens(self, closed: Sequence[Cell], *, only_in_flight: bool) -> Callable[[int], bool]:
+    def _opens(
+        self, closed: Sequence[Cell], *, only_in_flight: bool
+    ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
         """Where a message that is not known is new: in time that is held and not final."""
         begin_ms = self.progress.begin_ms
-        ranges = TimeRanges(cell.range for cell in closed)
+        edges_ms = [edge_ms for each in TimeRanges(cell.range for cell in closed) for edge_ms in each]
 
-        def is_open(sent_ms: int) -> bool:
-            return begin_ms is not None and sent_ms >= begin_ms and not (ranges and ranges.holds(sent_ms))
+        def is_open(sent_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+            if only_in_flight or begin_ms is None:
+                return np.zeros(len(sent_ms), np.bool_)
+            final = np.searchsorted(edges_ms, sent_ms, side="right") % 2 == 1
+            return np.asarray((sent_ms >= begin_ms) & ~final)
 
-        return (lambda _sent_ms: False) if only_in_flight else is_open
+        return is_open
 
     def _into_cells(
         self,
@@ -535,10 +544,9 @@ class Recorder:
             seconds=repeated.length_ms / 1000,
             lost_seconds=lost.total_ms / 1000,
         )
-        self.move(
-            watermark_ms=now.latest_ms,
-            unread=unread.below(now.latest_ms).above(progress.begin_ms or 0),
-        )
+        begin_ms = max(progress.first_ms, min(progress.begin_ms or 0, now.latest_ms))
+        unread = unread.below(now.latest_ms).above(begin_ms)
+        self.move(begin_ms=begin_ms, watermark_ms=now.latest_ms, unread=unread)
         await self.commit(changes)
 
     async def exempt_from_audit(self) -> None:
@@ -547,9 +555,10 @@ class Recorder:
         exempt = [cells[place]._replace(auditable=False) for place in range(len(cells))]
         await self.commit(Changes(cells=exempt))
 
-    def prune(self, edge_ms: int) -> None:
+    def prune(self, now: Bounds) -> None:
         """Let go of what no longer serves, with the next commit that comes along."""
-        self.later.prune_before_ms = edge_ms - HOUR_MS
+        if now.certain:
+            self.later.prune_before_ms = now.earliest_ms - LOG_KEEPS_MS - HOUR_MS
 
     def _lose(self, changes: Changes, lost_ms: int, reason: str) -> None:
         if lost_ms:

@@ -20,6 +20,7 @@ from infobip_exporter.model.series import Histogram, Series
 LOOK_FOR_KEY_EVERY_S = 5.0
 REFUSED = ("401", "403")
 THROTTLED = "429"
+UNREACHED = ("connection", "timeout")
 INCIDENT = "API request"
 TOKEN_INCIDENT = "access token"  # noqa: S105 - the incident's name
 
@@ -54,6 +55,8 @@ class Sender:
         """How many requests were answered."""
         self.answered = False
         """Whether any request has been made and has come to an end, well or not."""
+        self.unreached_since_s: float | None = None
+        """Since when no answer of any kind has come through; None if the last request got one."""
         self._api = api
         self._api_clock = api_clock
         self._recorder = recorder
@@ -124,12 +127,17 @@ class Sender:
         self._backoff.reset()
         self._refused_backoff.reset()
         self._resume_s = float("-inf")
+        self.unreached_since_s = None
         self._incidents.ended(INCIDENT)
 
     def failed(self, failure: RequestFailed) -> None:
         """Send nothing for a while."""
         self._refused = failure.code in (*REFUSED, "")
         self._incidents.began(INCIDENT, str(failure), refused=self._refused)
+        if failure.code not in UNREACHED:
+            self.unreached_since_s = None
+        elif self.unreached_since_s is None:
+            self.unreached_since_s = self._clock.monotonic_s()
         backoff = self._refused_backoff if self._refused else self._backoff
         self._resume_s = self._clock.monotonic_s() + backoff.next_s(failure.retry_after_s)
 

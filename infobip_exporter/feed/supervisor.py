@@ -6,7 +6,7 @@ from random import Random
 
 import structlog
 
-from infobip_exporter.errors import LedgerError
+from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.feed import Feed, Settings
 from infobip_exporter.infobip.client import Client
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 class Supervisor:
     """A feed with its task and its client.
 
-    `open_ledger` loads the feed's ledger and may block. With `before`, a supervisor of the same feed, it begins as soon
+    `open_ledger` loads the feed's ledger and may block; `ledger` is the first, where it was loaded already. With `before`, a supervisor of the same feed, it begins as soon
     as that one has ended: never do two write one ledger. Until then it shows what that one shows.
     """
 
@@ -35,6 +35,7 @@ class Supervisor:
         clock: Clock,
         worker: Worker,
         *,
+        ledger: Ledger | None = None,
         before: "Supervisor | None" = None,
         delay_s: float = 0.0,
     ) -> None:
@@ -48,7 +49,9 @@ class Supervisor:
         self._before = before
         self._answered_before = False
         self._delay_s = delay_s
-        self.ledger: Ledger = before.ledger if before else open_ledger()
+        self.lost = False
+        """Whether another replica owns the feed now; it has ended here, then."""
+        self.ledger: Ledger = before.ledger if before else ledger or open_ledger()
         self.feed: Feed = before.feed if before else self._make_feed()
         self._task: asyncio.Task[None] | None = None
         self._restarted_s = float("-inf")
@@ -65,7 +68,7 @@ class Supervisor:
     @property
     def stalled(self) -> bool:
         """Whether the feed makes no progress though it should. Any thread may ask."""
-        return self._clock.monotonic_s() - self.feed.progressed_s > self._allowed_s
+        return not self.lost and self._clock.monotonic_s() - self.feed.progressed_s > self._allowed_s
 
     def end(self) -> None:
         """End the feed: a commit under way is finished, a request under way is not counted."""
@@ -105,6 +108,7 @@ class Supervisor:
         try:
             if self._before is not None:
                 await self._take_over(self._before)
+                from_ledger = self.ledger.unsure
             await self._clock.sleep(self._delay_s)
             while True:
                 try:
@@ -112,6 +116,10 @@ class Supervisor:
                         self.ledger = await self._worker.run(self._open_ledger)
                         self.feed = self._make_feed()
                     await self.feed.run()
+                except LeaseLost:
+                    self._log.info("feed has another owner now, ending it here")
+                    self.lost = True
+                    return
                 except LedgerError as error:
                     self.feed.crashed(error)  # logged there, once
                 except Exception as error:  # noqa: BLE001 - whatever it was, the counts are safe and the feed continues

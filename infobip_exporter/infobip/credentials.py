@@ -2,12 +2,14 @@
 
 import base64
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from infobip_exporter.config.files import read_file
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.model.secret import Secret
 
@@ -102,11 +104,11 @@ class SecretFile:
 
     def _read_if_changed(self) -> None:
         try:
-            if stamp_of(self._path.stat()) == self._stamp:
+            status = self._path.stat()
+            stamp = stamp_of(status)
+            if stamp == self._stamp:
                 return
-            with self._path.open("rb") as file:
-                stamp = stamp_of(os.fstat(file.fileno()))  # of what is read, should it be replaced just now
-                content = file.read(_LARGEST_FILE + 1)
+            content = read_file(self._path, _LARGEST_FILE + 1)
         except OSError as error:
             raise CredentialsError(f"{self._place}: {error.strerror or 'not readable'}") from None
         if len(content) > _LARGEST_FILE:
@@ -117,6 +119,7 @@ class SecretFile:
         except ValueError as error:
             raise CredentialsError(f"{self._place}: {error}") from None
         self._stamp = stamp
+        warn_if_all_may_read(status, self._place)
 
 
 def source_of(
@@ -180,3 +183,9 @@ IBSSO = "IBSSO"
 
 def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def warn_if_all_may_read(status: os.stat_result, place: str) -> None:
+    """Log where a file with a secret is not kept to its owner and group."""
+    if status.st_mode & stat.S_IROTH:
+        _log.warning("a file with a secret can be read by every user of this machine: chmod o-r", file=place)

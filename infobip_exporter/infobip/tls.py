@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import stat
 from pathlib import Path
 from typing import NoReturn
 from weakref import WeakValueDictionary
@@ -11,7 +12,7 @@ import structlog
 
 from infobip_exporter.config.schema import TlsConfig
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.credentials import stamp_of
+from infobip_exporter.infobip.credentials import stamp_of, warn_if_all_may_read
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _NO_CERTIFICATES = "it holds no certificates in PEM form"
@@ -66,9 +67,12 @@ def _stamp(name: str, path: Path | None) -> tuple[int, int, int] | None:
     if path is None:
         return None
     try:
-        return stamp_of(path.stat())
+        status = path.stat()
     except OSError as error:
         raise _unusable(name, error.strerror) from None
+    if not stat.S_ISREG(status.st_mode):  # to read a named pipe would take until somebody writes to it
+        raise _unusable(name, "it is not a regular file")
+    return stamp_of(status)
 
 
 def _context_of(config: TlsConfig) -> ssl.SSLContext:
@@ -100,6 +104,7 @@ def _with_authorities(config: TlsConfig) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
+    warn_if_all_may_read(key_file.stat(), f"tls_config.key_file {key_file}")
     try:
         context.load_cert_chain(cert_file, key_file, password=_no_password)
     except _Encrypted:

@@ -1,23 +1,16 @@
-"""What a state file holds, read while an exporter may be writing it, and whether it is sound. Nothing is changed."""
+"""What a state holds, in figures, and whether it is sound."""
 
-import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.ledger import progress as progress_
+from infobip_exporter.ledger.contents import Contents
 from infobip_exporter.ledger.progress import Progress
-from infobip_exporter.ledger.schema import VERSION
-from infobip_exporter.ledger.sqlite import SqliteStore, other_schema
-from infobip_exporter.ledger.sqlite_file import BUSY_TIMEOUT_S, explain
 from infobip_exporter.ledger.store import Saved
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import Choice, Family, labels_of
@@ -25,9 +18,6 @@ from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.labels import LABELS, optional_labels
 from infobip_exporter.model.series import Histogram, Series, Value
 from infobip_exporter.model.time_range import TimeRanges
-
-MOST_FINDINGS = 20
-"""Of SQLite's own: a file that is damaged has thousands."""
 
 _FAMILIES = {family.name: family for family in catalog.FAMILIES}
 
@@ -52,7 +42,7 @@ class FeedHeld(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateHeld(msgspec.Struct, frozen=True, kw_only=True):
-    """What a state file holds. `size_bytes` is with SQLite's write-ahead log beside it."""
+    """What a state holds. `path` is the file or the database; `size_bytes` is with SQLite's write-ahead log."""
 
     path: str
     schema: int
@@ -60,91 +50,40 @@ class StateHeld(msgspec.Struct, frozen=True, kw_only=True):
     feeds: list[FeedHeld]
 
 
-def held(path: Path) -> StateHeld:
-    """What the file at `path` holds at this moment. Raises LedgerError if it can't be read."""
-    with _reading(path) as connection:
-        schema = _schema(connection, path)
-        feeds = [
-            _feed(account, channel, saved, _progress(saved, path))
-            for account, channel, saved in _saved(connection, path)
+def held(contents: Contents) -> StateHeld:
+    """What a state holds. Raises LedgerError for what can't be read."""
+    feeds = [
+        _feed(account, channel, saved, _progress(saved, contents.where))
+        for account, channel, saved in contents.feeds()
+    ]
+    return StateHeld(path=contents.where, schema=contents.schema, size_bytes=contents.size_bytes, feeds=feeds)
+
+
+def findings(contents: Contents) -> Iterator[str]:
+    """A line for each thing that is wrong with a state."""
+    if damages := contents.damages():
+        yield from damages
+        return
+    try:
+        feeds = list(contents.feeds())
+    except LedgerError as error:
+        yield str(error)
+        return
+    for account, channel, saved in feeds:
+        wrong = [
+            *_wrong_time(saved),
+            *(line for each in saved.series.items() for line in _wrong_series(*each)),
         ]
-        log = path.with_name(path.name + "-wal")
-        size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
-        return StateHeld(path=str(path), schema=schema, size_bytes=size, feeds=feeds)
+        # Values that can't be read can't be added up either.
+        for line in wrong or [*_unconserved(saved), *_wrong_in_flight(saved)]:
+            yield f"{account}/{channel}: {line}"
 
 
-def findings(path: Path) -> list[str]:
-    """A line for each thing that is wrong with the file at `path`. Raises LedgerError if it can't be read at all."""
-    with _reading(path) as connection:
-        try:
-            _schema(connection, path)
-            return list(_found_in(connection, path))
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-                return [explain(error)]
-            raise
-
-
-def back_up(path: Path, target: Path) -> None:
-    """Write a whole and consistent copy of the file at `path` to `target`, which must not be there yet.
-
-    Raises LedgerError if either can't be done; no half a copy is left.
-    """
-    try:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except OSError as error:
-        raise LedgerError(f"backup {target}: {error.strerror}: name a file that is not there yet") from error
-    try:
-        with _reading(path) as connection:
-            _schema(connection, path)
-            with closing(sqlite3.connect(target)) as copy:
-                connection.backup(copy)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can't write, at one moment of the file."""
-    # Without a write-ahead log nobody has the file open: read as it is, none is begun beside it.
-    way = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-    try:
-        if not path.exists():
-            raise LedgerError(f"state {path}: no such file, nothing has been counted there yet")
-        address = f"file:{quote(str(path))}?{way}"
-        with closing(
-            sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        ) as connection:
-            if "immutable" not in way:
-                connection.execute("BEGIN")
-            yield connection
-    except (sqlite3.Error, OSError) as error:
-        words = explain(error) if isinstance(error, sqlite3.Error) else error.strerror
-        raise LedgerError(f"state {path}: {words}") from error
-
-
-def _schema(connection: sqlite3.Connection, path: Path) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if version != VERSION or "cell" not in tables:
-        raise LedgerError(other_schema(str(path), version))
-    return version
-
-
-def _saved(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[str, str, Saved]]:
-    store = SqliteStore(connection, str(path))
-    for feed_id, account, channel, progress in connection.execute(
-        "SELECT id, account, channel, progress FROM feed ORDER BY 2, 3"
-    ).fetchall():
-        yield account, channel, store.saved(connection.cursor(), feed_id, progress)
-
-
-def _progress(saved: Saved, path: Path) -> Progress:
+def _progress(saved: Saved, where: str) -> Progress:
     try:
         return progress_.decode(saved.progress) if saved.progress else Progress()
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
-        raise LedgerError(f"state {path}: the progress of a feed can't be read: run state check") from error
+        raise LedgerError(f"state {where}: the progress of a feed can't be read: run state check") from error
 
 
 def _feed(account: str, channel: str, saved: Saved, progress: Progress) -> FeedHeld:
@@ -186,28 +125,6 @@ def _by(saved: Saved, family: str, label: str) -> dict[str, int]:
 
 
 # What can be wrong
-
-
-def _found_in(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
-    damages = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_FINDINGS})")]
-    if damages != ["ok"]:
-        yield from damages
-        return  # what stands in damaged pages says nothing more
-    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
-        yield f"{table}: a row of no feed"
-    try:
-        feeds = list(_saved(connection, path))
-    except LedgerError as error:
-        yield str(error)
-        return
-    for account, channel, saved in feeds:
-        wrong = [
-            *_wrong_time(saved),
-            *(line for each in saved.series.items() for line in _wrong_series(*each)),
-        ]
-        # Values that can't be read can't be added up either.
-        for line in wrong or [*_unconserved(saved), *_wrong_in_flight(saved)]:
-            yield f"{account}/{channel}: {line}"
 
 
 def _wrong_time(saved: Saved) -> Iterator[str]:

@@ -30,7 +30,9 @@ class Ledger:
     def __init__(self, store: Store, account: str, channel: str) -> None:
         saved = store.load(account, channel)
         self._store = store
-        self._feed_id = saved.feed_id
+        self.unsure = False
+        """Whether a commit has failed of which nobody can say that it wrote nothing: only the same may follow."""
+        self._held = saved.held
         try:
             self.progress = progress_.decode(saved.progress) if saved.progress else Progress()
         except msgspec.MsgspecError as error:
@@ -50,24 +52,28 @@ class Ledger:
         self.cells = Cells(saved.cells)
         self.settled_by_hour: Mapping[tuple[int, str], int] = saved.settled_by_hour
 
+    def may_act(self) -> bool:
+        """Whether this process is surely the only one that asks and shows for the feed."""
+        return self._store.may_act()
+
     def messages(self, cells: Sequence[int]) -> dict[int, Messages]:
         """What is kept of the messages of these cells, by their `since_ms`."""
-        return self._store.messages(self._feed_id, cells)
+        return self._store.messages(self._held, cells)
 
     def known_rejected(self, fingerprints: Iterable[bytes]) -> set[bytes]:
         """Which of these rows have been counted as rejected already."""
-        return self._store.known_rejected(self._feed_id, fingerprints)
+        return self._store.known_rejected(self._held, fingerprints)
 
     def marks(self) -> dict[Series, Mark]:
         """What was saved for ZeroStart."""
-        return self._store.marks(self._feed_id)
+        return self._store.marks(self._held)
 
     def save_marks(self, marks: Mapping[Series, Mark]) -> None:
         """Make durable what ZeroStart has to remember."""
-        self._store.save_marks(self._feed_id, marks)
+        self._store.save_marks(self._held, marks)
 
     def commit(self, changes: Changes) -> None:
-        """Do all of `changes` or, on a LedgerError, nothing."""
+        """Do all of `changes`. After a LedgerError the same must be committed again, or the ledger opened anew."""
         counters = {
             series: added(self.counters.get(series, 0), by) for series, by in changes.counters.items()
         }
@@ -80,8 +86,9 @@ class Ledger:
         cells = self.cells
         if changes.gone or changes.cells:
             cells = cells.replaced(changes.gone, changes.cells)
+        self.unsure = True
         self._store.commit(
-            self._feed_id,
+            self._held,
             Writes(
                 series={**counters, **histograms, **in_flight},
                 gone=sorted(changes.gone),
@@ -91,9 +98,11 @@ class Ledger:
                 settled_by_hour={key: by_hour[key] for key in changes.settled_by_hour},
                 rejected=changes.rejected,
                 progress=progress_.encode(changes.progress) if changes.progress else None,
+                read_up_to_ms=changes.progress.read_up_to_ms if changes.progress else None,
                 prune_before_ms=changes.prune_before_ms,
             ),
         )
+        self.unsure = False
         # Committed. Nothing below may fail: the same changes would be committed again.
         self.counters = {**self.counters, **counters}
         self.histograms = {**self.histograms, **histograms}

@@ -9,7 +9,8 @@ from infobip_exporter.model.time_range import TimeRange, TimeRanges
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Moments ending in `_ms` are the API's clock, in milliseconds.
 
-    `begin_ms` is the sent time from which on messages are counted. The watermark is the time up to which the feed has
+    `begin_ms` is the sent time from which on messages are counted; it was `first_ms` when the feed began, and follows
+    what leaves the log. The watermark is the time up to which the feed has
     advanced: between these two all time is in a cell, unread or lost. `requests` are those of the last minute.
     `settling` are the bins of the distribution of settling times. `statuses` gives general statuses their numbers.
     `lateness_ms` are moments and how late a record was found to have turned up then; `missed_ms` is when the audit last
@@ -18,6 +19,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     begin_ms: int | None = None
+    first_ms: int = 0
     watermark_ms: int = 0
     unread: TimeRanges = TimeRanges()
     dated: bool = False

@@ -1,24 +1,28 @@
 """The store in an SQLite file, for one process."""
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from infobip_exporter.errors import LedgerError
+from infobip_exporter.ledger.encoding import (
+    labels_of,
+    labels_text,
+    plain_value,
+    signed,
+    stored_cell,
+    value_of,
+)
 from infobip_exporter.ledger.schema import TABLES, VERSION
 from infobip_exporter.ledger.sqlite_file import OwnFile, explain
-from infobip_exporter.ledger.store import Messages, Saved, Writes
+from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
 from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
-from infobip_exporter.model.series import Histogram, Series, Value
+from infobip_exporter.model.series import Series
 
 PREFIX = "sqlite:///"
 _CELL_COLUMNS = len(Cell._fields)
@@ -26,8 +30,6 @@ _MOST_PARAMETERS = 900
 """SQLite takes 999 in a statement, older ones too."""
 
 _log = structlog.get_logger()
-
-K = TypeVar("K")
 
 
 class SqliteStore:
@@ -82,7 +84,7 @@ class SqliteStore:
                 cursor.execute(
                     "INSERT INTO feed (account, channel, progress) VALUES (?, ?, ?)", (account, channel, b"")
                 )
-                return Saved(int(cursor.lastrowid or 0))
+                return Saved(Held(int(cursor.lastrowid or 0)))
             return self.saved(cursor, *found)
 
     def saved(self, cursor: sqlite3.Cursor, feed_id: int, progress: bytes) -> Saved:
@@ -93,16 +95,16 @@ class SqliteStore:
 
         try:
             return Saved(
-                feed_id,
+                Held(feed_id),
                 progress,
                 {
-                    Series(str(family), _labels(labels)): _value(value)
+                    Series(str(family), labels_of(labels)): value_of(value)
                     for family, labels, value in rows(
                         "SELECT family, labels, value FROM series WHERE feed_id = ?"
                     )
                 },
                 [
-                    _cell(row)
+                    stored_cell(row)
                     for row in rows(
                         f"SELECT {', '.join(Cell._fields)} FROM cell WHERE feed_id = ? ORDER BY since_ms"
                     )
@@ -120,7 +122,8 @@ class SqliteStore:
                 " backup"
             ) from error
 
-    def commit(self, feed_id: int, writes: Writes) -> None:
+    def commit(self, held: Held, writes: Writes) -> None:
+        feed_id = held.feed_id
         with self._transaction() as cursor:
 
             def run(statement: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -129,14 +132,17 @@ class SqliteStore:
 
             run(
                 "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)",
-                [(feed_id, each.family, _text(each), _plain(value)) for each, value in writes.series.items()],
+                [
+                    (feed_id, each.family, labels_text(each), plain_value(value))
+                    for each, value in writes.series.items()
+                ],
             )
             gone = [(feed_id, since_ms) for since_ms in writes.gone]
             for table in ("cell", "settled", "in_flight"):
                 run(f"DELETE FROM {table} WHERE feed_id = ? AND since_ms = ?", gone)
             run(
                 f"INSERT OR REPLACE INTO cell VALUES (?{', ?' * _CELL_COLUMNS})",
-                [(feed_id, *cell[:-2], _signed(cell.ids), _signed(cell.outcomes)) for cell in writes.cells],
+                [(feed_id, *cell[:-2], signed(cell.ids), signed(cell.outcomes)) for cell in writes.cells],
             )
             for table, messages in (("settled", writes.settled), ("in_flight", writes.in_flight_messages)):
                 run(
@@ -165,7 +171,7 @@ class SqliteStore:
                     (feed_id, writes.prune_before_ms),
                 )
 
-    def messages(self, feed_id: int, cells: Sequence[int]) -> dict[int, Messages]:
+    def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
         found = {since_ms: Messages() for since_ms in cells}
         with self._reading() as cursor:
             for first in range(0, len(cells), _MOST_PARAMETERS):
@@ -174,38 +180,42 @@ class SqliteStore:
                 for table in Messages._fields:
                     rows = cursor.execute(
                         f"SELECT since_ms, messages FROM {table} WHERE feed_id = ? AND since_ms IN ({marks})",
-                        (feed_id, *some),
+                        (held.feed_id, *some),
                     )
                     for since_ms, data in rows:
                         found[since_ms] = found[since_ms]._replace(**{table: data})
         return found
 
-    def known_rejected(self, feed_id: int, fingerprints: Iterable[bytes]) -> set[bytes]:
+    def known_rejected(self, held: Held, fingerprints: Iterable[bytes]) -> set[bytes]:
         with self._reading() as cursor:
             return {
                 fingerprint
                 for fingerprint in fingerprints
                 if cursor.execute(
-                    "SELECT 1 FROM rejected WHERE feed_id = ? AND fingerprint = ?", (feed_id, fingerprint)
+                    "SELECT 1 FROM rejected WHERE feed_id = ? AND fingerprint = ?",
+                    (held.feed_id, fingerprint),
                 ).fetchone()
             }
 
-    def marks(self, feed_id: int) -> dict[Series, Mark]:
+    def marks(self, held: Held) -> dict[Series, Mark]:
         with self._reading() as cursor:
             rows = cursor.execute(
-                "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (feed_id,)
+                "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (held.feed_id,)
             )
             return {
-                Series(family, _labels(labels)): Mark(shown_ms, bool(released))
+                Series(family, labels_of(labels)): Mark(shown_ms, bool(released))
                 for family, labels, shown_ms, released in rows
             }
 
-    def save_marks(self, feed_id: int, marks: Mapping[Series, Mark]) -> None:
+    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None:
         with self._transaction() as cursor:
             cursor.executemany(
                 "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)",
-                [(feed_id, series.family, _text(series), *mark) for series, mark in marks.items()],
+                [(held.feed_id, series.family, labels_text(series), *mark) for series, mark in marks.items()],
             )
+
+    def may_act(self) -> bool:
+        return True
 
     def close(self) -> None:
         """Wait for the transaction at hand, then close and let others in."""
@@ -277,54 +287,3 @@ def other_schema(where: str, version: int) -> str:
         f"state {where}: written by a version before the first release, or by another program: name another state.url,"
         " or move the file away, and set poll.lookback to 48h to count again what the log still holds"
     )
-
-
-@lru_cache(maxsize=65_536)
-def _text(series: Series) -> str:
-    return json.dumps(dict(series.labels), ensure_ascii=False, separators=(",", ":"))
-
-
-def _labels(text: object) -> tuple[tuple[str, str], ...]:
-    labels = json.loads(str(text))
-    if not isinstance(labels, dict):
-        raise TypeError(f"{str(text)[:20]!r} is no set of labels")
-    return tuple((str(name), str(value)) for name, value in labels.items())
-
-
-def _plain(value: Value) -> int | str:
-    if isinstance(value, Histogram):
-        return json.dumps([value.counts, str(value.sum_s)])
-    return value if isinstance(value, int) else str(value)
-
-
-def _value(stored: object) -> Value:
-    if isinstance(stored, int):
-        return stored
-    text = str(stored)
-    if text.startswith("["):
-        counts, sum_s = json.loads(text)
-        return Histogram(tuple(map(int, counts)), _decimal(sum_s))
-    return _decimal(text)
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{text[:20]!r} is no number") from None
-
-
-def _cell(row: tuple[object, ...]) -> Cell:
-    numbers = [int(value) for value in row]  # type: ignore[call-overload]
-    cell = Cell(*numbers)
-    return cell._replace(
-        final=bool(cell.final),
-        audited=bool(cell.audited),
-        auditable=bool(cell.auditable),
-        ids=cell.ids % (1 << 64),
-        outcomes=cell.outcomes % (1 << 64),
-    )
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >= 1 << 63 else number

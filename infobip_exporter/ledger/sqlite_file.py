@@ -147,6 +147,11 @@ _ADVICE = {
 }
 
 
+def refuse_if_in_use(path: Path) -> None:
+    """Raises LedgerError where an exporter has the file open."""
+    _take_lock(path).close()
+
+
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
@@ -168,7 +173,8 @@ def _take_lock(path: Path) -> IO[str]:
         holder = lock_file.read().strip() or "an unknown process"
         lock_file.close()
         raise LedgerError(
-            f"state {path}: in use by {holder}: stop that exporter first, or name another state.url"
+            f"state {path}: in use by {holder}: stop that exporter first, or name another"
+            " state.url; several replicas need PostgreSQL"
         ) from error
     try:
         os.truncate(descriptor, 0)

@@ -1,4 +1,4 @@
-"""What keeps ledgers durably: the interface, with SQLite behind it (`sqlite.py`)."""
+"""What keeps ledgers durably: the interface, with SQLite (`sqlite.py`) and PostgreSQL (`postgres.py`) behind it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,22 @@ class Messages(NamedTuple):
     in_flight: bytes = b""
 
 
+@dataclass(slots=True, eq=False)
+class Held:
+    """What the store knows a feed by that this process may write. On PostgreSQL `epoch` and the number
+    of attempts to commit, `commits`, fence off all others and what comes late.
+    """
+
+    feed_id: int
+    epoch: int = 0
+    commits: int = 0
+
+
 @dataclass(slots=True)
 class Saved:
     """What the store holds of a feed. `progress` is empty for a feed that is new."""
 
-    feed_id: int
+    held: Held
     progress: bytes = b""
     series: dict[Series, Value] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
@@ -39,14 +50,16 @@ class Writes:
     settled_by_hour: Mapping[tuple[int, str], int] = field(default_factory=dict)
     rejected: Mapping[bytes, int] = field(default_factory=dict)
     progress: bytes | None = None
+    read_up_to_ms: int | None = None
+    """As in the progress, for those who look at it from outside."""
     prune_before_ms: int | None = None
 
 
 class Store(Protocol):
     """The ledgers of all feeds. Every method raises LedgerError, with the place and what to do, and may block.
 
-    When `commit` or `save_marks` returns, what it wrote survives a crash and a power cut; when it raises, nothing was
-    written.
+    When `commit` or `save_marks` returns, what it wrote survives a crash and a power cut. When it raises, nothing was
+    written, or the same may be written again. It raises LeaseLost where the feed has another owner now.
     """
 
     where: str
@@ -54,16 +67,19 @@ class Store(Protocol):
     def load(self, account: str, channel: str) -> Saved:
         """What is kept of a feed; one that is not known yet begins with nothing."""
 
-    def commit(self, feed_id: int, writes: Writes) -> None: ...
+    def commit(self, held: Held, writes: Writes) -> None: ...
 
-    def messages(self, feed_id: int, cells: Sequence[int]) -> dict[int, Messages]:
+    def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
         """What is kept of the messages of these cells, by their `since_ms`."""
 
-    def known_rejected(self, feed_id: int, fingerprints: Iterable[bytes]) -> set[bytes]:
+    def known_rejected(self, held: Held, fingerprints: Iterable[bytes]) -> set[bytes]:
         """Which of these rows have been counted as rejected already."""
 
-    def marks(self, feed_id: int) -> dict[Series, Mark]: ...
+    def marks(self, held: Held) -> dict[Series, Mark]: ...
 
-    def save_marks(self, feed_id: int, marks: Mapping[Series, Mark]) -> None: ...
+    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None: ...
+
+    def may_act(self) -> bool:
+        """Whether this process is surely the only one that asks and shows. Returns at once."""
 
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Every metric family: its name, type, help and labels. The contract with users; docs and dashboards use these names.
 
-The labels `account` and `channel` come first in every family but the last four and are not repeated here.
+The labels `account` and `channel` come first in every family but the last five and are not repeated here.
 """
 
 from collections.abc import Mapping
@@ -229,6 +229,12 @@ OVERFLOW = Family(
 CLOCK_SKEW = Family(
     "infobip_exporter_clock_skew_seconds", "gauge", "The API's clock (Date header) less the exporter's."
 )
+FEEDS = Family(
+    "infobip_exporter_feeds",
+    "gauge",
+    "Configured feeds that this replica owns, and that it stands by for.",
+    ("state",),
+)
 LOG_LINES_DROPPED = Family(
     "infobip_exporter_log_lines_dropped_total", "counter", "Log lines that could not be written."
 )
@@ -243,12 +249,12 @@ RELOAD_SUCCESS = Family(
     "When the configuration was last read well.",
 )
 BUILD_INFO = Family(
-    "infobip_exporter_build_info", "gauge", "1, with the versions at work.", ("version", "python_version")
+    "infobip_exporter_build_info", "gauge", "Build information, always 1.", ("version", "python_version")
 )
 
 FAMILIES = (
     SENT, MESSAGES, FAILURES, UNRESOLVED, IN_FLIGHT, PARTS, COST, DELIVERY_DURATION, OLDEST_IN_FLIGHT, LAST_SENT, UP,
     LAST_SUCCESS, LAG, BACKLOG, LOST, FINAL_AGE, AUDIT, AUDIT_VERIFIED, FRESHNESS, FEED_INFO, REQUESTS,
     REQUEST_DURATION, REQUEST_LIMIT, REJECTED, DURATIONS_REJECTED, CHANGED_AFTER_FINAL, OVERFLOW, CLOCK_SKEW,
-    LOG_LINES_DROPPED, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
+    FEEDS, LOG_LINES_DROPPED, RELOAD_SUCCESSFUL, RELOAD_SUCCESS, BUILD_INFO,
 )  # fmt: skip

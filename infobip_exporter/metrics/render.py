@@ -84,8 +84,12 @@ class Renderer:
         open_metrics: bool = False,
         reloaded: Reloaded | None = None,
         log_lines_dropped: int = 0,
+        standby: int = 0,
     ) -> Page:
-        """The page of `feeds` at `now`; `reloaded` is how the configuration was last read."""
+        """The page of `feeds` at `now`; `reloaded` is how the configuration was last read.
+
+        `standby` are the feeds that are configured and run elsewhere.
+        """
         names = [(feed.snapshot.account, feed.snapshot.channel) for feed in feeds]
         self._feeds = {name: self._feeds.get(name) or _FeedLines(*name) for name in names}
         texts: list[dict[str, str]] = []
@@ -97,6 +101,10 @@ class Renderer:
         dropped = f"{catalog.LOG_LINES_DROPPED.name} {log_lines_dropped}\n"
         texts.append(
             {
+                catalog.FEEDS.name: "".join(
+                    f'{catalog.FEEDS.name}{{state="{state}"}} {count}\n'
+                    for state, count in (("owned", len(feeds)), ("standby", standby))
+                ),
                 catalog.LOG_LINES_DROPPED.name: dropped,
                 catalog.BUILD_INFO.name: self._build,
                 **_reload_lines(reloaded),

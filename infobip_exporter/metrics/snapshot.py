@@ -37,6 +37,21 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedOwner:
+    """Who runs a feed, as the database lists it. `replica` is empty where nobody does.
+
+    `heard_s` is how long ago its owner has renewed the lease, `behind_s` the age of the oldest sent time not yet read.
+    """
+
+    account: str
+    channel: str
+    replica: str
+    is_own: bool
+    heard_s: float | None
+    behind_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FeedSnapshot:
     """Everything that a scrape or the status page says of a feed. Moments ending in `_ms` are the API's clock.
 

@@ -1,5 +1,7 @@
 """A value that must never be shown."""
 
+from typing import NoReturn
+
 
 class Secret:
     """A value that is never shown: not in `repr`, `str`, logs or tracebacks. `reveal()` gives it."""
@@ -22,3 +24,6 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self.__value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret can't be pickled or copied: that would show its value")

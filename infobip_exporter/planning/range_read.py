@@ -68,6 +68,8 @@ def _cuts(whole: TimeRange, page: Page, limit: int) -> list[int]:
     room = max(1, int(FILL * limit))
     if len(shown) < limit // 2 or 2 * (shown[-1] - shown[0]) > whole.length_ms:
         return _halves(whole)  # rows of everywhere: they do not tell where the others are
+    if shown[0] == shown[-1]:  # one millisecond fills the page: nothing tells how crowded the others are
+        return [cut for cut in (shown[0], shown[0] + 1) if whole.since_ms < cut < whole.until_ms]
     rows_per_ms = len(shown) / max(1, shown[-1] - shown[0])
     cuts: list[int] = []
     # One end of the range is as crowded as the page; the rest is taken to be as crowded as that.

@@ -1,30 +1,34 @@
-"""What is served where. Each answer is made in one go from values in memory: none waits for the API, disk or a lock."""
+"""What is served where. Answers are made from values in memory: none waits for the API, the disk or a lock."""
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infobip_exporter import logs
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.metrics.process import REFRESH_S, Process
-from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Page, Renderer
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.render import OPEN_METRICS, TEXT, Feed, Renderer
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
 from infobip_exporter.web.connection import IS_TAKEN
+from infobip_exporter.web.rendering import SharedRendering
 
 GZIP_LEVEL = 1
 """The quickest: the page shrinks to a twentieth as it is."""
+
+HEALTHY = "/-/healthy"
+"""What is answered to everybody, whatever else is going on: whoever asks it may restart us for want of an answer."""
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -46,11 +50,17 @@ class View(Protocol):
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         """The zero starts of each feed, by account and channel."""
 
+    def standby(self) -> int:
+        """How many feeds of the configuration are not shown, because another replica shows them."""
+
+    def owners(self) -> Sequence[FeedOwner] | None:
+        """Who runs each feed, over all replicas; None where there is one process only."""
+
     def stalled(self) -> list[str]:
         """The feeds that make no progress though they should."""
 
     def ready(self) -> list[str]:
-        """The feeds that have not been asked yet, as `account/channel`; none when ready."""
+        """What has not been asked yet: feeds as `account/channel`, or the database; nothing when ready."""
 
     def now(self) -> Moment: ...
 
@@ -58,18 +68,34 @@ class View(Protocol):
     def reloaded(self) -> Reloaded:
         """How the configuration was last read."""
 
+    @property
+    def process(self) -> Process:
+        """The figures of the process."""
 
-def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlette:
+
+def create_app(
+    view: View, reload: Callable[[], None] | None = None, allowed_hosts: Sequence[str] = ()
+) -> ASGIApp:
     """The application that serves `view`. Authentication goes around it, as middleware.
 
     `reload` reads the configuration anew and waits for it; it raises an ExporterError that says why it was refused.
-    None where that is not to be asked for over HTTP.
+    None where that is not to be asked for over HTTP. With `allowed_hosts`, requests for other hosts are refused.
     """
-    process = Process()
-    renderer = Renderer(view.version, process)
+    pages: SharedRendering[_Rendered] = SharedRendering()
+    renderer = Renderer(view.version, view.process)
 
     async def metrics(request: Request) -> Response:
         open_metrics = wants_open_metrics(request.headers.get("accept", ""))
+        zipped = accepts_gzip(request.headers.get("accept-encoding", ""))
+        rendered = await pages.get(
+            (open_metrics, zipped), lambda: render(open_metrics=open_metrics, zipped=zipped)
+        )
+        headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["content-encoding"] = "gzip"
+        return _Scraped(rendered, headers, begins_holds=request.method == "GET")
+
+    def render(*, open_metrics: bool, zipped: bool) -> _Rendered:
         now = view.now()
         zero_starts = view.zero_starts()
         # A reload in between may have brought a feed: the next page has it.
@@ -84,17 +110,21 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
             open_metrics=open_metrics,
             reloaded=view.reloaded,
             log_lines_dropped=logs.lines_dropped(),
+            standby=view.standby(),
         )
-        headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
-        body = page.body
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-            headers["content-encoding"] = "gzip"
-        return _Scraped(body, headers, page if request.method == "GET" else None, now)
+        body = gzip.compress(page.body, GZIP_LEVEL, mtime=0) if zipped else page.body
+        shown = page._replace(body=b"")  # what is not needed any more is not held until it was taken
+        return _Rendered(body, lambda: shown.was_answered(now))
+
+    def render_status() -> _Rendered:
+        html = status_page.render(
+            view.snapshots(), view.now().wall_s, view.version, view.docs_url, view.owners()
+        )
+        return _Rendered(html.encode())
 
     async def status(_: Request) -> Response:
-        page = status_page.render(view.snapshots(), view.now().wall_s, view.version, view.docs_url)
-        return _answer(page, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
+        rendered = await pages.get("status", render_status)
+        return _answer(rendered.body, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
 
     async def healthy(_: Request) -> Response:
         return _state("healthy", "no progress", view.stalled())
@@ -102,11 +132,28 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
     async def ready(_: Request) -> Response:
         return _state("ready", "not asked yet", view.ready())
 
-    async def reloading(_: Request) -> Response:
+    app = Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/", status),
+            Route(HEALTHY, healthy),
+            Route("/-/ready", ready),
+            Route("/-/reload", _reloading(reload), methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _not_served, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    return _for_hosts(app, allowed_hosts) if allowed_hosts else app
+
+
+def _reloading(reload: Callable[[], None] | None) -> Callable[[Request], Awaitable[Response]]:
+    async def reloading(request: Request) -> Response:
         if reload is None:
             return _answer(
                 "Reloading over HTTP is off; --web.enable-lifecycle allows it. SIGHUP always works.\n", 403
             )
+        if _is_from_another_site(request):
+            return _answer("Reloading from another site's page is refused.\n", 403)
         try:
             await asyncio.to_thread(reload)
         except ExporterError as error:
@@ -115,51 +162,54 @@ def create_app(view: View, reload: Callable[[], None] | None = None) -> Starlett
             return _answer("The reload is still under way; the log tells how it ends.\n", 504)
         return _answer("The configuration was reloaded.\n")
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(_refresh(process))
-        yield
-        refreshing.cancel()
+    return reloading
 
-    app = Starlette(
-        routes=[
-            Route("/metrics", metrics),
-            Route("/", status),
-            Route("/-/healthy", healthy),
-            Route("/-/ready", ready),
-            Route("/-/reload", reloading, methods=["POST"]),
-        ],
-        exception_handlers={HTTPException: _not_served, Exception: _failed},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    return app
+
+def _for_hosts(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
+    """`app` for requests whose Host is allowed. Health checks name an address as the host, so they are let through."""
+    # An IPv6 address is in brackets in a header.
+    hosts = [f"[{host}]" if ":" in host else host for host in allowed_hosts]
+    guarded = TrustedHostMiddleware(app, hosts, www_redirect=False)
+
+    async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
+        await (app if scope["path"] == HEALTHY else guarded)(scope, receive, send)
+
+    return by_path
+
+
+def _is_from_another_site(request: Request) -> bool:
+    """Whether a browser sends `request` for a page of another origin (Fetch Metadata; RFC 6454, 7)."""
+    if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
+
+
+class _Rendered(NamedTuple):
+    """A page, and what is to be done once a scraper has taken it."""
+
+    body: bytes
+    was_taken: Callable[[], None] = lambda: None
 
 
 class _Scraped(Response):
-    """A metrics page that begins the holds of what it shows once the client has taken it; with no `page` none."""
+    """A metrics page that begins the holds of what it shows once the client has taken it."""
 
-    def __init__(self, body: bytes, headers: dict[str, str], page: Page | None, now: Moment) -> None:
-        super().__init__(body, headers=_GUARDED | headers)
-        self._page = page
-        self._now = now
+    def __init__(self, rendered: _Rendered, headers: dict[str, str], *, begins_holds: bool) -> None:
+        super().__init__(rendered.body, headers=_GUARDED | headers)
+        self._was_taken = rendered.was_taken if begins_holds else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await super().__call__(scope, receive, send)
+        self.body = b""
         is_taken = scope.get("state", {}).get(IS_TAKEN, _always)
-        if self._page is not None and await is_taken():
-            self._page.was_answered(self._now)
+        if self._was_taken is not None and await is_taken():
+            self._was_taken()
 
 
 async def _always() -> bool:
     """For an answer that goes through no connection of ours."""
     return True
-
-
-async def _refresh(process: Process) -> None:
-    while True:
-        await asyncio.sleep(REFRESH_S)
-        await asyncio.to_thread(process.refresh)
 
 
 async def _not_served(_: Request, error: Exception) -> Response:
@@ -174,7 +224,7 @@ async def _not_served(_: Request, error: Exception) -> Response:
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    return _answer("The exporter made a mistake; its log has it.\n", 500)
+    return _answer("Internal error, see the exporter's log.\n", 500)
 
 
 _GUARDED = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -188,7 +238,7 @@ def _state(state: str, problem: str, feeds: Sequence[str]) -> Response:
 
 
 def _answer(
-    text: str,
+    text: str | bytes,
     status: int = 200,
     headers: dict[str, str] | None = None,
     *,

@@ -1,176 +1,288 @@
-"""A connection that is not waited for: what uvicorn's lacks under slow, silent and broken clients.
+"""One client's connection, from its TLS handshake to its end: a task that does one thing after the other.
 
-uvicorn closes an idle connection, but waits for ever for a request to be completed and for an answer to be taken.
-Here a request has to arrive whole within `REQUEST_S`, an answer has to be taken within `ANSWER_S`, and of more
-than `MOST` connections the one that has waited longest without asking for anything is dropped.
+h11 reads and writes HTTP; every wait has a deadline. The next request is read when the answer before it has been taken,
+so a client that asks on and on without reading costs no more than one answer.
 """
 
 import asyncio
 import fcntl
+import re
 import select
 import socket
 import termios
-from typing import Any
+from email.utils import formatdate
+from typing import cast
+from urllib.parse import unquote
 
 import h11
-from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
+import structlog
+from starlette.types import ASGIApp, Message, Scope
 
-from infobip_exporter.web.guest import Guest, make_room
-
-REQUEST_S = 10.0
-"""For a request to arrive, to the last byte of its body, in seconds from its first byte or from connecting."""
-
-ANSWER_S = 30.0
-"""For an answer to be made and taken by the client, in seconds."""
-
-IDLE_S = 75
-"""For the next request on a connection that is kept open, in seconds: longer than Prometheus' usual minute."""
-
-MOST = 400
-"""Connections at a time: well below the 1024 open files that a process usually may have."""
+from infobip_exporter.web.crowd import Crowd, network_of
+from infobip_exporter.web.stream import PlainStream, SecureStream, Stream
+from infobip_exporter.web.tls import Tls
 
 LARGEST_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 
+PIECE = 64 * 1024
+"""Bytes of an answer that are written at a time: a client that takes them slowly costs no more memory than this."""
 
 IS_TAKEN = "is_taken"
 """Under which name a request's state has `Connection.is_taken`."""
 
 FIRST_LOOK_S, LAST_LOOK_S = 0.001, 0.1
-"""From one look at what the client has acknowledged to the next, longer each time: nobody tells of it."""
+"""From one look at what the client has acknowledged to the next, longer each time: no event reports it."""
+
+_AUTHORITY = re.compile(rb"https?://[^/]*", re.IGNORECASE)
+
+_log = structlog.get_logger()
 
 
-class Connection(H11Protocol, Guest):
-    """One client's connection. Runs in the event loop's thread like all of its kind."""
+class Connection:
+    """A connection of `crowd`, whose limits it keeps.
 
-    request_s = REQUEST_S
-    answer_s = ANSWER_S
-    most = MOST
+    `app` answers each request in one piece. `tls` is what the connection is secured with; None is plain HTTP.
+    """
 
     def __init__(
         self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        app: ASGIApp,
+        crowd: Crowd,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        tls: Tls | None,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, IS_TAKEN: self.is_taken}, _loop)
-        self._is_dropped = False
-        self._is_at_end = False
-        self._socket: socket.socket | None = None
-        self._lost = asyncio.Event()
-        self._was_taken = False
-        """Once the connection is lost: whether the last answer reached the client, as far as is known."""
-        self._deadline: asyncio.TimerHandle | None = None
-        self._asking = False
-        self._idle_since = self.loop.time()
+        self._app = app
+        self._tls = tls
+        self._crowd = crowd
+        self._limits = crowd.limits
+        self._stream: Stream = PlainStream(reader, writer)
+        self._loop = asyncio.get_running_loop()
+        self._transport = writer.transport
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        self._is_secure = False
+        self._is_last = False
+        self._is_answering = False
+        self._is_head = False
+        self._unserved: Message | None = None
+        """The head of the answer that `app` has begun."""
+        peer = writer.get_extra_info("peername")
+        self.client: tuple[str, int] | None = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        self.network = network_of(self.client[0]) if self.client else ""
+        self.waiting_since: float | None = self._loop.time()
+        """The loop's time since when the client is waited for, to ask or to take its answer; None while `app` works."""
+        self.shaking_hands = tls is not None
+        self._untaken_until: float | None = None
+        """The loop's time by which all that was asked without a pause has to be taken."""
+        # What was written is with the kernel.
+        self._transport.set_write_buffer_limits(high=0)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._socket = transport.get_extra_info("socket")
-        self._ask()
-        if dropped := make_room(self.connections, self.most, self):
-            self.connections.discard(dropped)
+    async def serve(self) -> None:
+        """Answer until one of the sides closes."""
+        try:
+            if self._tls and not await self._shake_hands(self._tls):
+                return
+            while await self._answer_next():
+                pass
+            async with asyncio.timeout(self._limits.goodbye_s):
+                await self._stream.close()
+        except OSError:
+            pass  # gone, or too slow (TimeoutError is an OSError)
+        except Exception:  # noqa: BLE001 - whatever it was, it ends this connection alone
+            _log.exception("internal error while answering a request")
 
-    def data_received(self, data: bytes) -> None:
-        if not self._asking and not self._is_answering():
-            self._ask()
-        super().data_received(data)
-        if self.transport.is_closing():
-            # A last answer is on its way: see that it is taken, or given up.
-            self._expect(self.answer_s)
-        elif self._asking and self.conn.their_state in {h11.DONE, h11.MUST_CLOSE, h11.CLOSED}:
-            self._asking = False
-            self._expect(self.answer_s)
+    def abort(self) -> None:
+        """Close, and throw away what was not sent yet."""
+        self._transport.abort()
 
-    def on_response_complete(self) -> None:
-        # Before the next request, which may have arrived already, is looked at. More of a body than was waited for
-        # counts as a next request: it begins a deadline, and anything else is left to uvicorn's for idle ones.
-        self._asking = False
-        self._idle_since = self.loop.time()
-        self._expect(self.answer_s)
-        super().on_response_complete()
+    def finish(self) -> bool:
+        """Close after the answer under way; False where there is none."""
+        self._is_last = True
+        return self._is_answering
 
-    def eof_received(self) -> None:
-        self._is_at_end = True
-        super().eof_received()
+    # TLS
+
+    async def _shake_hands(self, tls: Tls) -> bool:
+        secure = SecureStream(self._stream, tls.context())
+        try:
+            async with asyncio.timeout(self._limits.handshake_s):
+                certificate = await secure.shake_hands()
+        except OSError as error:
+            self._tell(getattr(error, "reason", None) or str(error) or type(error).__name__)
+            return False
+        finally:
+            self.shaking_hands = False
+        if not tls.admits(certificate):
+            self._tell("its certificate has none of client_allowed_sans")
+            return False
+        self._stream = secure
+        self._is_secure = True
+        return True
+
+    def _tell(self, reason: str) -> None:
+        # Not worth a line by default: anybody can cause as many as they like.
+        _log.debug(
+            "no TLS with a client", client=self.client[0] if self.client else "unix socket", reason=reason
+        )
+
+    # HTTP
+
+    async def _answer_next(self) -> bool:
+        """Answer the next request. False where it was the last."""
+        try:
+            request = await self._next_request()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+            return False
+        if request is None:
+            return False
+        self.waiting_since, self._is_answering = None, True
+        await self._app(self._scope(request), _receive, self._send)
+        self._is_answering = False
+        if self._is_last or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    async def _next_request(self) -> h11.Request | None:
+        """The next request, its body read and thrown away; None where the client has closed or asks too late."""
+        self.waiting_since = self._loop.time()
+        if not self._http.trailing_data[0]:
+            self._untaken_until = None
+            limits = self._limits
+            is_first = self._http.their_http_version is None
+            async with asyncio.timeout(limits.request_s if is_first else limits.idle_s):
+                await self._receive()
+            self.waiting_since = self._loop.time()
+        async with asyncio.timeout(self._limits.request_s):
+            request = await self._next_event()
+            if not isinstance(request, h11.Request):
+                return None
+            self._is_head = request.method == b"HEAD"
+            names = [name for name, _ in request.headers]
+            if b"content-length" in names and b"transfer-encoding" in names:
+                # The two may be read differently by a proxy in front (RFC 9112, 6.1).
+                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+            if self._http.they_are_waiting_for_100_continue:
+                await self._stream.write(
+                    self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+                )
+            while isinstance(await self._next_event(), h11.Data):
+                pass
+        return request
+
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            await self._receive()
+        return event
+
+    async def _receive(self) -> None:
+        # Never more than a head may have, or h11 would take a larger one that comes in one piece.
+        room = LARGEST_HEAD + 1 - len(self._http.trailing_data[0])
+        self._http.receive_data(await self._stream.read(room))
+
+    def _scope(self, request: h11.Request) -> Scope:
+        target = request.target
+        # `GET http://host/path` is for `/path` (RFC 9112, 3.2.2).
+        if authority := _AUTHORITY.match(target):
+            target = target[authority.end() :]
+        raw_path, _, query = target.partition(b"?")
+        raw_path = raw_path or b"/"
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": request.http_version.decode("ascii"),
+            "method": request.method.decode("ascii"),
+            "scheme": "https" if self._is_secure else "http",
+            "root_path": "",
+            "path": unquote(raw_path.decode("ascii")),
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": list(request.headers),
+            "client": self.client,
+            "server": None,
+            "state": {IS_TAKEN: self.is_taken},
+        }
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._unserved = message
+            return
+        head, self._unserved = self._unserved, None
+        assert head is not None  # noqa: S101 - the order that ASGI has
+        assert not message.get("more_body")  # noqa: S101 - as every answer of ours
+        await self._write(head["status"], head["headers"], b"" if self._is_head else message.get("body", b""))
+
+    async def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send an answer, and wait until the client's side has room for all of it."""
+        now = self.waiting_since = self._loop.time()
+        self._untaken_until = self._untaken_until or now + self._limits.answer_s
+        async with asyncio.timeout_at(self._untaken_until):
+            if len(body) <= PIECE:
+                await self._put(status, headers, body)
+                return
+            async with self._crowd.turn(self, body) as is_ours:
+                if is_ours:
+                    await self._put(status, headers, body)
+                else:
+                    text = b"Too many answers are under way; try again.\n"
+                    await self._put(
+                        503, [(b"retry-after", b"1"), (b"content-length", b"%d" % len(text))], text
+                    )
+
+    async def _put(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        date = (b"date", formatdate(usegmt=True).encode())
+        closing = [(b"connection", b"close")] if self._is_last else []
+        response = h11.Response(status_code=status, headers=[*headers, date, *closing])
+        start = self._http.send(response) or b""
+        view = cast("bytes", memoryview(body))  # for pieces without copies; h11 takes them
+        for at in range(0, len(body), PIECE):
+            await self._stream.write(start + (self._http.send(h11.Data(data=view[at : at + PIECE])) or b""))
+            self.waiting_since = self._loop.time()
+            start = b""
+        if end := start + (self._http.send(h11.EndOfMessage()) or b""):
+            await self._stream.write(end)
+
+    async def _refuse(self, status: int) -> None:
+        """Answer a request that can't be read."""
+        if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        self._is_last = True
+        text = b"Invalid HTTP request.\n"
+        await self._write(
+            status, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))], text
+        )
+
+    # What the client has taken
 
     async def is_taken(self) -> bool:
         """Whether the client took what was sent to it; waits until that is known. For the end of an answer.
 
-        Taken is what the client's system has acknowledged to the last byte; more no server can know. Where we close the
-        connection ourselves, that it could be written and was not refused.
+        Taken is what the client's system has acknowledged to the last byte; more no server can know.
         """
-        if self._lost.is_set() or self._is_at_end:
-            return False  # gone before the answer was sent
-        ends_at = self.loop.time() + self.answer_s
+        ends_at = self._loop.time() + self._limits.answer_s
         wait_s = FIRST_LOOK_S
-        while not self._lost.is_set():
-            if not self.transport.get_write_buffer_size() and self._is_acknowledged():
+        while not self._transport.is_closing() and self._loop.time() < ends_at:
+            if self._is_acknowledged():
                 return True
-            if self.loop.time() > ends_at:
-                return False
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LAST_LOOK_S)
-        return self._was_taken
+        return False
 
     def _is_acknowledged(self) -> bool:
-        descriptor = self._socket.fileno() if self._socket else -1
-        if descriptor < 0:
+        accepted: socket.socket = self._transport.get_extra_info("socket")
+        if accepted.fileno() < 0 or self._transport.get_write_buffer_size():
             return False
         try:
             # A connection that was reset has nothing unsent either.
             state = select.poll()
-            state.register(descriptor, 0)
-            return not state.poll(0) and not any(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+            state.register(accepted.fileno(), 0)
+            return not state.poll(0) and not any(fcntl.ioctl(accepted.fileno(), termios.TIOCOUTQ, bytes(4)))
         except OSError:
             return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        # A client that left by itself has what it acknowledged before.
-        left_early = self._is_at_end and not self._is_acknowledged()
-        self._was_taken = exc is None and not self._is_dropped and not left_early
-        self._lost.set()
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        super().connection_lost(exc)
 
-    @property
-    def waiting_since(self) -> float | None:
-        return None if self._is_answering() else self._idle_since
-
-    def drop(self) -> None:
-        self._is_dropped = True
-        self.transport.abort()
-
-    def send_400_response(self, msg: str) -> None:
-        try:
-            super().send_400_response(msg)
-        except h11.LocalProtocolError:  # the answer to an earlier request is under way
-            self.drop()
-        if self._is_answering():
-            # The head was sound and is being answered, the body is not: that answer has nowhere to go any more.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-
-    def _ask(self) -> None:
-        self._asking = True
-        self._idle_since = self.loop.time()
-        self._expect(self.request_s)
-
-    def _is_answering(self) -> bool:
-        # uvicorn has no cycle before the first request, whatever the annotation says.
-        return bool(self.cycle) and not self.cycle.response_complete
-
-    def _expect(self, seconds: float) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._give_up)
-
-    def _give_up(self) -> None:
-        untaken = self.transport.get_write_buffer_size() > 0
-        if self._asking or untaken or self._is_answering():
-            self.drop()
+async def _receive() -> Message:
+    """No answer of ours needs a request's body."""
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,6 +1,7 @@
-"""From a listen address to bound sockets, or one clear line why not."""
+"""From a listen address to listening sockets, or one clear line why not."""
 
 import errno
+import os
 import socket
 import stat
 from contextlib import suppress
@@ -9,86 +10,80 @@ from pathlib import Path
 from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.errors import ListenError
 
-Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-"""What getaddrinfo gives: host and port first (its last form is for a Python without IPv6)."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted. They cost us nothing; beyond them the kernel drops attempts, for a second."""
 
-BACKLOG = 128
-"""Connections that may wait to be accepted; also how many are accepted before any of them is read."""
+SEND_BUFFER = 128 * 1024
+"""Bytes that the kernel may keep of an answer that is not read, up to twice as many; by default it takes 4 MB."""
 
 SOCKET_MODE = 0o660
 """A unix socket is for its owner and its group."""
 
 
-def bound_sockets(address: str) -> list[socket.socket]:
-    """Sockets bound to `address`: `host:port`, `[v6]:port`, `:port` for every address of this machine, or `unix:/path`.
+def listening_sockets(address: str) -> list[socket.socket]:
+    """Sockets that listen on `address`: `host:port`, `[v6]:port`, `:port` for every address of this machine, `unix:/path`.
 
-    `[::]:port` takes IPv4 as well, as in Go's programs. A name that stands for several addresses (`localhost`) is bound on each of them. Port 0 takes any free one.
-    Raises ListenError.
+    `[::]:port` takes IPv4 as well, as in Go's programs. A name that stands for several addresses (`localhost`) is
+    listened to on each of them. Port 0 takes any free one. Raises ListenError.
     """
     try:
         if path := unix_socket(address):
-            return [_bound_at(address, path)]
+            return [_at_path(address, path)]
         host, port = split_listen_address(address)
     except ValueError as error:
         raise ListenError(f"can't listen on {address!r}: {error}") from None
     if host in ("", "::"):
-        return [_bound_everywhere(address, port)]
+        return [_everywhere(address, port)]
     sockets: list[socket.socket] = []
     try:
-        for family, place in _places(address, host, port):
-            sockets.append(_bound(address, family, place))
+        for family, each in _addresses(address, host):
+            sockets.append(_listening(address, family, each, port))
             if port == 0:
                 break  # each address would get another port
     except ListenError:
-        for bound in sockets:
-            bound.close()
+        for listening in sockets:
+            listening.close()
         raise
     return sockets
 
 
-def _places(address: str, host: str, port: int) -> list[tuple[socket.AddressFamily, Place]]:
+def _addresses(address: str, host: str) -> list[tuple[socket.AddressFamily, str]]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a host name"
         raise ListenError(
             f"can't listen on {address}: the host {host!r} can't be resolved ({reason})"
         ) from None
-    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+    return list(dict.fromkeys((family, str(place[0])) for family, _, _, _, place in found))
 
 
-def _bound_everywhere(address: str, port: int) -> socket.socket:
+def _everywhere(address: str, port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         try:
-            return _bound(address, socket.AF_INET6, ("::", port), dualstack=True)
+            return _listening(address, socket.AF_INET6, "::", port, dualstack=True)
         except ListenError as error:
             if not _is_without_ipv6(error.__cause__):
                 raise
-    return _bound(address, socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - asked for
+    return _listening(address, socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - asked for
 
 
-def _bound(
-    address: str, family: socket.AddressFamily, place: Place, *, dualstack: bool = False
+def _listening(
+    address: str, family: socket.AddressFamily, host: str, port: int, *, dualstack: bool = False
 ) -> socket.socket:
     try:
-        # The protocol is named, for asyncio switches Nagle's algorithm off only where it is: 40 ms an answer.
-        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dualstack))
-            bound.bind(place)
-            # Listening now, for two can bind the same port as long as neither listens.
-            bound.listen(BACKLOG)
-        except BaseException:
-            bound.close()
-            raise
+        listening = socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dualstack
+        )
     except OSError as error:
-        raise ListenError(f"can't listen on {address}: {_reason(error, place)}") from error
-    return bound
+        raise ListenError(f"can't listen on {address}: {_reason(error, host, port)}") from error
+    # Connections inherit these. asyncio would set the first only where the socket names its protocol: 40 ms an answer.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    return listening
 
 
-def _bound_at(address: str, path: Path) -> socket.socket:
+def _at_path(address: str, path: Path) -> socket.socket:
     """A unix socket at `path`, in place of one that an earlier run has left behind."""
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -150,8 +145,7 @@ def socket_id(file: Path) -> tuple[int, int] | None:
     return None
 
 
-def _reason(error: OSError, place: Place) -> str:
-    host, port = map(str, place[:2])
+def _reason(error: OSError, host: str, port: int) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             return f"port {port} is in use by another program; choose another with --web.listen-address"
@@ -160,7 +154,7 @@ def _reason(error: OSError, place: Place) -> str:
         case errno.EADDRNOTAVAIL:
             return f"{host} is not an address of this machine"
         case _:
-            return error.strerror or str(error)
+            return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _is_without_ipv6(error: BaseException | None) -> bool:

@@ -1,48 +1,58 @@
-"""The HTTP server: uvicorn in a thread of its own, with connections that nobody waits for."""
+"""The HTTP server: an event loop in a thread of its own, with a task for each connection.
 
-import logging
-import re
+It is built on h11 and asyncio's streams. uvicorn, hypercorn and granian keep whole answers for clients that do not read,
+bound neither handshakes nor addresses, and are bent to do so only by more code than this.
+"""
+
+import asyncio
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import unquote
 
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+import structlog
+from starlette.types import ASGIApp
 
 from infobip_exporter.config.rules import unix_socket
 from infobip_exporter.errors import ListenError
-from infobip_exporter.web.connection import IDLE_S, LARGEST_HEAD, Connection
-from infobip_exporter.web.handshake import HANDSHAKE_S, Handshake
-from infobip_exporter.web.listen import BACKLOG, bound_sockets, place_of, remove_socket, socket_id
+from infobip_exporter.web.connection import LARGEST_HEAD, Connection
+from infobip_exporter.web.crowd import Crowd, Limits, client_of, network_of
+from infobip_exporter.web.listen import listening_sockets, place_of, remove_socket, socket_id
 from infobip_exporter.web.tls import Tls
 
-_log = logging.getLogger(__name__)
+NEXT_TRY_S = 0.1
+"""From a connection that could not be accepted to the next."""
+
+_log = structlog.get_logger()
 
 
 class Server:
-    """Serves `app` on each of `listen_addresses` from `start` to `stop`. Signals are none of its business.
+    """Serves `app` on each of `listen_addresses` from `start` to `stop`, with the tasks `besides` on the same loop.
 
-    `tls` is asked for each new connection what to secure it with; None is plain HTTP.
+    `app` takes HTTP requests alone and answers each in one piece. `tls` is asked for each new connection what to secure
+    it with; None is plain HTTP.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         listen_addresses: tuple[str, ...],
-        connection: type[Connection] = Connection,
+        limits: Limits | None = None,
         *,
         tls: Callable[[], Tls] | None = None,
-        handshake_s: float = HANDSHAKE_S,
+        besides: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        self._app = app
         self._listen_addresses = listen_addresses
-        made_by = _secured(connection, tls, handshake_s) if tls else connection
-        self._server = _Announcing(_settings(_by_path(app), made_by))
+        self._limits = limits or Limits()
+        self._tls = tls
+        self._besides = besides
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+        self._end_within_s = 0.0
         self._socket_ids: dict[Path, tuple[int, int] | None] = {}
+        self.crowd = Crowd(self._limits)
         self.addresses = listen_addresses
         """Where it listens, each `host:port` or `unix:/path`; after `start` with the true ports."""
 
@@ -54,53 +64,39 @@ class Server:
     def start(self) -> None:
         """Listen, and serve from now on. Raises ListenError when one of the addresses can't be had."""
         sockets = self._listen()
-        self._thread = threading.Thread(target=self._serve, args=(sockets,), name="web", daemon=True)
+        self._loop = loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop, sockets), name="web", daemon=True)
         self._thread.start()
-        while not self._server.serving.wait(0.1):
-            if not self._thread.is_alive():
-                self._close(sockets)
-                raise ListenError(
-                    f"can't serve on {', '.join(self.addresses)}: the web server ended as it began, see the log"
-                )
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Finish the answers under way and close, within `timeout_s`. Without effect when not running."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None:
+            return
+        self._end_within_s = 0.8 * timeout_s
+        self._loop.call_soon_threadsafe(self._ending.set)
+        thread.join(timeout_s)
+        if thread.is_alive():
+            _log.warning("the web server is still closing; leaving it behind")
+        self._remove_sockets()
 
     def _listen(self) -> list[socket.socket]:
         sockets: list[socket.socket] = []
         addresses: list[str] = []
         try:
             for address in self._listen_addresses:
-                bound = bound_sockets(address)
-                sockets += bound
-                addresses.append(place_of(bound[0]))
+                listening = listening_sockets(address)
+                sockets += listening
+                addresses.append(place_of(listening[0]))
                 if path := unix_socket(addresses[-1]):
                     self._socket_ids[path] = socket_id(path)
         except ListenError:
-            self._close(sockets)
+            for each in sockets:
+                each.close()
+            self._remove_sockets()
             raise
         self.addresses = tuple(addresses)
         return sockets
-
-    def _close(self, sockets: list[socket.socket]) -> None:
-        for bound in sockets:
-            bound.close()
-        self._remove_sockets()
-
-    def _serve(self, sockets: list[socket.socket]) -> None:
-        # uvicorn leaves by SystemExit when the application can't begin; it has logged why.
-        with suppress(SystemExit):
-            self._server.run(sockets)
-
-    def stop(self, timeout_s: float = 3.0) -> None:
-        """Finish the answers under way and close, within about `timeout_s`. Without effect when not running."""
-        thread = self._thread
-        if thread is None:
-            return
-        self._server.config.timeout_graceful_shutdown = max(1, int(timeout_s) - 1)
-        self._server.should_exit = True
-        thread.join(timeout_s)
-        if thread.is_alive():
-            _log.warning("the web server is still closing; leaving it behind")
-        self._thread = None
-        self._remove_sockets()
 
     def _remove_sockets(self) -> None:
         for path, made in self._socket_ids.items():
@@ -108,63 +104,72 @@ class Server:
                 remove_socket(path, made)
         self._socket_ids.clear()
 
+    # In the thread
 
-class _Announcing(uvicorn.Server):
-    """A uvicorn server that says when it has begun to serve."""
+    def _run(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
+        try:
+            loop.run_until_complete(self._serve(sockets))
+        finally:
+            loop.close()
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.serving = threading.Event()
+    async def _serve(self, sockets: Sequence[socket.socket]) -> None:
+        besides = [asyncio.ensure_future(each()) for each in self._besides]
+        accepting = [asyncio.create_task(self._accept_all(each)) for each in sockets]
+        await self._ending.wait()
+        for task in (*besides, *accepting):
+            task.cancel()
+        await asyncio.wait(accepting)
+        for each in sockets:
+            each.close()
+        tasks = dict(self.crowd.tasks)
+        for connection, task in tasks.items():
+            if not connection.finish():
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=self._end_within_s)
+        for connection in tasks:
+            self.crowd.drop(connection)
+        await asyncio.sleep(0)  # for the transports to close
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.serving.set()
+    async def _accept_all(self, listening: socket.socket) -> None:
+        """Accept one connection after the other, so that however many come, those that are there are served between."""
+        listening.setblocking(False)
+        while True:
+            await _until_readable(listening)
+            try:
+                accepted, _ = listening.accept()
+            except OSError as error:
+                # Gone before it was accepted, or there are no descriptors left.
+                _log.warning("a connection can't be accepted", error=error.strerror)
+                await asyncio.sleep(NEXT_TRY_S)
+                continue
+            try:
+                await self._begin(accepted)
+            except OSError:
+                accepted.close()  # gone meanwhile
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
 
-
-_AUTHORITY = re.compile(rb"https?://[^/]*", re.IGNORECASE)
-
-
-def _by_path(app: ASGIApp) -> ASGIApp:
-    """`app` for requests in absolute form as well: `GET http://host/path` is for `/path` (RFC 9112, 3.2.2)."""
-
-    async def with_path(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (authority := _AUTHORITY.match(scope["raw_path"])):
-            raw_path = scope["raw_path"][authority.end() :] or b"/"
-            scope = {**scope, "raw_path": raw_path, "path": unquote(raw_path.decode("ascii"))}
-        await app(scope, receive, send)
-
-    return with_path
-
-
-def _secured(connection: type[Connection], tls: Callable[[], Tls], handshake_s: float) -> type[Connection]:
-    """What uvicorn makes its connections by: first the handshake, then the connection."""
-
-    def made(**given: Any) -> Handshake:
-        def make_connection() -> Connection:
-            return connection(**given)
-
-        return Handshake(
-            tls(), given["server_state"].connections, connection.most, make_connection, handshake_s
+    async def _begin(self, accepted: socket.socket) -> None:
+        client = client_of(accepted)
+        await self.crowd.make_room(network_of(client[0]) if client else "")
+        reader = asyncio.StreamReader(limit=LARGEST_HEAD)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: asyncio.StreamReaderProtocol(reader, self._connected), accepted
         )
 
-    return cast("type[Connection]", made)
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tls = self._tls() if self._tls else None
+        connection = Connection(self._app, self.crowd, reader, writer, tls)
+        self.crowd.admit(connection, asyncio.create_task(connection.serve()))
 
 
-def _settings(app: ASGIApp, connection: type[Connection]) -> uvicorn.Config:
-    """How uvicorn is to run. TLS is not its business: that is done before it gets a connection."""
-    return uvicorn.Config(
-        app,
-        http=connection,
-        ws="none",
-        loop="asyncio",
-        interface="asgi3",
-        lifespan="on",
-        log_config=None,
-        log_level="error",  # a broken request of somebody's is not worth a line
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=IDLE_S,
-        h11_max_incomplete_event_size=LARGEST_HEAD,
-    )
+async def _until_readable(listening: socket.socket) -> None:
+    # loop.sock_accept may lose a connection when it is cancelled.
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    descriptor = listening.fileno()
+    loop.add_reader(descriptor, ready.set_result, None)
+    ready.add_done_callback(lambda _: loop.remove_reader(descriptor))
+    await ready

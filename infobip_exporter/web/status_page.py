@@ -9,9 +9,10 @@ from importlib import resources
 
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.gauges import lag_s
-from infobip_exporter.metrics.snapshot import FeedSnapshot, PastIncident
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, PastIncident
 from infobip_exporter.web.chart import chart, tone, totals
 from infobip_exporter.web.feed_state import WAITING, FeedState, feed_state
+from infobip_exporter.web.replicas import replicas
 from infobip_exporter.web.words import duration, machine_moment, moment, whole
 
 _STYLE = resources.files("infobip_exporter.web").joinpath("status.css").read_text("utf-8")
@@ -24,8 +25,14 @@ POLICY = (
 """The page's Content-Security-Policy: its own style sheet and nothing else."""
 
 
-def render(feeds: Sequence[FeedSnapshot], now_s: float, version: str, docs_url: str) -> str:
-    """The page as HTML; `now_s` is our wall clock."""
+def render(
+    feeds: Sequence[FeedSnapshot],
+    now_s: float,
+    version: str,
+    docs_url: str,
+    owners: Sequence[FeedOwner] | None = None,
+) -> str:
+    """The page as HTML; `now_s` is our wall clock. With `owners`, who runs the feeds, over all replicas."""
     states = [feed_state(feed) for feed in feeds]
     cards = "".join(
         _card(place, feed, state, now_s)
@@ -39,7 +46,7 @@ def render(feeds: Sequence[FeedSnapshot], now_s: float, version: str, docs_url: 
         f'<header><h1>infobip-exporter</h1><nav aria-label="Pages"><a href="/metrics">Metrics</a>'
         f'<a href="/-/ready">Ready</a><a href="/-/healthy">Healthy</a>{docs}</nav>'
         f'<p class="summary">{_summary(states)}</p></header>\n'
-        f'<main>{_glance(feeds, states)}<div class="cards">{cards}</div></main>\n'
+        f'<main>{_glance(feeds, states)}<div class="cards">{cards}</div>{replicas(owners)}</main>\n'
         f"<footer>Version {escape(version)}. As of {_time(now_s, moment(now_s))}; reload for newer figures. "
         "Counts are exact; the hours of the charts are UTC.</footer>\n</body>\n</html>\n"
     )
@@ -51,6 +58,8 @@ def _title(states: Sequence[FeedState]) -> str:
 
 
 def _summary(states: Sequence[FeedState]) -> str:
+    if not states:
+        return "No feed runs here."
     counted = "1 feed" if len(states) == 1 else f"{len(states)} feeds"
     in_need = sum(state.needs_a_look for state in states)
     if in_need:

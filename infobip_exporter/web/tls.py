@@ -4,16 +4,22 @@ What Python can't do as Go does is refused by name: a setting that is ignored pr
 """
 
 import ipaddress
+import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from infobip_exporter.config import rules
+from infobip_exporter.config.files import read_file
 from infobip_exporter.config.tree import Value
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_LARGEST_FILE = 1024 * 1024
+"""Bytes of a certificate, a key or an authority's certificates."""
+
 _OBSOLETE = ("TLS10", "TLS11")
 
 _CLIENT_AUTH = {
@@ -24,33 +30,26 @@ _CLIENT_AUTH = {
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
 """Kinds that take any certificate without a look at who made it; Python always looks."""
 
-_ALWAYS_ON = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-"""The suites of TLS 1.3: neither Go nor Python leaves a choice."""
+_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2, those that Go and Mozilla's intermediate configuration call safe: forward secrecy, and no CBC."""
 
-_SUITES = {
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
-    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
-    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
-    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
-}
-"""Go's names of the suites up to TLS 1.2 that it holds to be safe, and OpenSSL's."""
+_NOT_SET_HERE = "is not supported: the safe ones are used; remove it"
+_INLINE = "is not read from here; name its file with {}_file"
 
-_CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
+_EXPIRED = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
     """How connections are secured. `files` are those it was made from."""
 
-    context: ssl.SSLContext
+    context: Callable[[], ssl.SSLContext]
+    """For one connection."""
     allowed_sans: frozenset[str]
     files: tuple[Path, ...]
+    is_expired: bool
+    """Whether the certificate was when it was read."""
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether a client with this (verified) certificate may come in: one of its names has to be allowed."""
@@ -62,22 +61,20 @@ class Tls:
 
 def read_tls(section: Value, folder: Path) -> Tls | None:
     """What `section` asks for; None where it is empty or, with the problems noted, wrong."""
-    file = readable_file_in(folder)
+
+    def refused(reason: str) -> Callable[[Value], object]:
+        return lambda value: value.wrong(reason, show=False)
+
+    file = content_of_file_in(folder)
     readers: dict[str, Callable[[Value], object]] = {
-        "cert_file": lambda value: value.checked(file),
-        "key_file": lambda value: value.checked(file),
-        "client_ca_file": lambda value: value.checked(file),
+        **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), lambda value: value.checked(file)),
         "client_auth_type": lambda value: value.checked(_client_auth),
         "client_allowed_sans": lambda value: _each(value, _san),
         "min_version": lambda value: value.checked(_version),
-        "max_version": lambda value: value.checked(_version),
-        "cipher_suites": lambda value: _each(value, _suite),
-        "prefer_server_cipher_suites": lambda value: value.checked(rules.boolean),
-        "curve_preferences": lambda value: _each(value, _curve),
-        "cert": lambda value: value.wrong("is not read from here; name its file with cert_file", show=False),
-        "key": lambda value: value.wrong("is not read from here; name its file with key_file", show=False),
-        "client_ca": lambda value: value.wrong(
-            "is not read from here; name its file with client_ca_file", show=False
+        **{key: refused(_INLINE.format(key)) for key in ("cert", "key", "client_ca")},
+        **dict.fromkeys(
+            ("max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
+            refused(_NOT_SET_HERE),
         ),
     }
     given = section.members(list(readers))
@@ -93,15 +90,19 @@ def read_tls(section: Value, folder: Path) -> Tls | None:
     return None
 
 
-def readable_file_in(folder: Path) -> Callable[[str], Path]:
-    """A rule: the path of a file that can be read, relative to `folder`."""
+class _File(NamedTuple):
+    path: Path
+    content: bytes
+
+
+def content_of_file_in(folder: Path) -> Callable[[str], _File]:
+    """A rule: the path of a file that can be read, relative to `folder`; with its content."""
     path_of = rules.existing_file_in(folder)
 
-    def rule(text: str) -> Path:
+    def rule(text: str) -> _File:
         path = path_of(text)
         try:
-            with path.open("rb"):
-                return path
+            return _File(path, read_file(path, _LARGEST_FILE))
         except OSError as error:
             raise ValueError(f"can't be read: {error.strerror}") from None
 
@@ -128,18 +129,8 @@ def _client_auth(text: str) -> ssl.VerifyMode:
 
 def _version(text: str) -> ssl.TLSVersion:
     if text in _OBSOLETE:
-        raise ValueError("is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13")
+        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
     return _VERSIONS[rules.one_of(list(_VERSIONS))(text)]
-
-
-def _suite(text: str) -> str:
-    if text in _ALWAYS_ON:
-        return ""
-    return _SUITES[rules.one_of([*_SUITES, *_ALWAYS_ON])(text)]
-
-
-def _curve(text: str) -> str:
-    return _CURVES[rules.one_of(list(_CURVES))(text)]
 
 
 def _san(text: str) -> str:
@@ -174,82 +165,111 @@ def _check_together(section: Value, given: Mapping[str, Value], read: Mapping[st
         )
     if read.get("client_allowed_sans") == ():
         given["client_allowed_sans"].wrong("must list at least one name, or nobody would be let in")
-    low, high = read.get("min_version"), read.get("max_version")
-    if low and high and low > high:
-        given["max_version"].wrong("is below min_version")
-    suites = read.get("cipher_suites")
-    if suites and not any(suites) and low != ssl.TLSVersion.TLSv1_3:
-        given["cipher_suites"].wrong(
-            "names suites of TLS 1.3 alone, which are always on; name one for TLS 1.2 too, or set min_version: TLS13"
-        )
-    curves = read.get("curve_preferences")
-    if curves is not None and len(curves) > 1:
-        given["curve_preferences"].wrong(
-            "Python's TLS can hold to one curve, not to several; keep one, or none"
-        )
 
 
 def _made(given: Mapping[str, Value], read: Mapping[str, Any]) -> Tls | None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = read.get("min_version", ssl.TLSVersion.TLSv1_2)
-    context.maximum_version = read.get("max_version", ssl.TLSVersion.TLSv1_3)
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    context.num_tickets = 0  # Each connection is verified anew, also after a CA or a certificate is gone.
-    context.set_alpn_protocols(["http/1.1"])
-    if not read.get("prefer_server_cipher_suites", True):
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    if suites := ":".join(filter(None, read.get("cipher_suites", ()))):
-        context.set_ciphers(suites)
-    for curve in read.get("curve_preferences", ()):
-        context.set_ecdh_curve(curve)
-    sound = _load_certificate(context, given, read["cert_file"], read["key_file"])
-    if "client_ca_file" in read:
-        sound = _load_ca(context, given["client_ca_file"], read["client_ca_file"]) and sound
-        # As in Go: what the file holds is trusted, root or not.
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_mode = read.get("client_auth_type", ssl.CERT_NONE)
-    files = tuple(read[key] for key in ("cert_file", "key_file", "client_ca_file") if key in read)
-    return Tls(context, frozenset(read.get("client_allowed_sans", ())), files) if sound else None
+    cert, key, authority = read["cert_file"], read["key_file"], read.get("client_ca_file")
+    verify = read.get("client_auth_type", ssl.CERT_NONE)
+
+    def context() -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.minimum_version = read.get("min_version", ssl.TLSVersion.TLSv1_2)
+        # Each connection is verified anew, also when a certificate has expired or an authority is gone.
+        made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+        made.num_tickets = 0
+        made.set_alpn_protocols(["http/1.1"])
+        made.set_ciphers(_SUITES)
+        with _as_file(cert.content) as cert_path, _as_file(key.content) as key_path:
+            made.load_cert_chain(cert_path, key_path, password=_no_password)
+        if authority:
+            made.load_verify_locations(cadata=authority.content.decode("latin-1"))
+            # As in Go: what the file holds is trusted, root or not.
+            made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        made.verify_mode = verify
+        return made
+
+    if not _is_sound(given, cert, authority, context):
+        return None
+    first = context()
+    files = tuple(each.path for each in (cert, key, authority) if each)
+    return Tls(
+        # A context keeps TLS 1.2's sessions, and a client that comes back with one shows no certificate. Python can't
+        # switch that off, so where certificates are asked for each connection gets a context of its own.
+        (lambda: first) if verify == ssl.CERT_NONE else context,
+        frozenset(read.get("client_allowed_sans", ())),
+        files,
+        _is_expired(first, cert.content),
+    )
 
 
 class _Encrypted(Exception):
     """The key asks for a password."""
 
 
-def _load_certificate(context: ssl.SSLContext, given: Mapping[str, Value], cert: Path, key: Path) -> bool:
+def _is_sound(
+    given: Mapping[str, Value], cert: _File, authority: _File | None, context: Callable[[], ssl.SSLContext]
+) -> bool:
+    """Whether a `context` can be made. If not, why is noted."""
+    is_sound = True
+    if authority and not _holds_certificates(authority.content):
+        given["client_ca_file"].wrong("holds no certificate in PEM form")
+        is_sound = False
     try:
-        context.load_cert_chain(cert, key, password=_no_password)
+        context()
     except _Encrypted:
         given["key_file"].wrong("is encrypted; nobody is there to type its password")
     except ssl.SSLError as error:
+        if not is_sound and _holds_certificates(cert.content):
+            return False
         if error.reason == "KEY_VALUES_MISMATCH":
             given["key_file"].wrong("is not the key of the certificate in cert_file")
         elif error.reason and error.reason.endswith("TOO_SMALL"):
             given["cert_file"].wrong("holds a key too short to be safe")
-        elif not _holds_certificates(cert):
+        elif not _holds_certificates(cert.content):
             given["cert_file"].wrong("holds no certificate in PEM form")
         else:
             given["key_file"].wrong("holds no private key in PEM form")
-    except OSError as error:
-        given["cert_file"].wrong(f"or key_file can't be read: {error.strerror}")
     else:
-        return True
+        return is_sound
     return False
 
 
-def _load_ca(context: ssl.SSLContext, value: Value, path: Path) -> bool:
-    if not _holds_certificates(path, context):
-        value.wrong("holds no certificate in PEM form")
-        return False
-    return True
-
-
-def _holds_certificates(path: Path, context: ssl.SSLContext | None = None) -> bool:
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path at which `content` can be read: Python loads a key from nothing else, and the file may have changed."""
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
     try:
-        (context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)).load_verify_locations(path)
-    except OSError:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _holds_certificates(content: bytes) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("latin-1"))
+    except (ssl.SSLError, ValueError):
         return False
     return True
+
+
+def _is_expired(context: ssl.SSLContext, cert: bytes) -> bool:
+    """Whether a client that trusts the certificate refuses it for its date, which only OpenSSL reads."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(cadata=cert.decode("latin-1"))
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_server)
+    theirs = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (ours, theirs, ours):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code == _EXPIRED
+    return False
 
 
 def _no_password() -> NoReturn:

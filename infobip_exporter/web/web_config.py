@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infobip_exporter.config import rules
+from infobip_exporter.config.files import read_file
 from infobip_exporter.config.problems import Problems, Unshown
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
 from infobip_exporter.errors import ConfigError
@@ -44,8 +45,7 @@ class WebConfig:
 def load_web_config(path: Path) -> WebConfig:
     """The web configuration in the file `path`, with the certificates it names. ConfigError tells every mistake."""
     try:
-        with path.open("rb") as file:
-            text = file.read(4 * MAX_CHARACTERS + 1).decode()
+        text = read_file(path, 4 * MAX_CHARACTERS + 1).decode()
     except OSError as error:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError:

@@ -39,7 +39,7 @@ _infobip_exporter() {
             ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "--config.file --web.listen-address --web.config.file --web.enable-lifecycle --log.level --log.format --state.url --state.format --version --help -h" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "--config.file --web.listen-address --web.config.file --web.enable-lifecycle --log.level --log.format --state.url --state.format --replicas --version --help -h" -- "$word")
         return
     fi
     for given in "${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do

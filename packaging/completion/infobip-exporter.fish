@@ -2,8 +2,8 @@
 complete -c infobip-exporter -f
 complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a run -d 'poll and serve metrics until stopped'
 complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a check -d 'one small question to each account and channel'
-complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a demo -d 'the exporter on a simulated Infobip, needs no account'
-complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a state -d 'what was counted; state check: is it sound; state backup FILE'
+complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a demo -d 'an exporter on a simulated Infobip; --replicas: two of them'
+complete -c infobip-exporter -n 'not __fish_seen_subcommand_from run check demo state' -a state -d 'what was counted; check: is it sound; backup FILE; copy URL'
 complete -c infobip-exporter -l config.file -r -F -d 'the configuration (default config.yaml)'
 complete -c infobip-exporter -l web.listen-address -x -d 'host:port, :port, [v6]:port, unix:/path'
 complete -c infobip-exporter -l web.config.file -r -F -d 'TLS and basic auth (exporter-toolkit)'
@@ -12,5 +12,6 @@ complete -c infobip-exporter -l log.level -x -a 'debug info warn error' -d 'debu
 complete -c infobip-exporter -l log.format -x -a 'logfmt json console' -d 'logfmt (default), json or console'
 complete -c infobip-exporter -l state.url -x -d 'the state; state then needs no --config.file'
 complete -c infobip-exporter -l state.format -x -a 'text json' -d 'of what state prints: text (default) or json'
+complete -c infobip-exporter -l replicas -d 'demo: two exporters on one PostgreSQL, one of them is killed'
 complete -c infobip-exporter -l version -d 'show the version and exit'
 complete -c infobip-exporter -l help -s h -d 'show this and exit'

@@ -23,7 +23,9 @@ def test_the_example_loads_and_shows_the_defaults() -> None:
 
 
 def test_no_key_is_missing_from_the_example() -> None:
-    optional = "api_key_file|basic_auth|oauth2|authorization|proxy_url|no_proxy|tls_config|config_file"
+    optional = (
+        "api_key_file|password_file|basic_auth|oauth2|authorization|proxy_url|no_proxy|tls_config|config_file"
+    )
     with_optional_keys = re.sub(rf"# ({optional}): ", r"\1: ", EXAMPLE.read_text())
     written = yaml.safe_load(with_optional_keys)
     for field in fields(Config):

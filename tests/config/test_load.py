@@ -58,7 +58,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         poll: {interval: 1m, lookback: 48h, late_arrival: 0, timeout: 1500ms}
         metrics: {zero_hold: 0s, max_label_values: 5, labels: [campaign, entity_id], duration_labels: []}
         state: {url: "sqlite:////var/lib/x.db"}
-        web: {listen_address: ":9000", config_file: web.yml}
+        web: {listen_address: ":9000", config_file: web.yml, allowed_hosts: [a.example, "*.b.example", "::1"]}
         log: {level: debug, format: json, failures: true}
         """
     )
@@ -81,7 +81,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         poll=Poll(60, 172800, 0, 1.5),
         metrics=Metrics(0, 5, ("campaign", "entity_id")),
         state=State("sqlite:////var/lib/x.db"),
-        web=Web((":9000",), tmp_path / "web.yml"),
+        web=Web((":9000",), tmp_path / "web.yml", ("a.example", "*.b.example", "::1")),
         log=Log("debug", "json", failures=True),
     )
 

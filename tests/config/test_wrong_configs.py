@@ -21,8 +21,10 @@ CHANNELS = (
 )
 STATE_URL = (
     "must be sqlite:/// and a file, such as sqlite:///infobip-exporter.db, "
-    "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db"
+    "or with four slashes an absolute one, such as sqlite:////var/lib/infobip-exporter/state.db, "
+    "or a postgresql:// URL"
 )
+POSTGRES_URL = "must be a PostgreSQL URL, such as postgresql://user@host:5432/database?sslmode=verify-full"
 LISTEN = (
     "must be host:port, :port or [IPv6]:port with a port from 0 to 65535, such as 0.0.0.0:10470, "
     "or unix: and the path of a socket"
@@ -361,7 +363,7 @@ def test_a_wrong_way_to_authenticate(kind: str, value: str, told: str) -> None:
         ({"tls_config": "{key_file: x}"}, ".tls_config: has no cert_file"),
         (
             {"tls_config": "{min_version: TLS11}"},
-            '.tls_config.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
+            '.tls_config.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, got "TLS11"',
         ),
         (
             {"tls_config": "{min_version: '1.2'}"},
@@ -410,10 +412,29 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
             "metrics: {duration_labels: [sender, sender]}",
             'metrics.duration_labels[1]: is listed twice, got "sender"',
         ),
-        ("state: {url: postgresql://h/db}", f'state.url: {STATE_URL}, got "postgresql://h/db"'),
+        ("state: {url: mysql://h/db}", f'state.url: {STATE_URL}, got "mysql://h/db"'),
+        ("state: {url: 'mysql://u:secret@h/db'}", "state.url: must begin with sqlite:/// or postgresql://"),
+        (
+            "state: {url: 'postgresql://u:secret@h/db?sllmode=require'}",
+            f'state.url: {POSTGRES_URL} (invalid URI query parameter: "sllmode")',
+        ),
+        ("state: {url: 'postgresql://u:se%zzcret@h/db'}", f"state.url: {POSTGRES_URL}"),
+        (
+            "state: {url: 'postgresql://h/db?sslpassword=secret'}",
+            "state.url: must hold no sslpassword: use a client key without one, readable for this user alone",
+        ),
+        ("state: {lease: 1s}", 'state.lease: must be a duration from 3s to 10m, got "1s"'),
         ("state: {url: sqlite://x.db}", f'state.url: {STATE_URL}, got "sqlite://x.db"'),
         ("state: {url: 'sqlite:///'}", f'state.url: {STATE_URL}, got "sqlite:///"'),
         ("state: {url: sqlite:////var/}", f'state.url: {STATE_URL}, got "sqlite:////var/"'),
+        *(
+            (
+                f"web: {{allowed_hosts: ['{host}']}}",
+                "web.allowed_hosts[0]: must be a host without a port, such as exporter.example.com or *.example.com, "
+                f'got "{host}"',
+            )
+            for host in ("a.example:80", "*", "https://a.example", "[::1]")
+        ),
         ("web: {listen_address: localhost}", f'web.listen_address: {LISTEN}, got "localhost"'),
         ("web: {listen_address: 'unix:'}", f'web.listen_address: {SOCKET}, got "unix:"'),
         ("web: {listen_address: 'unix:/run/'}", f'web.listen_address: {SOCKET}, got "unix:/run/"'),
@@ -584,7 +605,7 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
 def test_a_file_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         load_config("/dev/zero", ENV)
-    assert error.value.problems == ["/dev/zero: is too large for a configuration: more than 256 KiB"]
+    assert error.value.problems == ["/dev/zero: can't be read: not a regular file"]
 
 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Pages:
             self.changes,
             self.caps,
             self.statuses,
-            is_open=lambda _sent_ms: True,
+            is_open=lambda sent_ms: sent_ms >= 0,
             proven=proven,
         )
         self.known = counted.known

@@ -27,6 +27,7 @@ EXAMPLES = {
     "python3 -m venv": "installs from PyPI and starts a service; tests/packaging tries wheel and unit",
     "docker build": "needs Docker; tests/packaging/test_dockerfile.py reads the Dockerfile",
     "kubectl create": "needs a cluster; tests/packaging/test_kubernetes.py builds the overlay",
+    "infobip-exporter state copy": "names a database; tests/ledger/test_copying.py copies there and back",
     "helm -n": "needs a cluster; tests/packaging/test_helm.py renders the chart",
     "/opt/infobip-exporter/bin/python": "asks for a password",
 }

@@ -11,6 +11,7 @@ from infobip_exporter.infobip import oauth2
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.infobip.credentials import Given, api_key, authorization, basic_auth
 from infobip_exporter.infobip.refusal import _HINTS
+from infobip_exporter.ledger import postgres_errors
 from infobip_exporter.ledger.sqlite_file import _ADVICE
 from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, REPOSITORY
@@ -53,7 +54,10 @@ def is_told(text: str) -> bool:
 
 
 def test_what_to_do_about_the_state_is_told() -> None:
-    assert [advice for advice in _ADVICE.values() if advice not in PAGE.read_text()] == []
+    told = PAGE.read_text()
+    assert [advice for advice in _ADVICE.values() if advice not in told] == []
+    of_postgres = [re.split(r"[:;,]", advice)[0] for advice in postgres_errors._ADVICE.values()]
+    assert [advice for advice in of_postgres if advice not in told] == []
 
 
 def test_every_hint_about_a_refusal_is_told() -> None:

@@ -8,8 +8,9 @@ import pytest
 import trustme
 import yaml
 
-from infobip_exporter.web.basic_auth import MOST_OF_ONE_CLIENT, MOST_WAITING
-from infobip_exporter.web.handshake import HANDSHAKE_S
+from infobip_exporter.web.basic_auth import MOST_WRONG
+from infobip_exporter.web.check_line import MOST_OF_AN_ADDRESS, MOST_WAITING
+from infobip_exporter.web.crowd import Limits
 from infobip_exporter.web.web_config import COSTLIEST, load_web_config
 from tests.docs.pages import DOCS, blocks
 
@@ -68,7 +69,10 @@ def test_the_scrape_configuration_shown_is_prometheus_own(tmp_path: Path) -> Non
 
 def test_the_numbers_told_are_those_that_hold() -> None:
     page = PAGE.read_text()
-    words = {8: "Eight", 4: "four"}
-    assert f"{words[MOST_WAITING]} checks may wait, {words[MOST_OF_ONE_CLIENT]} from one address" in page
+    assert (
+        f"{MOST_WAITING} checks of each kind may wait, {MOST_OF_AN_ADDRESS} of them from\n  one address"
+        in page
+    )
+    assert f"the last {MOST_WRONG} wrong ones" in page
     assert f"a cost from 4 to {COSTLIEST}" in page
-    assert f"A handshake has {HANDSHAKE_S:.0f} seconds" in page
+    assert f"A handshake has {Limits().handshake_s:.0f} seconds" in page

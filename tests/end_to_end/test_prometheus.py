@@ -73,7 +73,7 @@ def increases(scraper: Scraper) -> tuple[Counts, list[str]]:
     found: Counts = {}
     late_starts = []
     stored = scraper.ask('{__name__=~"infobip_.*(_total|_count|_sum|_bucket)"}[1h]')
-    names = {name for each in stored for name in each["metric"]} - {"__name__", "instance", "job"}
+    names = {name for each in stored for name in each["metric"]} - {"__name__", "job"}
     for each in stored:
         (first_s, first), (last_s, last) = each["values"][0], each["values"][-1]
         key = series_key(each["metric"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infobip_exporter.ledger import inspect
+from infobip_exporter.ledger import inspect, sqlite_contents
 from tests.alerting.servers import until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, fallen, true_counts, value
@@ -170,7 +170,7 @@ def test_a_damaged_page_stops_the_account_that_needs_it_and_no_other(make_export
         until(lambda: api.now_ms() > api.quiet_from_ms)
         until(lambda: all(sent_are_right(exporter, api, name) for name in ("one", "two")), 30.0)
         backup = exporter.folder / "backup.db"
-        inspect.back_up(exporter.state, backup)
+        sqlite_contents.back_up(exporter.state, backup)
         before = exporter.counts()
         damage_oldest_messages(exporter.state)
         stays_at(exporter, api, before, "the file is damaged: run state check", name="one")
@@ -179,7 +179,8 @@ def test_a_damaged_page_stops_the_account_that_needs_it_and_no_other(make_export
         api.lively_for(1, per_second=30, account="two")
         until(lambda: value(exporter.counts(), SENT, account="two") > sent)
         assert value(exporter.counts(), UP, account="two") == 1
-        assert inspect.findings(exporter.state) != []
+        with sqlite_contents.reading(exporter.state) as contents:
+            assert list(inspect.findings(contents)) != []
         assert exporter.stop() == 0
         for beside in exporter.folder.glob("state.db-*"):
             beside.unlink()

@@ -160,7 +160,7 @@ def test_a_wrong_web_configuration_is_told_line_by_line_and_ends_run_and_check_w
     told = [
         f"{place}: has no key_file",
         f'{place}.cert_file: must be an existing file (relative paths start at {tmp_path}), got "no.crt"',
-        f'{place}.min_version: is obsolete and not spoken (RFC 8996); must be TLS12 or TLS13, got "TLS10"',
+        f'{place}.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, got "TLS10"',
     ]
     assert sorted_result(run_to_its_end(exporter)) == (2, sorted(told))
     checked = subprocess.run(

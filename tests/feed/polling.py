@@ -8,6 +8,7 @@ from random import Random
 import structlog
 
 from infobip_exporter.config.schema import Metrics, Poll
+from infobip_exporter.errors import RequestFailed
 from infobip_exporter.feed.clock import Worker
 from infobip_exporter.feed.feed import Feed, Settings
 from infobip_exporter.infobip.query import Query
@@ -32,6 +33,8 @@ class Polling:
     clock: StillClock = field(default_factory=StillClock)
     worker: Worker = field(default_factory=Inline)
     date_off_s: Callable[[], float] = lambda: 0.0
+    unshowable: Record | None = None
+    """A row that spoils each answer it should be in."""
     queries: list[tuple[float, Query]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class Polling:
         rows = sorted(rows, key=lambda each: -each.sent_ms)[: query.limit]
         await asyncio.sleep(0)
         self.clock.now_s += ANSWERS_AFTER_S
+        if self.unshowable in rows:
+            raise RequestFailed("500", "refused")
         date_ms = (now_ms + round(self.date_off_s() * 1000)) // 1000 * 1000
         return Answer(Page(rows, len(rows)), date_ms, ANSWERS_AFTER_S, asked_s, self.clock.now_s)
 

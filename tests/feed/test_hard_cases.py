@@ -8,7 +8,7 @@ from infobip_exporter.metrics import catalog
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.requests import LookUp, ReadRange, Request, Why
 from tests.feed.polling import Polling
-from tests.feed.recording import BEGIN_MS, row
+from tests.feed.recording import BEGIN_MS, PENDING, row
 
 
 class Chosen:
@@ -65,6 +65,30 @@ def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
     asyncio.run(live())
 
 
+def test_a_start_while_the_api_can_not_show_the_newest_row_counts_all_others() -> None:
+    async def live() -> None:
+        spoilt = row("spoilt", 999)
+        feed = Polling(records=[row("sound", 950), spoilt], lookback_s=100.0, unshowable=spoilt)
+        await feed.live(20)
+        assert feed.sent == 1
+        assert feed.feed.snapshot.up
+
+    asyncio.run(live())
+
+
+def test_a_row_that_can_not_be_shown_keeps_back_its_own_second_only() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("before", 1100)], lookback_s=100.0)
+        await feed.live(10)
+        feed.unshowable = row("spoilt", feed.clock.now_s + 10)
+        feed.records += [feed.unshowable, row("beside", feed.clock.now_s + 12)]
+        await feed.live(8)
+        assert feed.sent == 2
+        assert feed.feed.snapshot.backlog_ms <= 1000
+
+    asyncio.run(live())
+
+
 def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
     async def live() -> None:
         feed = Polling(lookback_s=900.0)
@@ -76,6 +100,17 @@ def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
         parts = [job.part.range for job in await feed.feed._next_jobs(10, []) if job.part]
         assert len(parts) == 2
         assert TimeRanges(parts) == TimeRanges([wanted])
+
+    asyncio.run(live())
+
+
+def test_a_millisecond_that_takes_more_requests_than_a_poll_has_is_read_over_several() -> None:
+    async def live() -> None:
+        kinds = [PENDING._replace(general_status=status) for status in ("DELIVERED", "REJECTED", "EXPIRED")]
+        records = [row(f"m{n}", 990, kinds[n % 3]) for n in range(24)]
+        feed = Polling(records=records, lookback_s=100.0, page_limit=10, budget=6)
+        await feed.live(40)
+        assert feed.sent == len(records)
 
     asyncio.run(live())
 

@@ -160,9 +160,29 @@ def test_a_row_that_can_not_be_counted_counts_once_though_a_date_was_wrong_when_
         behind = Bounds(right.earliest_ms - 4 * HOUR_MS, right.latest_ms, certain=False)
         await feed.recorder.record(Reading(page, None, behind, behind, HOUR_MS))
         later = bounds(47 * 3600)
-        feed.recorder.prune(later.earliest_ms - 48 * HOUR_MS)
+        feed.recorder.prune(later)
+        feed.recorder.prune(bounds(90 * 3600, certain=False))
         for _ in range(2):
             await feed.recorder.record(Reading(page, None, later, later, HOUR_MS))
         assert feed.total(catalog.REJECTED, reason="no_id") == 1
+
+    asyncio.run(live())
+
+
+def test_a_clock_that_seemed_days_ahead_or_behind_changes_nothing_of_what_is_counted_after_it() -> None:
+    async def live() -> None:
+        feed = Recording()
+        feed.recorder.move(first_ms=BEGIN_MS)
+        days_s = 4 * 86_400.0
+        await feed.recorder.expire(bounds(days_s), 0)
+        await feed.recorder.set_back(bounds(7200))
+        feed.recorder.advance(BEGIN_MS + 9_000_000)
+        await feed.read(7201, 9000, [row("after", 8000)], now_s=9000)
+        assert feed.sent == 1
+        await feed.recorder.set_back(bounds(-days_s))
+        feed.recorder.advance(BEGIN_MS + 9_000_000)
+        assert feed.recorder.progress.unread.ranges[0].since_ms == BEGIN_MS
+        await feed.read(-days_s, 9000, [row("before", -100), row("after", 8000)], now_s=9000)
+        assert feed.sent == 1
 
     asyncio.run(live())

@@ -1,6 +1,8 @@
 """Whatever a configuration file says is a Config that works, or a ConfigError of one plain line for each mistake."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,16 +13,30 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infobip_exporter.config import rules
+from infobip_exporter.config.authentication import KINDS, secrets_of
 from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import load_config, parse_config
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.infobip.proxy import proxy_of
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.labels import optional_labels
 from infobip_exporter.web.web_config import WebConfig, load_web_config
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.sound import check_mistakes
-from tests.fuzz.yaml_text import ACCOUNT, CONFIG, HASH, SECRET, WEB_CONFIG, durations, flow, texts, urls
+from tests.fuzz.yaml_text import (
+    ACCOUNT,
+    CONFIG,
+    HASH,
+    REACHED,
+    SECRET,
+    WAYS,
+    WEB_CONFIG,
+    durations,
+    flow,
+    texts,
+    urls,
+)
 
 ENV = {"KEY": SECRET, "E": ""}
 SOUND = "accounts: [{name: main, base_url: https://x.api.infobip.com, api_key: '${KEY}'}]\n"
@@ -64,21 +80,62 @@ def check_config(config: Config) -> None:
 def check_account(account: Account) -> None:
     assert account.name.isprintable()
     assert 1 <= len(account.name) <= 64
-    assert (account.api_key is None) != (account.api_key_file is None)
-    if account.api_key:
-        key = account.api_key.reveal()
-        assert key.isascii()
-        assert key.isprintable()
-        assert key == key.strip() != ""
-        assert key not in f"{account.api_key!r}{account.api_key}"
-    if account.api_key_file:
-        assert str(account.api_key_file).isprintable()
+    assert sum(getattr(account, kind) is not None for kind in KINDS) == 1
+    for secret in secrets_of(account):
+        assert secret.reveal()
+        assert SECRET not in secret.reveal() or SECRET not in repr(account)
+    for file in files_of(account):
+        assert str(file).isprintable()
+    check_header(account)
+    check_reached(account)
     assert account.channels
     assert set(account.channels) <= LOG_PATHS.keys()
     assert len(set(account.channels)) == len(account.channels)
     assert 1 <= account.requests_per_minute <= 6000
     assert account.filters.keys() <= set(rules.FILTERS)
     check_asks(account)
+
+
+def files_of(account: Account) -> list[Path]:
+    """Every file that an account names."""
+    sections = (account, account.basic_auth, account.oauth2, account.authorization, account.tls_config)
+    found = [
+        getattr(section, field.name, None)
+        for section in sections
+        if section
+        for field in fields(section)
+        if field.name.endswith("_file")
+    ]
+    return [file for file in found if file is not None]
+
+
+def check_header(account: Account) -> None:
+    """What goes into the header Authorization is fit for one."""
+    way = account.authorization
+    if account.api_key or (way and way.credentials):
+        secret = account.api_key or (way and way.credentials)
+        assert secret
+        assert re.fullmatch("[!-~]+", secret.reveal())
+    if way:
+        assert re.fullmatch("[^ ]+", way.type)
+    if account.basic_auth:
+        assert ":" not in account.basic_auth.username
+
+
+def check_reached(account: Account) -> None:
+    """Secrets go to where the file says, over TLS unless it is this machine."""
+    if account.oauth2 and account.oauth2.token_url:
+        url = httpx.URL(account.oauth2.token_url)
+        assert url.host
+        assert url.scheme == "https" or rules.is_loopback(url.host)
+        assert not url.userinfo
+    if account.proxy_url:
+        assert account.proxy_from_environment
+        proxy = proxy_of(replace(account, no_proxy=""), httpx.URL(account.base_url))
+        assert proxy
+        assert proxy.url.host
+    tls = account.tls_config
+    assert (tls.cert_file is None) == (tls.key_file is None)
 
 
 def check_asks(account: Account) -> None:
@@ -110,7 +167,7 @@ def test_whatever_follows_a_sound_account_is_told_plainly(text: str) -> None:
     config_of(SOUND + text)
 
 
-@given(st.lists(flow(ACCOUNT), min_size=2, max_size=4))
+@given(st.lists(flow({**ACCOUNT, "oauth2": WAYS["oauth2"], **REACHED}), min_size=2, max_size=4))
 @fuzzed(100)
 def test_any_accounts_beside_each_other_are_sound_or_told_plainly(accounts: list[str]) -> None:
     config_of(f"accounts: [{', '.join(accounts)}]")
@@ -126,7 +183,7 @@ def test_an_address_that_is_taken_is_the_one_asked(url: str) -> None:
 @given(
     st.text(st.characters(), max_size=80) | st.text("${}$KEY_E", max_size=20),
     st.sampled_from(
-        ["name", "base_url", "api_key", "api_key_file", "requests_per_minute", "channels", "filters"]
+        ["name", "base_url", *KINDS, "proxy_url", "no_proxy", "tls_config", "requests_per_minute", "filters"]
     ),
     st.booleans(),
 )

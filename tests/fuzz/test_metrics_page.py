@@ -40,7 +40,7 @@ def records_of(texts: list[str]) -> list[Record]:
 
 def page_of(records: list[Record], *, open_metrics: bool = False) -> str:
     changes = Changes()
-    count(records, Known(), changes, Caps(1000, ()), Statuses(()), is_open=lambda _: True)
+    count(records, Known(), changes, Caps(1000, ()), Statuses(()), is_open=lambda sent_ms: sent_ms < 1 << 62)
     feed = FeedSnapshot(
         "main",
         "sms",

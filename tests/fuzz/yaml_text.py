@@ -159,11 +159,40 @@ KEY = words(
     f"'App {SECRET}'",
     f"|\n {SECRET}",
 )
+FILE = words("keys/a", "/run/key", "''", '"a\\0b"')
+# Of the ways to authenticate each account has one, most often.
+WAYS: Mapping[str, Tree] = {
+    "api_key": KEY,
+    "api_key_file": FILE,
+    "basic_auth": {"username": words("me", "'a:b'", "''"), "password": KEY, "password_file": FILE},
+    "oauth2": {
+        "client_id": words("shop", "''"),
+        "client_secret": KEY,
+        "client_secret_file": FILE,
+        "token_url": urls.map(lambda url: json.dumps(f"{url}/token?a=b")),
+        "scopes": [words("instagram:logs:read", "'a b'", "a")],
+        "endpoint_params": {"audience": KEY, "scope": words("x"), SECRET: words("x")},
+    },
+    "authorization": {"type": words("IBSSO", "Basic", "'a b'"), "credentials": KEY, "credentials_file": FILE},
+}
+REACHED: Mapping[str, Tree] = {
+    "proxy_url": words(f"'http://me:{SECRET}@proxy:3128'", f"'socks5://me:{SECRET}@h'", "proxy:3128") | urls,
+    "no_proxy": words("'example.com,10.0.0.0/8'", "'*'", "''"),
+    "proxy_from_environment": words("true", "no"),
+    "tls_config": {
+        "ca_file": FILE,
+        "cert_file": FILE,
+        "key_file": FILE,
+        "server_name": words("api.example.com", "'https://x'") | hosts.map(json.dumps),
+        "min_version": words("TLS12", "TLS13", "TLS10"),
+        "insecure_skip_verify": words("true", "1"),
+    },
+}
+
+
 ACCOUNT: Tree = {
     "name": words("main", "other", "'${E}'"),
     "base_url": words("https://x.api.infobip.com") | urls.map(json.dumps),
-    "api_key": KEY,
-    "api_key_file": words("keys/a", "/run/key", "''", '"a\\0b"'),
     "channels": [words("sms", "instagram", "smss")],
     "requests_per_minute": words("1", "100", "6000", "6001"),
     "filters": {
@@ -176,7 +205,7 @@ ACCOUNT: Tree = {
 }
 labels = words("entity_id", "campaign", "campaigns", "''")
 CONFIG: Mapping[str, Tree] = {
-    "accounts": [ACCOUNT],
+    "accounts": [*({**ACCOUNT, kind: tree} for kind, tree in WAYS.items()), {**ACCOUNT, **WAYS, **REACHED}],
     "poll": {
         "interval": words("1m", "30s") | durations,
         "lookback": words("48h") | durations,

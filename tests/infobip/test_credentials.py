@@ -142,7 +142,7 @@ def test_a_second_trouble_with_the_file_is_said_again(path: Path) -> None:
             source.value()
             path.write_text(text)
             assert source.value() == text
-    assert len(logs) == 2
+    assert len([line for line in logs if line["event"].startswith("the key file can't be read")]) == 2
 
 
 @pytest.mark.parametrize("text", ["", " \n", "two words", "two\nlines", "kéy", "a\x00b", "x" * 9000])

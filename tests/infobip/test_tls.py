@@ -154,6 +154,7 @@ def test_the_last_good_files_stay_in_use_and_that_is_said_once(config: TlsConfig
             "tls_config.key_file: can't be used: it is not the key of the certificate in cert_file",
         ),
         ({"key_file": "locked.key"}, "tls_config.key_file: can't be used: it is encrypted"),
+        ({"ca_file": "pipe"}, "tls_config.ca_file: can't be used: it is not a regular file"),
     ],
 )
 def test_files_that_can_not_be_used_are_told_at_once(
@@ -161,6 +162,7 @@ def test_files_that_can_not_be_used_are_told_at_once(
 ) -> None:
     sound = replace(config, **client_certificate(tmp_path, OTHER))
     (tmp_path / "junk").write_text("junk")
+    os.mkfifo(tmp_path / "pipe")
     ONE.issue_cert("x").private_key_pem.write_to_path(tmp_path / "other.key")
     (tmp_path / "locked.key").write_text(
         "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
@@ -169,3 +171,14 @@ def test_files_that_can_not_be_used_are_told_at_once(
     with pytest.raises(ConfigError) as error:
         Tls(replace(sound, **{name: tmp_path / file for name, file in changed.items()}))
     assert error.value.problems == [told]
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, False)])
+def test_a_key_that_everybody_may_read_is_warned_of(
+    config: TlsConfig, tmp_path: Path, *, mode: int, warned: bool
+) -> None:
+    files = client_certificate(tmp_path, OTHER)
+    files["key_file"].chmod(mode)
+    with capture_logs() as logs:
+        Tls(replace(config, **files))
+    assert [line["file"] for line in logs] == [f"tls_config.key_file {files['key_file']}"] * warned

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from infobip_exporter.config.schema import State
 from infobip_exporter.counting.known import InFlight, encode_in_flight
 from infobip_exporter.errors import ConfigError, LedgerError
-from infobip_exporter.ledger import inspect
+from infobip_exporter.ledger import inspect, sqlite_contents
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
@@ -85,7 +86,7 @@ def connection_of(ledger: Ledger) -> sqlite3.Connection:
 
 
 def run(path: Path, *words: str, style: str = "text") -> int:
-    return state(f"sqlite:///{path}", words, style)
+    return state(State(f"sqlite:///{path}"), words, style)
 
 
 def test_what_is_held_is_shown_in_words(
@@ -207,8 +208,9 @@ def test_damaged_pages_are_found(ledger: Ledger, path: Path, capsys: pytest.Capt
 def test_a_backup_is_whole_and_never_written_over(ledger: Ledger, path: Path, tmp_path: Path) -> None:
     target = tmp_path / "backup.db"
     assert run(path, "backup", str(target)) == 0
-    assert inspect.held(target).feeds == inspect.held(path).feeds
-    assert inspect.findings(target) == []
+    with sqlite_contents.reading(target) as copied, sqlite_contents.reading(path) as contents:
+        assert inspect.held(copied).feeds == inspect.held(contents).feeds
+        assert list(inspect.findings(copied)) == []
     assert target.stat().st_mode & 0o077 == 0
     with pytest.raises(LedgerError, match="name a file that is not there yet"):
         run(path, "backup", str(target))

@@ -34,6 +34,7 @@ def kinds() -> dict[tuple[str, str], type[BaseModel]]:
     from cloudcoil.models.kubernetes.apps import v1 as apps  # noqa: PLC0415
     from cloudcoil.models.kubernetes.core import v1 as core  # noqa: PLC0415
     from cloudcoil.models.kubernetes.networking import v1 as networking  # noqa: PLC0415
+    from cloudcoil.models.kubernetes.policy import v1 as policy  # noqa: PLC0415
     from cloudcoil.models.prometheus_operator import v1 as operator  # noqa: PLC0415
 
     return {
@@ -41,6 +42,7 @@ def kinds() -> dict[tuple[str, str], type[BaseModel]]:
         ("v1", "ConfigMap"): core.ConfigMap,
         ("v1", "Service"): core.Service,
         ("networking.k8s.io/v1", "NetworkPolicy"): networking.NetworkPolicy,
+        ("policy/v1", "PodDisruptionBudget"): policy.PodDisruptionBudget,
         ("monitoring.coreos.com/v1", "PrometheusRule"): operator.PrometheusRule,
         ("monitoring.coreos.com/v1", "ServiceMonitor"): operator.ServiceMonitor,
     }

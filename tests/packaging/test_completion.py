@@ -13,7 +13,7 @@ from tools.command_line import commands, flags
 
 FOLDER = REPOSITORY / "packaging" / "completion"
 COMMANDS = sorted(cli._COMMANDS)
-FLAGS = sorted(f"--{flag}" for flag, _, _ in cli._FLAGS)
+FLAGS = sorted(["--replicas", *(f"--{flag}" for flag, _, _ in cli._FLAGS)])
 
 needs_zsh = pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

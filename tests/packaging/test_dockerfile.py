@@ -195,3 +195,18 @@ def test_compose_runs_what_the_image_does_unless_it_is_told_of_another_command()
     assert command == f"${{EXPORTER_COMMAND:-{' '.join(json.loads(instruction('CMD')))}}}"
     [demo] = re.findall(r'EXPORTER_COMMAND="(.*)" docker compose up', text)
     assert vars(cli._parser().parse_args(demo.split()))["command"] == "demo"
+
+
+def test_the_composition_of_replicas_has_two_that_are_scraped_as_one() -> None:
+    composed = yaml.safe_load((REPOSITORY / "compose.ha.yaml").read_text())
+    exporters = [name for name in composed["services"] if name.startswith("exporter")]
+    alone = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]["exporter"]
+    for name in exporters:
+        service = composed["services"][name]
+        for key in ("read_only", "cap_drop", "security_opt", "stop_grace_period"):
+            assert service[key] == alone[key]
+        assert "PGPASSWORD" in service["environment"]
+    [job] = yaml.safe_load(composed["configs"]["prometheus"]["content"])["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"{name}:10470" for name in exporters]}]
+    shipped = yaml.safe_load((REPOSITORY / "prometheus" / "prometheus.yml").read_text())
+    assert job["metric_relabel_configs"] == shipped["scrape_configs"][0]["metric_relabel_configs"]

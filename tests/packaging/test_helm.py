@@ -18,8 +18,8 @@ from tests.packaging.manifests import built, check, needs
 
 CHART = REPOSITORY / "packaging" / "helm" / "infobip-exporter"
 BASE = REPOSITORY / "packaging" / "kubernetes"
-LEAST, OPERATOR, EVERYTHING = (
-    CHART / "ci" / f"{name}-values.yaml" for name in ("least", "operator", "everything")
+LEAST, OPERATOR, EVERYTHING, REPLICAS = (
+    CHART / "ci" / f"{name}-values.yaml" for name in ("least", "operator", "everything", "replicas")
 )
 pytestmark = needs("helm")
 
@@ -75,13 +75,13 @@ def without_names(text: str) -> Any:
     return spec
 
 
-@pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING], ids=lambda path: path.stem)
+@pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING, REPLICAS], ids=lambda path: path.stem)
 def test_helm_finds_nothing_wrong_with_it(values: Path) -> None:
     result = helm("lint", "--strict", "--quiet", f"--values={values}", CHART)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING], ids=lambda path: path.stem)
+@pytest.mark.parametrize("values", [LEAST, OPERATOR, EVERYTHING, REPLICAS], ids=lambda path: path.stem)
 def test_each_manifest_it_makes_is_what_its_schema_allows(values: Path) -> None:
     for manifest in rendered(values).values():
         check(manifest)
@@ -158,6 +158,17 @@ def test_the_configuration_is_sound_and_the_command_finds_it(values: Path, tmp_p
     assert arguments.get("web.config.file") == (f"{mounts['web']}/web.yml" if "web" in mounts else None)
 
 
+def test_replicas_on_postgresql_have_no_volume_and_keep_apart() -> None:
+    made = rendered(REPLICAS)
+    spec = made["StatefulSet"]["spec"]
+    assert spec["replicas"] == 2
+    assert "volumeClaimTemplates" not in spec
+    assert all(mount["readOnly"] for mount in container(REPLICAS)["volumeMounts"])
+    assert made["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    [term] = pod(REPLICAS)["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+
+
 def test_probes_ask_for_what_they_are_let_in_to() -> None:
     assert {probe["httpGet"]["path"] for probe in probes(LEAST).values()} == {"/-/healthy", "/-/ready"}
     assert probes(OPERATOR).keys() == probes(LEAST).keys()
@@ -222,10 +233,16 @@ def test_each_value_has_its_effect() -> None:
     [
         ("config.accounts=null", "/config"),
         ("image.repository=", "/image/repository"),
-        ("replicas=2", "replicas"),
+        ("replicas=2", "/replicas"),
         ("config.web.listen_address=:9000", "/config/web"),
         ("config.state.url=sqlite:////tmp/state.db", "/config/state/url"),
         ("config.accounts[0].api_key_file=/etc/key", "/config/accounts/0/api_key_file"),
+        (
+            "config.accounts[0].oauth2.client_secret_file=/etc/key",
+            "/config/accounts/0/oauth2/client_secret_file",
+        ),
+        ("config.accounts[0].tls_config.ca_file=/etc/ca.pem", "/config/accounts/0/tls_config/ca_file"),
+        ("config.accounts[0].api_key=abc", "/config/accounts/0"),  # one way to authenticate is enough
         ("serviceMonitor.interval=5m", "/serviceMonitor/interval"),
         ("web.tls=true", "/web/secret"),
         ("web.clientCertificates=true", "/web/tls"),

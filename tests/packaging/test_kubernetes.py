@@ -15,7 +15,7 @@ from tests.docs.pages import DOCS, REPOSITORY, blocks
 from tests.packaging.manifests import built, check, needs
 
 FOLDER = REPOSITORY / "packaging" / "kubernetes"
-BASE, OPERATOR = FOLDER / "base", FOLDER / "prometheus-operator"
+BASE, OPERATOR, REPLICAS = FOLDER / "base", FOLDER / "prometheus-operator", FOLDER / "replicas"
 MANIFESTS = sorted(
     path for path in FOLDER.rglob("*.yaml") if path.name not in {"kustomization.yaml", "config.yaml"}
 )
@@ -72,7 +72,7 @@ def test_a_mistake_in_one_would_be_found(name: str, right: str, wrong: str) -> N
 
 
 def test_kustomize_is_told_of_each_manifest() -> None:
-    for folder in (BASE, OPERATOR):
+    for folder in (BASE, OPERATOR, REPLICAS):
         listed = read(folder / "kustomization.yaml")["resources"]
         assert sorted(listed) == [path.name for path in MANIFESTS if path.parent == folder]
 
@@ -124,6 +124,29 @@ def test_the_overlay_in_the_docs_works_as_it_stands(tmp_path: Path) -> None:
     assert only["image"] == f"registry.example.com/infobip-exporter:{__version__}"
     found = made["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items()
     assert found <= made["Service"]["metadata"]["labels"].items()
+
+
+@needs("kustomize")
+def test_the_overlay_for_replicas_has_two_pods_without_a_volume(tmp_path: Path) -> None:
+    [code] = [code for code in blocks(DOCS / "high-availability.md", "yaml") if "kind: Kustomization" in code]
+    shutil.copytree(FOLDER, tmp_path / "packaging" / "kubernetes")
+    overlay = tmp_path / "mine"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(code)
+    (overlay / "config.yaml").write_text("accounts: mine\n")
+    made = kustomized(overlay)
+    assert "PodDisruptionBudget" in made
+    for manifest in made.values():
+        check(manifest)
+    spec = made["StatefulSet"]["spec"]
+    assert spec["replicas"] == 2
+    assert "volumeClaimTemplates" not in spec
+    pod = spec["template"]["spec"]
+    [only] = pod["containers"]
+    assert [mount["name"] for mount in only["volumeMounts"]] == ["config", "key"]
+    assert [each["name"] for each in only["env"]] == ["PGPASSWORD"]
+    assert "podAntiAffinity" in pod["affinity"]
+    assert {"ports": [{"port": 5432}]} in made["NetworkPolicy"]["spec"]["egress"]
 
 
 def test_the_pod_is_one_that_the_restricted_standard_admits() -> None:

@@ -376,3 +376,22 @@ def test_a_price_may_lack_its_currency_and_a_done_time_may_be_absurd() -> None:
     (row,) = rows(log_of([message]))
     assert row["price"] == {"pricePerMessage": 0.15}
     assert row["doneAt"].startswith("9999-12-31T23:59:59.999")
+
+
+def test_bounds_of_microseconds_tell_what_was_sent_within_a_millisecond() -> None:
+    messages = [plain_message(f"m{n}", NOW - 10) for n in range(8)]
+    within = [each.message_id for each in messages if each.within]
+    first = [each.message_id for each in messages if not each.within]
+    at = moment(NOW - 10)
+    assert within
+    assert first
+    after = log_of(messages, Quirks(microseconds=True, since_inclusive=False))
+    before = log_of(messages, Quirks(microseconds=True, until_inclusive=True))
+    assert sorted(ids(after, sentSince=at)) == within
+    assert sorted(ids(before, sentUntil=at)) == first
+    assert len(ids(before, sentSince=at)) == len(ids(after, sentUntil=moment(NOW - 9))) == 8
+
+
+def test_only_the_first_ids_of_a_list_are_heeded_where_the_quirk_says() -> None:
+    log = log_of(sent_at(NOW - 2, NOW - 1), Quirks(ids_heeded=1))
+    assert ids(log, messageId="m1,m0") == ["m1"]

@@ -10,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from infobip_exporter import logs
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.log_writer import LogWriter
-from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.metrics.zero_start import Moment
 from infobip_exporter.model.series import Series
@@ -95,25 +94,9 @@ def test_an_answer_that_could_not_be_sent_begins_no_hold(view: FakeView) -> None
         raise OSError("the client is gone")
 
     scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": [], "query_string": b""}
-    coroutine = app(scope, receive, broken_send)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="gone"):
-        coroutine.send(None)
+        asyncio.run(app(scope, receive, broken_send))  # type: ignore[arg-type]
     assert view.starts["main", "instagram"].unsaved(later(view, 1)) == {}
-
-
-def test_the_figures_of_the_process_are_read_anew_while_serving(
-    view: FakeView, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("infobip_exporter.web.app.REFRESH_S", 0.001)
-    read_again = threading.Event()
-
-    async def serve() -> None:
-        app = create_app(view)
-        monkeypatch.setattr(Process, "refresh", lambda _: read_again.set())
-        async with app.router.lifespan_context(app):
-            assert await asyncio.to_thread(read_again.wait, 10)
-
-    asyncio.run(serve())
 
 
 def test_healthy_names_the_feeds_that_make_no_progress(view: FakeView, client: Client) -> None:
@@ -181,6 +164,47 @@ def test_a_reload_is_answered_with_how_it_went(view: FakeView) -> None:
     assert (wrong.status_code, wrong.text) == (405, "Only POST can be asked for here.\n")
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "same-origin", "origin": "http://exporter"}, 200),
+        ({"origin": "https://exporter"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "http://exporter:81"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_another_site_can_not_reload(view: FakeView, headers: dict[str, str], status: int) -> None:
+    reloads: list[None] = []
+    client = Client(create_app(view, lambda: reloads.append(None)))
+    assert client.request("POST", "/-/reload", headers).status_code == status
+    assert len(reloads) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("exporter.example", 200),
+        ("Exporter.Example:10470", 200),
+        ("a.b.example.org", 200),
+        ("[::1]:10470", 200),
+        ("example.org", 400),
+        ("evil.example", 400),
+        ("exporter.example.evil.example", 400),
+        ("192.0.2.1", 400),
+        ("", 400),
+    ],
+)
+def test_only_allowed_hosts_are_served_where_there_is_a_list(view: FakeView, host: str, status: int) -> None:
+    client = Client(create_app(view, allowed_hosts=["exporter.example", "*.example.org", "::1"]))
+    assert client.get("/metrics", {"host": host}).status_code == status
+    assert client.get("/-/healthy", {"host": host}).status_code == 200
+
+
 def test_the_page_says_how_the_configuration_was_last_read(view: FakeView, client: Client) -> None:
     page = client.get("/metrics").text.splitlines()
     assert "infobip_exporter_config_last_reload_successful 1" in page
@@ -206,10 +230,10 @@ def test_a_feed_that_a_reload_brought_while_the_page_was_made_is_on_the_next(
     assert 'account="new"' not in client.get("/metrics").text
 
 
-def test_a_mistake_of_ours_is_told_without_its_details(view: FakeView) -> None:
+def test_an_internal_error_is_answered_without_its_details(view: FakeView) -> None:
     view.feeds = None  # type: ignore[assignment]
     answer = Client(create_app(view), strict=False).get("/metrics")
-    assert (answer.status_code, answer.text) == (500, "The exporter made a mistake; its log has it.\n")
+    assert (answer.status_code, answer.text) == (500, "Internal error, see the exporter's log.\n")
 
 
 def test_a_scrape_sees_each_feed_whole_while_snapshots_are_swapped(view: FakeView, client: Client) -> None:
@@ -237,3 +261,10 @@ def test_a_scrape_sees_each_feed_whole_while_snapshots_are_swapped(view: FakeVie
     finally:
         done.set()
         swapping.join()
+
+
+def test_feeds_are_counted_by_whether_this_replica_runs_them() -> None:
+    view = FakeView([lively()], elsewhere=3)
+    lines = Client(create_app(view)).get("/metrics").text.splitlines()
+    assert 'infobip_exporter_feeds{state="owned"} 1' in lines
+    assert 'infobip_exporter_feeds{state="standby"} 3' in lines

@@ -4,18 +4,15 @@ import asyncio
 import base64
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import bcrypt
 import pytest
 
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.web import basic_auth
+from infobip_exporter.web import basic_auth, check_line
 from infobip_exporter.web.basic_auth import (
     MOST_ASKING,
-    MOST_OF_ONE_CLIENT,
-    MOST_WAITING,
     BasicAuth,
     Verdict,
     credentials,
@@ -49,21 +46,19 @@ USERS = {name: Secret(f"hash of {name}'s") for name in ("alice", "bob", "carol")
 
 def run(scenario: Callable[[BasicAuth, Checks], Coroutine[Any, Any, None]]) -> None:
     checks = Checks()
-    with ThreadPoolExecutor(1, "passwords") as worker:
-        asyncio.run(scenario(BasicAuth(USERS, worker, checks), checks))
+    asyncio.run(scenario(BasicAuth(USERS, checks), checks))
 
 
 def test_a_real_hash_tells_right_from_wrong() -> None:
     async def scenario() -> list[Verdict]:
-        with ThreadPoolExecutor(1) as worker:
-            auth = BasicAuth({"alice": hashed("rabbit"), "Bär": hashed("hönig")}, worker)
-            return [
-                await auth.verdict(user.encode(), password.encode(), HERE)
-                for user, password in (
-                    ("alice", "rabbit"), ("Bär", "hönig"), ("alice", "Rabbit"), ("alice", ""), ("alice", "rabbit\0"),
-                    ("bob", "rabbit"), ("Alice", "rabbit"), ("", ""), ("alice", "hönig"),
-                )
-            ]  # fmt: skip
+        auth = BasicAuth({"alice": hashed("rabbit"), "Bär": hashed("hönig")})
+        return [
+            await auth.verdict(user.encode(), password.encode(), HERE)
+            for user, password in (
+                ("alice", "rabbit"), ("Bär", "hönig"), ("alice", "Rabbit"), ("alice", ""), ("alice", "rabbit\0"),
+                ("bob", "rabbit"), ("Alice", "rabbit"), ("", ""), ("alice", "hönig"),
+            )
+        ]  # fmt: skip
 
     right, wrong = Verdict.RIGHT, Verdict.WRONG
     assert asyncio.run(scenario()) == [right, right, *[wrong] * 7]
@@ -73,18 +68,16 @@ def test_each_kind_of_bcrypt_hash_is_understood() -> None:
     async def scenario() -> list[Verdict]:
         plain = hashed("rabbit").reveal()
         users = {kind: Secret(plain.replace("$2b$", kind)) for kind in ("$2a$", "$2b$", "$2y$")}
-        with ThreadPoolExecutor(1) as worker:
-            auth = BasicAuth(users, worker)
-            return [await auth.verdict(kind.encode(), b"rabbit", HERE) for kind in users]
+        auth = BasicAuth(users)
+        return [await auth.verdict(kind.encode(), b"rabbit", HERE) for kind in users]
 
     assert asyncio.run(scenario()) == [Verdict.RIGHT] * 3
 
 
 def test_of_a_long_password_the_first_72_bytes_count_as_for_whoever_made_the_hash() -> None:
     async def scenario() -> list[Verdict]:
-        with ThreadPoolExecutor(1) as worker:
-            auth = BasicAuth({"alice": hashed("x" * 72)}, worker)
-            return [await auth.verdict(b"alice", b"x" * length, HERE) for length in (71, 72, 73, 10_000)]
+        auth = BasicAuth({"alice": hashed("x" * 72)})
+        return [await auth.verdict(b"alice", b"x" * length, HERE) for length in (71, 72, 73, 10_000)]
 
     assert asyncio.run(scenario()) == [Verdict.WRONG, *[Verdict.RIGHT] * 3]
 
@@ -100,19 +93,75 @@ def test_a_right_password_is_checked_once() -> None:
     run(scenario)
 
 
-def test_a_wrong_password_is_checked_each_time_also_after_a_right_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(basic_auth, "REST", 0.0)
-
+def test_a_wrong_password_is_checked_once_also_after_a_right_one() -> None:
     async def scenario(auth: BasicAuth, checks: Checks) -> None:
         await auth.verdict(b"alice", b"alice's", HERE)
         for _ in range(3):
             assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
             assert await auth.verdict(b"bob", b"alice's", HERE) is Verdict.WRONG
-        assert len(checks.asked) == 7
+        assert len(checks.asked) == 3
 
     run(scenario)
+
+
+def test_only_so_many_wrong_passwords_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basic_auth, "MOST_WRONG", 2)
+
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        for word in (b"1", b"2", b"3", b"3", b"2", b"1"):
+            assert await auth.verdict(b"alice", word, HERE) is Verdict.WRONG
+        assert [password for password, _ in checks.asked] == [b"1", b"2", b"3", b"1"]
+
+    run(scenario)
+
+
+def test_changed_users_keep_what_is_known_of_those_whose_hash_is_the_same() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        for name in (b"alice", b"bob"):
+            assert await auth.verdict(name, name + b"'s", HERE) is Verdict.RIGHT
+        assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.WRONG
+        auth.change_users(
+            {"alice": USERS["alice"], "bob": Secret("hash of new"), "dave": Secret("hash of dave's")}
+        )
+        checks.asked.clear()
+        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
+        assert checks.asked == []
+        assert await auth.verdict(b"bob", b"bob's", HERE) is Verdict.WRONG
+        assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.RIGHT
+        assert await auth.verdict(b"carol", b"carol's", HERE) is Verdict.WRONG
+
+    run(scenario)
+
+
+def test_a_check_that_the_users_change_under_lets_nobody_in() -> None:
+    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+        async def change() -> None:
+            auth.change_users({"alice": Secret("hash of new")})
+
+        assert await held_up(auth, checks, [(b"alice", b"alice's", HERE)], change) == [Verdict.WRONG]
+        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.WRONG
+
+    run(scenario)
+
+
+def test_a_costly_hash_holds_up_nobody_else() -> None:
+    async def scenario() -> None:
+        go_on = threading.Event()
+        costly = "$2b$15$" + "x" * 53
+
+        def check(password: bytes, hashed: bytes) -> bool:
+            assert hashed != costly.encode() or go_on.wait(10)
+            return password == b"rabbit"
+
+        auth = BasicAuth({"slow": Secret(costly), "alice": hashed("rabbit")}, check)
+        slow = [asyncio.create_task(auth.verdict(b"slow", b"%d" % n, HERE)) for n in range(4)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(auth.verdict(b"alice", b"rabbit", HERE), 5) is Verdict.RIGHT
+        go_on.set()
+        for each in slow:
+            each.cancel()
+
+    asyncio.run(scenario())
 
 
 def test_user_and_password_are_not_run_together() -> None:
@@ -125,10 +174,11 @@ def test_user_and_password_are_not_run_together() -> None:
 
 
 def test_an_unknown_user_costs_a_check_against_always_the_same_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basic_auth, "REST", 0.0)
+    monkeypatch.setattr(check_line, "REST", 0.0)
 
     async def scenario(auth: BasicAuth, checks: Checks) -> None:
         for _ in range(2):
+            auth._wrong.clear()
             for name in map(str, range(20)):
                 # Even with the password that the hash is of.
                 for password in (b"alice's", b"bob's", b"carol's"):
@@ -177,70 +227,11 @@ def test_a_check_under_way_is_only_shared_by_the_same_user() -> None:
     run(scenario)
 
 
-def test_a_flood_is_told_to_come_back_while_the_verified_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basic_auth, "REST", 0.0)
-
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        await auth.verdict(b"alice", b"alice's", HERE)
-
-        async def then() -> None:
-            for place in range(1000):
-                flooding = auth.verdict(b"alice", b"%d" % place, f"198.51.100.{place % 250}")
-                assert await asyncio.wait_for(flooding, 0.5) is Verdict.BUSY
-            assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 0.5) is Verdict.RIGHT
-
-        first = [(b"x", b"%d" % place, f"203.0.113.{place}") for place in range(MOST_WAITING)]
-        assert await held_up(auth, checks, first, then) == [Verdict.WRONG] * MOST_WAITING
-        assert len(checks.asked) == 1 + MOST_WAITING
-        assert await auth.verdict(b"bob", b"bob's", HERE) is Verdict.RIGHT
-
-    run(scenario)
-
-
-def test_one_address_leaves_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basic_auth, "REST", 0.0)
-
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        flood = [(b"x", b"%d" % place, "203.0.113.1") for place in range(100)]
-        verdicts = await held_up(auth, checks, [*flood, (b"bob", b"bob's", HERE)], nothing)
-        assert verdicts[-1] is Verdict.RIGHT
-        assert verdicts[:-1].count(Verdict.WRONG) == MOST_OF_ONE_CLIENT
-        assert verdicts[:-1].count(Verdict.BUSY) == 100 - MOST_OF_ONE_CLIENT
-        assert not auth._waiting_of
-        assert await auth.verdict(b"x", b"y", "203.0.113.1") is Verdict.WRONG
-
-    run(scenario)
-
-
 def test_only_so_many_wait_for_the_same_check() -> None:
     async def scenario(auth: BasicAuth, checks: Checks) -> None:
         verdicts = await held_up(auth, checks, [(b"x", b"y", HERE)] * 400, nothing)
         assert verdicts.count(Verdict.WRONG) == MOST_ASKING
         assert verdicts.count(Verdict.BUSY) == 400 - MOST_ASKING
-
-    run(scenario)
-
-
-def test_after_a_wrong_password_the_worker_rests_longer_than_it_worked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        moments = iter((100.0, 100.5, 200.0, 200.5))
-        later: list[tuple[float, Callable[[], None]]] = []
-        auth._clock = lambda: next(moments)
-        loop = asyncio.get_running_loop()
-        monkeypatch.setattr(loop, "call_later", lambda s, release: later.append((s, release)))
-        assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
-        waiting = asyncio.create_task(auth.verdict(b"bob", b"bob's", HERE))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert len(checks.asked) == 1
-        [(rest_s, release)] = later
-        assert rest_s == 1.5
-        release()
-        assert await waiting is Verdict.RIGHT
-        assert later[1][0] == 0.0
-        monkeypatch.undo()
 
     run(scenario)
 
@@ -260,7 +251,7 @@ def test_a_request_that_is_given_up_does_not_end_the_check_that_others_wait_for(
     run(scenario)
 
 
-def test_a_check_that_breaks_does_not_lock_the_door_for_ever() -> None:
+def test_a_check_that_breaks_does_not_keep_the_others_waiting_for_ever() -> None:
     async def scenario() -> None:
         answers = iter((RuntimeError("broken"), True))
 
@@ -270,11 +261,10 @@ def test_a_check_that_breaks_does_not_lock_the_door_for_ever() -> None:
                 raise answer
             return answer
 
-        with ThreadPoolExecutor(1) as worker:
-            auth = BasicAuth(USERS, worker, check)
-            with pytest.raises(RuntimeError):
-                await auth.verdict(b"alice", b"alice's", HERE)
-            assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 5) is Verdict.RIGHT
+        auth = BasicAuth(USERS, check)
+        with pytest.raises(RuntimeError):
+            await auth.verdict(b"alice", b"alice's", HERE)
+        assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 5) is Verdict.RIGHT
 
     asyncio.run(scenario())
 

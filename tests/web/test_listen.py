@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from infobip_exporter.errors import ListenError
-from infobip_exporter.web.listen import bound_sockets
+from infobip_exporter.web.listen import listening_sockets
 from infobip_exporter.web.server import Server
 from tests.web.test_server import HEALTHY, our_app
 
@@ -55,7 +55,7 @@ def test_a_socket_left_behind_by_a_killed_run_is_replaced(path: Path) -> None:
 def test_a_socket_in_use_is_told_and_left_alone(path: Path) -> None:
     with serving(path):
         with pytest.raises(ListenError) as told:
-            bound_sockets(f"unix:{path}")
+            listening_sockets(f"unix:{path}")
         assert healthy(path) == HEALTHY
     assert str(told.value) == (
         "can't listen on unix:exporter.sock: it is in use by another program; "
@@ -66,18 +66,18 @@ def test_a_socket_in_use_is_told_and_left_alone(path: Path) -> None:
 def test_a_file_that_is_no_socket_is_told_and_left_alone(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(ListenError, match="there is a file of that name, and it is no socket"):
-        bound_sockets(f"unix:{path}")
+        listening_sockets(f"unix:{path}")
     assert path.read_text() == "mine"
 
 
 def test_a_folder_that_is_not_there_is_told() -> None:
     with pytest.raises(ListenError, match=r"unix:/no/such/x\.sock: No such file or directory"):
-        bound_sockets("unix:/no/such/x.sock")
+        listening_sockets("unix:/no/such/x.sock")
 
 
 def test_a_path_too_long_is_told() -> None:
     with pytest.raises(ListenError, match="in at most 107 bytes"):
-        bound_sockets("unix:/" + "x" * 107)
+        listening_sockets("unix:/" + "x" * 107)
 
 
 def test_another_socket_that_has_taken_its_place_is_not_removed(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Incident, PastIncident
 from infobip_exporter.model.series import Series
 from infobip_exporter.web import status_page
 from infobip_exporter.web.chart import chart, totals
@@ -304,3 +304,16 @@ def test_totals_of_the_last_day_put_the_known_statuses_first() -> None:
 )
 def test_durations_are_told_in_their_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds).replace("\u00a0", " ") == words
+
+
+def test_a_replica_lists_the_feeds_of_all_with_who_runs_them() -> None:
+    owners = [
+        FeedOwner("main", "instagram", "node-1/7", is_own=True, heard_s=2.0, behind_s=14.0),
+        FeedOwner("<b>", "sms", "node-2/9", is_own=False, heard_s=4.0, behind_s=None),
+        FeedOwner("main", "viber", "", is_own=False, heard_s=None, behind_s=3600.0),
+    ]
+    page = Outline(status_page.render([lively()], NOW_S, "1", "", owners))
+    for words in ("node-1/7 (this one)", "2 s ago", "14 s", "<b> / sms", "node-2/9", "no replica", "1 h"):
+        assert words in page.text.replace("\xa0", " ")
+    assert "Feeds of all replicas" not in Outline(status_page.render([lively()], NOW_S, "1", "")).text
+    assert "No feed runs here." in Outline(status_page.render([], NOW_S, "1", "", owners)).text

@@ -12,8 +12,8 @@ from infobip_exporter.metrics.snapshot import FeedSnapshot, Series
 from infobip_exporter.web.app import create_app
 from infobip_exporter.web.server import Server
 from tests.web.test_server import (
+    IMPATIENT,
     PATIENCE_S,
-    Impatient,
     connected,
     everything,
     scrape,
@@ -39,8 +39,7 @@ class World:
         return bool(self.view.starts["main", "instagram"].unsaved(self.view.now()))
 
     def wait_until_all_have_left(self) -> None:
-        state = self.server._server.server_state
-        wait_until(lambda: not state.connections and not state.tasks)
+        wait_until(lambda: not self.server.crowd.tasks)
 
 
 # More than the kernel's buffers of both ends hold.
@@ -53,7 +52,7 @@ LARGE = {
 @pytest.fixture(params=["small"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     view = FakeView([lively(counters=LARGE) if request.param == "large" else lively()])
-    with serving(create_app(view), Impatient) as server:
+    with serving(create_app(view), IMPATIENT) as server:
         yield World(view, server)
 
 

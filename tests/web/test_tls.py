@@ -1,6 +1,5 @@
 """TLS on real sockets: handshakes, client certificates, protocol versions, and clients that are none."""
 
-import asyncio
 import logging
 import socket
 import ssl
@@ -8,19 +7,26 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import trustme
+from starlette.types import ASGIApp
 
-from infobip_exporter.web.app import create_app
-from infobip_exporter.web.connection import Connection
-from infobip_exporter.web.door import Door
-from infobip_exporter.web.handshake import Handshake
+from infobip_exporter.web.crowd import Limits
 from infobip_exporter.web.server import Server
-from tests.web.test_server import GET, HEALTHY, PATIENCE_S, Impatient, everything, until, wait_until
-from tests.web.views import FakeView, lively
+from infobip_exporter.web.web_config_file import WebConfigFile
+from tests.web.test_server import (
+    GET,
+    HEALTHY,
+    PATIENCE_S,
+    Endless,
+    everything,
+    our_app,
+    until,
+    wait_until,
+)
 
 NAME = "localhost"
 
@@ -65,14 +71,15 @@ def site(tmp_path: Path) -> Site:
 
 @contextmanager
 def serving(
-    file: Path, *, connection: type[Connection] = Impatient, **more: float
-) -> Iterator[tuple[Server, Door]]:
-    door = Door(file)
-    app = door.guard(create_app(FakeView([lively()])))
-    server = Server(app, ("127.0.0.1:0",), connection, tls=door.tls, **more)
+    file: Path, app: ASGIApp | None = None, **limits: float
+) -> Iterator[tuple[Server, WebConfigFile]]:
+    watched = WebConfigFile(file)
+    server = Server(
+        app or our_app(), ("127.0.0.1:0",), replace(Limits(connections=50), **limits), tls=watched.tls
+    )
     server.start()
     try:
-        yield server, door
+        yield server, watched
     finally:
         server.stop()
 
@@ -107,9 +114,9 @@ def is_refused(server: Server, context: ssl.SSLContext) -> bool:
         return True
 
 
-def looked_twice(door: Door) -> None:
-    door.look()
-    door.look()
+def looked_twice(watched: WebConfigFile) -> None:
+    watched.look()
+    watched.look()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -136,37 +143,36 @@ def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(site: Si
             answer(server, site.client())
 
 
-@pytest.mark.parametrize(
-    ("setting", "offered"),
-    [("min_version: TLS13", ssl.TLSVersion.TLSv1_2), ("max_version: TLS12", ssl.TLSVersion.TLSv1_3)],
-)
-def test_a_version_outside_the_allowed_ones_is_refused(
-    site: Site, setting: str, offered: ssl.TLSVersion
-) -> None:
+def test_a_version_below_the_least_is_refused(site: Site) -> None:
     context = site.client()
-    context.minimum_version = context.maximum_version = offered
-    with serving(site.write(f"  {setting}\n")) as (server, _):
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with serving(site.write("  min_version: TLS13\n")) as (server, _):
         assert is_refused(server, context)
         assert answer(server, site.client())
 
 
-def test_only_the_named_suites_are_spoken(site: Site) -> None:
-    more = "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]\n"
-    with serving(site.write(more)) as (server, _), secured(server, site.client()) as client:
-        assert client.cipher()[0] == "ECDHE-ECDSA-CHACHA20-POLY1305"  # type: ignore[index]
-
-
-def test_the_named_curve_is_the_only_one_spoken(site: Site) -> None:
-    with serving(site.write("  curve_preferences: [CurveP384]\n")) as (server, _):
-        for curve, refused in (("secp384r1", False), ("prime256v1", True)):
+def test_no_suite_without_forward_secrecy_or_with_cbc_is_spoken(site: Site) -> None:
+    with serving(site.write()) as (server, _):
+        for suite, refused in (
+            ("ECDHE-ECDSA-AES128-GCM-SHA256", False),
+            ("ECDHE-ECDSA-CHACHA20-POLY1305", False),
+            ("ECDHE-ECDSA-AES256-SHA", True),
+            ("ECDHE-ECDSA-AES128-SHA256", True),
+            ("AES256-GCM-SHA384", True),
+        ):
             context = site.client()
-            context.set_ecdh_curve(curve)
-            assert is_refused(server, context) is refused
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers(suite)
+            assert is_refused(server, context) is refused, suite
 
 
-def test_nobody_gets_a_ticket_that_would_spare_the_next_handshake(site: Site) -> None:
-    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
-        assert client.version() == "TLSv1.3"
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_nobody_gets_a_ticket_that_would_spare_the_next_handshake(
+    site: Site, version: ssl.TLSVersion
+) -> None:
+    context = site.client()
+    context.minimum_version = context.maximum_version = version
+    with serving(site.write()) as (server, _), secured(server, context) as client:
         client.sendall(GET)
         until(client, HEALTHY)
         assert client.session is None or not client.session.has_ticket
@@ -226,10 +232,11 @@ def test_only_a_certificate_with_an_allowed_name_is_let_in(site: Site, name: str
 
 def test_no_answer_is_given_before_the_name_is_known_to_be_allowed(site: Site) -> None:
     context = site.client(site.authority.issue_cert("other.example"))
-    with serving(site.write(VERIFIED + "  client_allowed_sans: [prometheus.example]\n")) as (server, _):
+    app = Endless()
+    with serving(site.write(VERIFIED + "  client_allowed_sans: [prometheus.example]\n"), app) as (server, _):
         for _ in range(5):
             assert is_refused(server, context)
-        assert server._server.server_state.total_requests == 0
+        assert app.asked == 0
 
 
 def test_why_a_client_was_refused_is_in_the_log_for_whoever_looks(
@@ -247,13 +254,13 @@ def test_why_a_client_was_refused_is_in_the_log_for_whoever_looks(
 
 
 def test_a_renewed_certificate_is_shown_to_the_next_client_and_the_old_connection_stays(site: Site) -> None:
-    with serving(site.write()) as (server, door), secured(server, site.client()) as old:
+    with serving(site.write()) as (server, watched), secured(server, site.client()) as old:
         before = old.getpeercert(True)
         site.certify()
-        door.look()
+        watched.look()
         with secured(server, site.client()) as client:
             assert client.getpeercert(True) == before  # It may still be being written.
-        door.look()
+        watched.look()
         with secured(server, site.client()) as client:
             assert client.getpeercert(True) != before
         old.sendall(GET)
@@ -263,16 +270,16 @@ def test_a_renewed_certificate_is_shown_to_the_next_client_and_the_old_connectio
 def test_files_that_stay_the_same_are_read_no_more_whichever_the_configuration_names(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = Door(site.write())
+    watched = WebConfigFile(site.write())
     for _ in range(3):
-        door.look()
+        watched.look()
     assert "was read again" not in capsys.readouterr().out
     site.write(VERIFIED)
     for _ in range(5):
-        door.look()
+        watched.look()
     assert capsys.readouterr().out.count("was read again") == 1
     site.authority.cert_pem.write_to_path(site.folder / "ca.crt", append=True)
-    looked_twice(door)
+    looked_twice(watched)
     assert capsys.readouterr().out.count("was read again") == 1
 
 
@@ -280,10 +287,10 @@ def test_a_new_authority_for_clients_shuts_the_old_ones_out(site: Site) -> None:
     old = site.client(site.authority.issue_cert("prometheus"))
     newer = trustme.CA()
     new = site.client(newer.issue_cert("prometheus"))
-    with serving(site.write(VERIFIED)) as (server, door):
+    with serving(site.write(VERIFIED)) as (server, watched):
         assert answer(server, old)
         newer.cert_pem.write_to_path(site.folder / "ca.crt")
-        looked_twice(door)
+        looked_twice(watched)
         assert answer(server, new)
         assert is_refused(server, old)
 
@@ -291,19 +298,19 @@ def test_a_new_authority_for_clients_shuts_the_old_ones_out(site: Site) -> None:
 def test_a_certificate_without_its_key_keeps_the_old_pair_and_is_told_once(
     site: Site, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(site.write()) as (server, door):
+    with serving(site.write()) as (server, watched):
         key = (site.folder / "server.key").read_bytes()
         site.certify()
         new_key = (site.folder / "server.key").read_bytes()
         (site.folder / "server.key").write_bytes(key)
         for _ in range(4):
-            door.look()
+            watched.look()
         assert answer(server, site.client())
         told = capsys.readouterr().out
-        assert told.count("the web configuration is wrong, the last one holds") == 1
+        assert told.count("the web configuration is wrong, keeping the last one") == 1
         assert "key_file: is not the key of the certificate in cert_file" in told
         (site.folder / "server.key").write_bytes(new_key)
-        looked_twice(door)
+        looked_twice(watched)
         assert "was read again" in capsys.readouterr().out
         assert answer(server, site.client())
 
@@ -311,29 +318,29 @@ def test_a_certificate_without_its_key_keeps_the_old_pair_and_is_told_once(
 def test_a_certificate_that_is_gone_and_comes_back_is_taken_up(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(site.write()) as (server, door):
+    with serving(site.write()) as (server, watched):
         (site.folder / "server.crt").unlink()
-        looked_twice(door)
+        looked_twice(watched)
         assert "must be an existing file" in capsys.readouterr().out
         assert answer(server, site.client())
         site.certify()
-        looked_twice(door)
+        looked_twice(watched)
         assert answer(server, site.client())
 
 
 def test_tls_neither_begins_nor_ends_without_a_restart(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(site.write()) as (server, door):
+    with serving(site.write()) as (server, watched):
         site.file.write_text("")
-        looked_twice(door)
+        looked_twice(watched)
         assert "tls_server_config: TLS begins and ends with a restart" in capsys.readouterr().out
         assert answer(server, site.client())
-    door = Door(site.file)
-    assert door.tls is None
+    watched = WebConfigFile(site.file)
+    assert watched.tls is None
     site.write()
-    looked_twice(door)
-    assert door.tls is None
+    looked_twice(watched)
+    assert watched.tls is None
     assert "TLS begins and ends with a restart" in capsys.readouterr().out
 
 
@@ -361,19 +368,16 @@ def test_a_handshake_that_is_not_finished_is_given_up(
     ):
         client.sendall(first)
         everything(client)
-        wait_until(lambda: not server._server.server_state.connections)
+        wait_until(lambda: not server.crowd.tasks)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_clients_that_never_shake_hands_make_room_for_those_who_do(site: Site) -> None:
     with serving(site.write()) as (server, _):
-        silent = [
-            socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S)
-            for _ in range(3 * Impatient.most)
-        ]
+        silent = [socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) for _ in range(3 * 50)]
         try:
             assert answer(server, site.client())
-            assert len(server._server.server_state.connections) <= Impatient.most
+            assert len(server.crowd.tasks) <= 50
         finally:
             for client in silent:
                 client.close()
@@ -382,25 +386,17 @@ def test_clients_that_never_shake_hands_make_room_for_those_who_do(site: Site) -
 def test_nothing_is_left_of_those_who_made_room_or_went_away_in_their_handshake(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: list[object] = []
-
-    class Counted(Impatient):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            made.append(self)
-            super().connection_made(transport)
-
-    with serving(site.write(), connection=Counted) as (server, _):
+    with serving(site.write()) as (server, _):
         place = ("127.0.0.1", port_of(server))
         with ExitStack() as clients:
-            for _ in range(3 * Counted.most):
+            for _ in range(3 * 50):
                 clients.enter_context(socket.create_connection(place, PATIENCE_S))
-            wait_until(lambda: len(server._server.server_state.connections) == Counted.most)
+            wait_until(lambda: len(server.crowd.tasks) == 50)
         for ending in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed as usual
             with socket.create_connection(place, PATIENCE_S) as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
                 client.sendall(b"\x16\x03\x01")
-        wait_until(lambda: not server._server.server_state.connections)
-        assert made == []
+        wait_until(lambda: not server.crowd.tasks)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -409,64 +405,13 @@ def test_stopping_does_not_wait_for_handshakes(site: Site) -> None:
         serving(site.write(), handshake_s=60) as (server, _),
         socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as client,
     ):
-        wait_until(lambda: bool(server._server.server_state.connections))
+        wait_until(lambda: bool(server.crowd.tasks))
         server.stop(2.0)
         assert not [thread for thread in threading.enumerate() if thread.name == "web"]
         everything(client)
 
 
 def test_a_tls_client_that_trickles_its_request_is_dropped(site: Site) -> None:
-    with serving(site.write()) as (server, _), secured(server, site.client()) as client:
+    with serving(site.write(), request_s=0.3) as (server, _), secured(server, site.client()) as client:
         client.sendall(GET[:5])
         assert everything(client) == b""
-
-
-def test_what_comes_between_the_handshake_and_the_news_of_it_is_kept(site: Site) -> None:
-    """On a loop that is slow to tell, as a busy one is."""
-    seen: list[bytes] = []
-
-    class Seeing(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            seen.append(b"made")
-
-        def data_received(self, data: bytes) -> None:
-            seen.append(data)
-
-        def eof_received(self) -> None:
-            seen.append(b"end")
-
-    async def early() -> None:
-        tls = Door(site.write()).tls
-        assert tls is not None
-        handshake = Handshake(tls(), set(), 10, Seeing)
-        handshake.data_received(b"one")
-        handshake.data_received(b"two")
-        handshake.eof_received()
-        handshake._hand_over(_NoTransport())
-
-    asyncio.run(early())
-    assert seen == [b"made", b"one", b"two", b"end"]
-
-
-def test_nothing_is_read_before_the_handshake_has_begun(site: Site) -> None:
-    """Or what is sent in the clear could pass for a part of what is secured."""
-    paused: list[bool] = []
-
-    class Transport(asyncio.Transport):
-        def pause_reading(self) -> None:
-            paused.append(True)
-
-    async def begun() -> None:
-        tls = Door(site.write()).tls
-        assert tls is not None
-        handshake = Handshake(tls(), set(), 10, asyncio.Protocol)
-        handshake.connection_made(Transport())
-        assert paused == [True]
-        handshake._task.cancel()
-
-    asyncio.run(begun())
-
-
-class _NoTransport(asyncio.Transport):
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        pass

@@ -8,7 +8,8 @@ from decimal import Decimal
 import httpx
 from starlette.types import ASGIApp
 
-from infobip_exporter.metrics.snapshot import FeedSnapshot, Incident, PastIncident, Reloaded
+from infobip_exporter.metrics.process import Process
+from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Incident, PastIncident, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.model.series import Series
 
@@ -40,10 +41,13 @@ class FakeView:
     feeds: list[FeedSnapshot]
     missing: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+    elsewhere: int = 0
+    owned: list[FeedOwner] | None = None
     moment: Moment = START
     hold_s: float = 60.0
     version: str = "1.2.3"
     docs_url: str = "https://docs.example/"
+    process: Process = field(default_factory=Process)
     reloaded: Reloaded = field(default_factory=lambda: Reloaded(successful=True, success_s=NOW_S))
 
     def __post_init__(self) -> None:
@@ -56,6 +60,12 @@ class FakeView:
 
     def zero_starts(self) -> Mapping[tuple[str, str], ZeroStart]:
         return self.starts
+
+    def standby(self) -> int:
+        return self.elsewhere
+
+    def owners(self) -> list[FeedOwner] | None:
+        return self.owned
 
     def stalled(self) -> list[str]:
         return self.stuck

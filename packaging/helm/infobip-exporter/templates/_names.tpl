@@ -50,3 +50,8 @@ httpGet:
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* Something where the state is in PostgreSQL, else nothing. */ -}}
+{{- define "infobip-exporter.postgres" -}}
+{{- if hasPrefix "postgres" .Values.config.state.url }}yes{{ end }}
+{{- end }}

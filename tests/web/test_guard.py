@@ -9,14 +9,17 @@ from pathlib import Path
 import bcrypt
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.web import basic_auth, door
+from infobip_exporter.web import check_line, web_config_file
 from infobip_exporter.web.app import create_app
-from infobip_exporter.web.door import Bucket, Door
+from infobip_exporter.web.guard import Bucket, Guard
 from infobip_exporter.web.web_config import RateLimit
+from infobip_exporter.web.web_config_file import WebConfigFile
 from tests.web.views import FakeView, lively
+
+AT_ONCE = check_line.MOST_OF_AN_ADDRESS + 1
+"""Checks of one address: those that wait, and the one under way."""
 
 PAGES = ["/metrics", "/", "/-/ready", "/nowhere"]
 RABBIT = bcrypt.hashpw(b"rabbit", bcrypt.gensalt(4)).decode()
@@ -39,16 +42,16 @@ class Site:
         self.file = file
         self.write(text)
         self.clock = Clock()
-        self.door = Door(file, clock=self.clock)
-        self.app = self.door.guard(create_app(FakeView([lively()])))
+        self.watched = WebConfigFile(file)
+        self.app = Guard(create_app(FakeView([lively()])), lambda: self.watched.config, clock=self.clock)
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
 
     def rewrite(self, text: str) -> None:
         self.write(text)
-        self.door.look()
-        self.door.look()
+        self.watched.look()
+        self.watched.look()
 
     def get(
         self, path: str = "/metrics", user: str = "", password: str = "", method: str = "GET"
@@ -70,7 +73,7 @@ MakeSite = Callable[[str], Site]
 
 @pytest.fixture(autouse=True)
 def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basic_auth, "REST", 0.0)
+    monkeypatch.setattr(check_line, "REST", 0.0)
 
 
 @pytest.fixture
@@ -127,10 +130,10 @@ def test_a_change_that_leaves_the_users_as_they_are_checks_nobody_again(
 ) -> None:
     site = site_of(users(alice=RABBIT))
     assert site.status("alice", "rabbit") == 200
-    auth = site.door._auth
+    auth = site.app._auth
     site.rewrite(users(alice=RABBIT) + "http_server_config: {headers: {X-XSS-Protection: '0'}}")
     assert site.get("/", "alice", "rabbit").headers["x-xss-protection"] == "0"
-    assert site.door._auth is auth
+    assert site.app._auth is auth
 
 
 def test_users_can_be_added_to_a_door_without_any(site_of: MakeSite) -> None:
@@ -143,10 +146,10 @@ def test_a_file_being_written_is_left_alone_until_it_stays_the_same(site_of: Mak
     site = site_of(users(alice=RABBIT))
     for more in range(3):
         site.write(users(alice=RABBIT, bob=CAT) + "#" * more)
-        site.door.look()
-        assert len(site.door.config.users) == 1
-    site.door.look()
-    assert len(site.door.config.users) == 2
+        site.watched.look()
+        assert len(site.watched.config.users) == 1
+    site.watched.look()
+    assert len(site.watched.config.users) == 2
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_a_broken_new_file_keeps_the_old_and_is_told_once(
     site = site_of(users(alice=RABBIT))
     site.rewrite(text)
     for _ in range(5):
-        site.door.look()
+        site.watched.look()
     assert [site.status(), site.status("alice", "rabbit")] == [401, 200]
     out = capsys.readouterr().out
     assert out.count("the web configuration is wrong") == 1
@@ -178,7 +181,7 @@ def test_a_file_that_is_gone_keeps_the_old(site_of: MakeSite, capsys: pytest.Cap
     site = site_of(users(alice=RABBIT))
     site.file.unlink()
     for _ in range(5):
-        site.door.look()
+        site.watched.look()
     assert site.status("alice", "rabbit") == 200
     assert capsys.readouterr().out.count("No such file") == 1
 
@@ -187,16 +190,16 @@ def test_a_file_that_is_the_same_is_not_read_again(
     site_of: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = site_of(users(alice=RABBIT))
-    monkeypatch.setattr(door, "load_web_config", None)
+    monkeypatch.setattr(web_config_file, "load_web_config", None)
     for _ in range(3):
-        site.door.look()
+        site.watched.look()
 
 
 def test_a_changed_file_is_read_once(site_of: MakeSite, capsys: pytest.CaptureFixture[str]) -> None:
     site = site_of(users(alice=RABBIT))
     site.rewrite(users(alice=CAT))
     for _ in range(5):
-        site.door.look()
+        site.watched.look()
     assert capsys.readouterr().out.count("was read again") == 1
 
 
@@ -207,11 +210,11 @@ def test_a_file_that_is_put_back_as_it_was_ends_the_trouble(
     kept = site.file.with_name("kept")
     for _ in range(2):
         site.file.rename(kept)
-        site.door.look()
-        site.door.look()
+        site.watched.look()
+        site.watched.look()
         kept.rename(site.file)
-        site.door.look()
-        site.door.look()
+        site.watched.look()
+        site.watched.look()
     told = capsys.readouterr().out
     assert (told.count("the web configuration is wrong"), told.count("was read again")) == (2, 2)
 
@@ -223,9 +226,9 @@ def test_another_file_of_the_same_size_and_time_is_read_again(site_of: MakeSite)
     other.write_text(users(alice=CAT))
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.rename(site.file)
-    site.door.look()
-    site.door.look()
-    assert site.door.config.users["alice"].reveal() == CAT
+    site.watched.look()
+    site.watched.look()
+    assert site.watched.config.users["alice"].reveal() == CAT
 
 
 def test_a_file_swapped_under_a_link_is_read_again(tmp_path: Path) -> None:
@@ -234,25 +237,25 @@ def test_a_file_swapped_under_a_link_is_read_again(tmp_path: Path) -> None:
         (tmp_path / version).mkdir()
         (tmp_path / version / "web.yml").write_text(users(alice=password))
     (tmp_path / "data").symlink_to("one")
-    opened = Door(tmp_path / "data" / "web.yml")
+    watched = WebConfigFile(tmp_path / "data" / "web.yml")
     (tmp_path / "new").symlink_to("two")
     (tmp_path / "new").rename(tmp_path / "data")
-    opened.look()
-    opened.look()
-    assert opened.config.users["alice"].reveal() == CAT
+    watched.look()
+    watched.look()
+    assert watched.config.users["alice"].reveal() == CAT
 
 
 def test_a_file_wrong_from_the_start_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
     file.write_text("basic_auth_users: {alice: secret}")
     with pytest.raises(ConfigError, match="must be a bcrypt hash"):
-        Door(file)
+        WebConfigFile(file)
 
 
-def test_the_files_are_looked_at_while_serving_and_a_mistake_of_ours_does_not_end_that(
+def test_the_files_are_looked_at_while_serving_and_an_internal_error_does_not_end_that(
     site_of: MakeSite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(door, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(web_config_file, "LOOK_EVERY_S", 0.001)
     looks = iter([RuntimeError("a mistake"), None])
     looked_again = threading.Event()
 
@@ -262,26 +265,15 @@ def test_the_files_are_looked_at_while_serving_and_a_mistake_of_ours_does_not_en
         looked_again.set()
 
     site = site_of("")
-    monkeypatch.setattr(site.door, "look", look)
+    monkeypatch.setattr(site.watched, "look", look)
 
-    async def lifespan(app: ASGIApp) -> None:
-        async def receive() -> dict[str, str]:
-            if not looked_again.is_set():
-                assert await asyncio.to_thread(looked_again.wait, 10)
-            return {"type": "lifespan.startup"}
+    async def scenario() -> None:
+        task = asyncio.create_task(site.watched.keep_up_to_date())
+        assert await asyncio.to_thread(looked_again.wait, 10)
+        task.cancel()
 
-        async def send(_: object) -> None:
-            pass
-
-        await app({"type": "lifespan"}, receive, send)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert all(task.cancelling() for task in others)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-
-    site.run(lifespan(site.door.guard(app)))
-    assert "can't be looked at, the last one holds" in capsys.readouterr().out
+    site.run(scenario())
+    assert "keeping the last one" in capsys.readouterr().out
 
 
 # --- headers ---
@@ -354,17 +346,17 @@ def test_a_flood_of_passwords_gets_429_while_the_verified_are_served(
             transport=httpx.ASGITransport(site.app), base_url="http://exporter"
         ) as client:
             assert (await client.get("/metrics", auth=("alice", "rabbit"))).status_code == 200
-            assert site.door._auth is not None
-            monkeypatch.setattr(site.door._auth, "_check", lambda *_: go_on.wait(10) and False)
+            assert site.app._auth is not None
+            monkeypatch.setattr(site.app._auth, "_check", lambda *_: go_on.wait(10) and False)
             asked = [
                 asyncio.create_task(client.get("/metrics", auth=("alice", f"guess {n}"))) for n in range(50)
             ]
-            busy = [(await each).status_code for each in asked[basic_auth.MOST_OF_ONE_CLIENT :]]
-            assert busy == [429] * (50 - basic_auth.MOST_OF_ONE_CLIENT)
+            busy = [(await each).status_code for each in asked[AT_ONCE:]]
+            assert busy == [429] * (50 - AT_ONCE)
             assert (await client.get("/metrics", auth=("alice", "rabbit"))).status_code == 200
             assert (await client.get("/-/healthy")).status_code == 200
             go_on.set()
-            first = await asyncio.gather(*asked[: basic_auth.MOST_OF_ONE_CLIENT])
+            first = await asyncio.gather(*asked[:AT_ONCE])
             assert {each.status_code for each in first} == {401}
             assert (await asked[-1]).headers["retry-after"] == "2"
 
