@@ -20,8 +20,8 @@ from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
-from infobip_exporter.feed.feed import Settings
 from infobip_exporter.feed.replica import Replica
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.feed.supervisor import Supervisor
 from infobip_exporter.infobip.access import Access
 from infobip_exporter.ledger.leases import Key, Lease, Leases
@@ -149,6 +149,8 @@ class App:
         for task in besides:
             task.cancel()
         await self._end()
+        if reloads:
+            reloads.end()
 
     async def _end(self) -> None:
         """End the feeds. One that is stuck in a commit is left behind: what it asked for was not counted."""

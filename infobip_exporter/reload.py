@@ -1,5 +1,6 @@
 """Reading the configuration anew while running: asked for by SIGHUP or over HTTP, done in the main thread."""
 
+import asyncio
 import queue
 import signal
 import time
@@ -28,6 +29,7 @@ class Reloads:
     def __init__(self, reread: Callable[[], Config]) -> None:
         self._reread = reread
         self._asked: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+        self._is_ending = False
         self.wanted = False
         """Set by the signal's handler, which may do no more than that."""
 
@@ -35,7 +37,15 @@ class Reloads:
         """Have it done and wait for the end. From any thread but the main one. Raises what `serve` was refused with."""
         answer: Future[None] = Future()
         self._asked.put(answer)
+        if self._is_ending:
+            self.end()
         answer.result(ANSWER_WITHIN_S)
+
+    def end(self) -> None:
+        """Refuse whoever asks from now on: the process ends, and their threads would keep it from that."""
+        self._is_ending = True
+        while not self._asked.empty():
+            self._asked.get().set_exception(ConfigError(["the exporter is ending"]))
 
     async def serve(self, last: Reloaded, change_to: Callable[[Config], Awaitable[None]]) -> Reloaded:
         """Reload if somebody has asked for it: how that went, else `last`. All who have asked get one answer.
@@ -49,7 +59,12 @@ class Reloads:
         if not asked and not self.wanted:
             return last
         self.wanted = False
-        refusal = await self._change(change_to)
+        try:
+            refusal = await self._change(change_to)
+        except asyncio.CancelledError:
+            for each in asked:
+                self._asked.put(each)  # for `end`
+            raise
         for each in asked:
             if refusal is None:
                 each.set_result(None)

@@ -132,6 +132,36 @@ def test_a_hang_up_is_remembered_from_the_moment_it_is_listened_for() -> None:
     assert signal.getsignal(signal.SIGHUP) is before
 
 
+def test_who_asks_while_the_process_ends_is_refused_at_once() -> None:
+    world = World()
+    slow = asyncio.Event()
+
+    async def never(_: Config) -> None:
+        await slow.wait()
+
+    async def cancelled() -> None:
+        serving = asyncio.create_task(world.reloads.serve(FIRST, never))
+        await asyncio.sleep(0.01)
+        serving.cancel()
+        await asyncio.wait([serving])
+        world.reloads.end()
+
+    def ask(refused: list[str]) -> None:
+        with pytest.raises(ConfigError) as error:
+            world.reloads.ask()
+        refused += error.value.problems
+
+    refused: list[str] = []
+    asking = threading.Thread(target=ask, args=(refused,))
+    asking.start()
+    while world.reloads._asked.empty():
+        pass
+    asyncio.run(cancelled())
+    asking.join(10)
+    ask(refused)
+    assert refused == ["the exporter is ending"] * 2
+
+
 def test_what_needs_a_restart_is_refused_by_name() -> None:
     new = replace(
         CONFIG,

@@ -36,6 +36,7 @@ _POLL: Keys = {
 _METRICS: Keys = {
     "zero_hold": ("zero_hold_s", rules.duration(0, _HOUR_S)),
     "max_label_values": ("max_label_values", rules.whole(1, 1_000_000)),
+    "max_series": ("max_series", rules.whole(100, 1_000_000)),
 }
 _LABEL_LISTS = ("labels", "duration_labels")
 _LOG: Keys = {

@@ -16,7 +16,8 @@ from infobip_exporter.model.series import EXACT, Series
 class CountedIn:
     """The series of a kind. Those `of_sent` count a message when it is seen, those `of_settled` when it settles.
 
-    `in_flight` is what is kept of a message of this kind that has not settled.
+    `in_flight` is what is kept of a message of this kind that has not settled, `shown` are all the series that a message
+    of this kind makes.
     """
 
     general_status: str
@@ -27,6 +28,7 @@ class CountedIn:
     parts: Series
     cost: Series
     durations: Series
+    shown: frozenset[Series]
 
 
 def counted_in(
@@ -50,21 +52,21 @@ def counted_in(
     in_flight = InFlight(labels["general_status"], sent_labels)
     durations = {name: {**labels, **counted}[name] for name in labels_of(catalog.DELIVERY_DURATION, choice)}
     only_durations = {name: value for name, value in durations.items() if name not in counted}
-    failures = [] if kind.general_status == DELIVERED else [series(catalog.FAILURES)]
+    sent, parts, cost = (series(family) for family in (catalog.SENT, catalog.PARTS, catalog.COST))
+    settled = [series(catalog.MESSAGES)]
+    if kind.general_status != DELIVERED:
+        settled.append(series(catalog.FAILURES))
+    took = series_of(catalog.DELIVERY_DURATION, durations)
     return CountedIn(
         labels["general_status"],
         in_flight,
         in_flight_series(in_flight),
-        (series(catalog.SENT), *_overflowed(counted, sent=True)),
-        (
-            series(catalog.MESSAGES),
-            *failures,
-            *_overflowed(counted, sent=False),
-            *_overflowed(only_durations, sent=True),
-        ),
-        series(catalog.PARTS),
-        series(catalog.COST),
-        series_of(catalog.DELIVERY_DURATION, durations),
+        (sent, *_overflowed(counted, sent=True)),
+        (*settled, *_overflowed(counted, sent=False), *_overflowed(only_durations, sent=True)),
+        parts,
+        cost,
+        took,
+        frozenset([sent, *settled, parts, cost, took] if kind.final else [sent, in_flight_series(in_flight)]),
     )
 
 

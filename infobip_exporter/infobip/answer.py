@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.infobip.kinds import kind_of
-from infobip_exporter.infobip.lenient import parse_json, read_row
+from infobip_exporter.infobip.lenient import LONGEST_ID, LONGEST_NAME, parse_json, read_row
 from infobip_exporter.infobip.moments import moments_ms
 from infobip_exporter.infobip.on_request import Values, reader_of
 from infobip_exporter.model.labels import Label
@@ -22,11 +22,14 @@ from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
 MOST_ROWS = 5000
 """An answer with more is no answer to a query for 1000 (query.py, PAGE_LIMIT)."""
-_MOST_COMMAS = 500_000
+_MOST_COMMAS = 250_000
 """A body with more is not decoded: each comma may stand for an object of 100 bytes. A row has about 25."""
 
 _LARGEST_KEPT = 2048
 """Bytes of the values that decide a row's kind, 400 usually; larger ones are not kept for the next row."""
+
+_LONGEST_CURSOR = 2048
+"""Characters; it goes into the next request's URL."""
 
 _TOO_MANY_ROWS = f"the answer has more than {MOST_ROWS} rows, 1000 were asked for"
 
@@ -35,21 +38,25 @@ class InvalidBody(ExporterError, ValueError):
     """The body is not JSON of the form {"results": [...]}. The text says what it is; it holds none of the body."""
 
 
+_Id = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
+_Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
+
+
 # gc=False: none of these can be part of a cycle, and a page holds thousands of them.
 class _Group(msgspec.Struct, rename="camel", gc=False):
-    group_name: str | None = None
-    name: str | None = None
+    group_name: _Name | None = None
+    name: _Name | None = None
     permanent: bool | None = None
 
 
 class _Price(msgspec.Struct, rename="camel", gc=False):
     price_per_message: Decimal | None = None
-    currency: str | None = None
+    currency: _Name | None = None
 
 
 class _Platform(msgspec.Struct, rename="camel", gc=False):
-    entity_id: str | None = None
-    application_id: str | None = None
+    entity_id: _Id | None = None
+    application_id: _Id | None = None
 
 
 _NO_GROUP, _NO_PRICE, _NO_PLATFORM = _Group(), _Price(), _Platform()
@@ -59,11 +66,11 @@ _NOTHING = msgspec.Raw(b"null")
 
 
 class _Row(msgspec.Struct, rename="camel", gc=False):
-    message_id: str | None = None
+    message_id: _Id | None = None
     sent_at: str | None = None
     done_at: str | None = None
     message_count: int | None = None
-    sender: str | None = None
+    sender: _Id | None = None
     status: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
     price: msgspec.Raw = _NOTHING
@@ -217,5 +224,7 @@ def _sorted_out(rows: list[Record | RejectedRow], cursor: object) -> Page:
 def _page(records: list[Record], rejected: list[RejectedRow], cursor: object) -> Page:
     offered = isinstance(cursor, dict)
     following = cursor.get("nextCursor") if isinstance(cursor, dict) else None
+    if isinstance(following, str) and len(following) > _LONGEST_CURSOR:
+        raise InvalidBody(f"the answer's cursor has more than {_LONGEST_CURSOR} characters")
     next_cursor = following if isinstance(following, str) and following else None
     return Page(records, len(records) + len(rejected), rejected, next_cursor, offered)

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
-from infobip_exporter.infobip.kinds import kind_of
+from infobip_exporter.infobip.kinds import RawKind, kind_of
 from infobip_exporter.infobip.moments import moment_ms
 from infobip_exporter.infobip.on_request import reader_of
 from infobip_exporter.model.labels import Label
@@ -17,6 +17,12 @@ from infobip_exporter.model.record import Record, RejectedRow
 
 _CHANGES_WITH_STATUS = frozenset({"status", "error", "doneAt", "price"})
 _MOST_COUNT_DIGITS = 10
+
+LONGEST_ID = 256
+"""Characters of messageId, sender, entityId and applicationId. They are kept, and shown with every scrape."""
+
+LONGEST_NAME = 128
+"""Characters of the names of statuses and errors, and of a currency."""
 
 
 class _Number(str):
@@ -67,10 +73,31 @@ def read_row(row: object, labels: tuple[Label, ...] = ()) -> Record | RejectedRo
         _decimal(price.get("pricePerMessage")),
         _count(fields.get("messageCount")),
     )
+    if too_long := _too_long(message_id, _id(fields.get("sender")), raw_kind):
+        return RejectedRow(
+            "too_long", fingerprint(row), message_id if len(message_id) <= LONGEST_ID else "", too_long
+        )
     kind = kind_of(raw_kind, reader_of(labels).of_fields(fields))
     if kind is None:
         return RejectedRow("no_status", fingerprint(row), message_id, "status.groupName")
     return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, _id(fields.get("sender")))
+
+
+def _too_long(message_id: str, sender: str, raw: RawKind) -> str:
+    """The first field that is longer than any that the API writes; "" for none."""
+    status_group, status, error_group, error, _, entity_id, application_id, currency, *_ = raw
+    lengths = (
+        ("messageId", message_id, LONGEST_ID),
+        ("sender", sender, LONGEST_ID),
+        ("platform.entityId", entity_id, LONGEST_ID),
+        ("platform.applicationId", application_id, LONGEST_ID),
+        ("status.groupName", status_group, LONGEST_NAME),
+        ("status.name", status, LONGEST_NAME),
+        ("error.groupName", error_group, LONGEST_NAME),
+        ("error.name", error, LONGEST_NAME),
+        ("price.currency", currency, LONGEST_NAME),
+    )
+    return next((field for field, text, most in lengths if len(text or "") > most), "")
 
 
 def fingerprint(row: object) -> bytes:

@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
-from infobip_exporter.model.labels import Label
+from infobip_exporter.model.labels import OTHER, Label
+
+LONGEST_VALUE = 256
+"""Characters of a value; a longer one counts as `__other__`."""
 
 Values = tuple[tuple[str, str], ...]
 """Values of labels by name."""
@@ -34,7 +37,8 @@ class OnRequest:
 
     def of_fields(self, fields: Mapping[str, object]) -> Values:
         """Those of a row's untyped values."""
-        return tuple((label.name, label.value(_text_at(fields, label.path))) for label in self._labels)
+        values = ((label.name, label.value(_text_at(fields, label.path))) for label in self._labels)
+        return tuple((name, value if len(value) <= LONGEST_VALUE else OTHER) for name, value in values)
 
 
 @lru_cache(maxsize=64)

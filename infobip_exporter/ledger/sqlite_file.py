@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
@@ -89,6 +89,7 @@ class OwnFile:
         saved = path.with_name(path.name + ".saved")
         try:
             saved.unlink(missing_ok=True)
+            create_private(saved)
             with closing(sqlite3.connect(saved)) as copy:
                 copy.execute("PRAGMA synchronous = FULL")
                 self.connection.backup(copy)
@@ -111,6 +112,7 @@ class OwnFile:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with the settings that durability rests on."""
+    create_private(path)
     try:
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -121,6 +123,12 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise LedgerError(f"state {path}: {explain(error)}") from error
     return connection
+
+
+def create_private(path: Path) -> None:
+    """Create the file, if it is not there, for nobody but this user; what SQLite puts beside it gets the same mode."""
+    with suppress(OSError):  # SQLite tells what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def explain(error: sqlite3.Error) -> str:
@@ -160,7 +168,7 @@ def _take_lock(path: Path) -> IO[str]:
     """Keep other exporters out for as long as the returned file is open; a killed one leaves nothing behind."""
     lock_path = _lock_path(path)
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise LedgerError(
             f"state {path}: can't write {lock_path}: {error.strerror}: check that the directory exists and that"

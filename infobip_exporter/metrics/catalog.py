@@ -223,7 +223,7 @@ CHANGED_AFTER_FINAL = Family(
 OVERFLOW = Family(
     "infobip_exporter_label_overflow_total",
     "counter",
-    "Messages counted under __other__ because the label has metrics.max_label_values others.",
+    "Messages counted under __other__ because of metrics.max_label_values or metrics.max_series.",
     ("label",),
 )
 CLOCK_SKEW = Family(

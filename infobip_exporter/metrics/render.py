@@ -33,7 +33,10 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 ALWAYS_THERE = (
     *(Series.of(catalog.LOST.name, reason=reason) for reason in ("expired", "too_dense", "clock_set_back")),
-    *(Series.of(catalog.REJECTED.name, reason=reason) for reason in ("no_id", "no_sent_at", "no_status")),
+    *(
+        Series.of(catalog.REJECTED.name, reason=reason)
+        for reason in ("no_id", "no_sent_at", "no_status", "too_long")
+    ),
     *(
         Series.of(catalog.AUDIT.name, result=result)
         for result in ("verified", "recovered", "missed", "vanished")

@@ -9,6 +9,9 @@ DELIVERED = "DELIVERED"
 NOT_FINAL = frozenset({"ACCEPTED", "PENDING"})
 """Status groups that a message can leave again. Every other group is final, also one nobody has heard of."""
 
+GENERAL_STATUSES = frozenset({"ACCEPTED", "PENDING", "UNDELIVERABLE", "DELIVERED", "EXPIRED", "REJECTED"})
+"""The status groups that the API documents."""
+
 
 class Kind(NamedTuple):
     """Everything that decides where a message counts. The records of a page share few kinds.
@@ -50,10 +53,10 @@ class Record(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A row that can't be counted. `reason` is `no_id`, `no_sent_at` or `no_status`.
+    """A row that can't be counted. `reason` is `no_id`, `no_sent_at`, `no_status` or `too_long`.
 
     `fingerprint` is the same each time the same row is read, whatever its status has become. `message_id` is "" where
-    the row has none, `field` names what is missing or unreadable.
+    the row has none, `field` names what is missing, unreadable or too long.
     """
 
     reason: str

@@ -2,7 +2,8 @@
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from infobip_exporter.metrics.snapshot import FeedOwner, FeedSnapshot, Reloaded
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.web import status_page
 from infobip_exporter.web.accept import accepts_gzip, wants_open_metrics
-from infobip_exporter.web.connection import IS_TAKEN
+from infobip_exporter.web.connection import IS_TAKEN, TURN
 from infobip_exporter.web.rendering import SharedRendering
 
 GZIP_LEVEL = 1
@@ -87,13 +88,16 @@ def create_app(
     async def metrics(request: Request) -> Response:
         open_metrics = wants_open_metrics(request.headers.get("accept", ""))
         zipped = accepts_gzip(request.headers.get("accept-encoding", ""))
-        rendered = await pages.get(
-            (open_metrics, zipped), lambda: render(open_metrics=open_metrics, zipped=zipped)
-        )
         headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
         if zipped:
             headers["content-encoding"] = "gzip"
-        return _Scraped(rendered, headers, begins_holds=request.method == "GET")
+
+        async def rendered() -> _Rendered:
+            return await pages.get(
+                (open_metrics, zipped), lambda: render(open_metrics=open_metrics, zipped=zipped)
+            )
+
+        return _Page(rendered, headers)
 
     def render(*, open_metrics: bool, zipped: bool) -> _Rendered:
         now = view.now()
@@ -123,8 +127,8 @@ def create_app(
         return _Rendered(html.encode())
 
     async def status(_: Request) -> Response:
-        rendered = await pages.get("status", render_status)
-        return _answer(rendered.body, content_type="text/html; charset=utf-8", policy=status_page.POLICY)
+        headers = _guarded("text/html; charset=utf-8", status_page.POLICY)
+        return _Page(lambda: pages.get("status", render_status), headers)
 
     async def healthy(_: Request) -> Response:
         return _state("healthy", "no progress", view.stalled())
@@ -192,23 +196,37 @@ class _Rendered(NamedTuple):
     was_taken: Callable[[], None] = lambda: None
 
 
-class _Scraped(Response):
-    """A metrics page that begins the holds of what it shows once the client has taken it."""
+class _Page(Response):
+    """A page that takes a turn to be made and sent. What it shows for the first time is held once it was taken."""
 
-    def __init__(self, rendered: _Rendered, headers: dict[str, str], *, begins_holds: bool) -> None:
-        super().__init__(rendered.body, headers=_GUARDED | headers)
-        self._was_taken = rendered.was_taken if begins_holds else None
+    def __init__(self, render: Callable[[], Awaitable[_Rendered]], headers: dict[str, str]) -> None:
+        super().__init__()
+        self._render = render
+        self._fixed = _GUARDED | headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
-        self.body = b""
-        is_taken = scope.get("state", {}).get(IS_TAKEN, _always)
-        if self._was_taken is not None and await is_taken():
-            self._was_taken()
+        state = scope.get("state", {})
+        async with state.get(TURN, _at_once)() as has_turn:
+            if not has_turn:
+                busy = _answer("Too many answers are under way; try again.\n", 503, {"retry-after": "1"})
+                await busy(scope, receive, send)
+                return
+            rendered = await self._render()
+            await Response(rendered.body, headers=self._fixed)(scope, receive, send)
+            was_taken = rendered.was_taken
+            del rendered  # it may be large, and the client may be slow
+        if scope["method"] == "GET" and await state.get(IS_TAKEN, _always)():
+            was_taken()
+
+
+@asynccontextmanager
+async def _at_once() -> AsyncIterator[bool]:
+    """For an answer that goes through no connection of ours."""
+    yield True
 
 
 async def _always() -> bool:
-    """For an answer that goes through no connection of ours."""
+    """As above."""
     return True
 
 
@@ -238,15 +256,23 @@ def _state(state: str, problem: str, feeds: Sequence[str]) -> Response:
 
 
 def _answer(
-    text: str | bytes,
+    text: str,
     status: int = 200,
     headers: dict[str, str] | None = None,
     *,
     content_type: str = PLAIN,
     policy: str = "default-src 'none'; frame-ancestors 'none'",
 ) -> Response:
-    fixed = {**_GUARDED, "content-type": content_type, "content-security-policy": policy}
-    return Response(text, status, _lowered(headers) | fixed | {"referrer-policy": "no-referrer"})
+    return Response(text, status, _lowered(headers) | _guarded(content_type, policy))
+
+
+def _guarded(content_type: str, policy: str) -> dict[str, str]:
+    return {
+        **_GUARDED,
+        "content-type": content_type,
+        "content-security-policy": policy,
+        "referrer-policy": "no-referrer",
+    }
 
 
 def _lowered(headers: dict[str, str] | None) -> dict[str, str]:

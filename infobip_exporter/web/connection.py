@@ -31,6 +31,9 @@ PIECE = 64 * 1024
 IS_TAKEN = "is_taken"
 """Under which name a request's state has `Connection.is_taken`."""
 
+TURN = "turn"
+"""Under which name it has a context in which a page may be made and sent, where its value is true."""
+
 FIRST_LOOK_S, LAST_LOOK_S = 0.001, 0.1
 """From one look at what the client has acknowledged to the next, longer each time: no event reports it."""
 
@@ -202,7 +205,7 @@ class Connection:
             "headers": list(request.headers),
             "client": self.client,
             "server": None,
-            "state": {IS_TAKEN: self.is_taken},
+            "state": {IS_TAKEN: self.is_taken, TURN: lambda: self._crowd.turn(self)},
         }
 
     async def _send(self, message: Message) -> None:
@@ -218,18 +221,10 @@ class Connection:
         """Send an answer, and wait until the client's side has room for all of it."""
         now = self.waiting_since = self._loop.time()
         self._untaken_until = self._untaken_until or now + self._limits.answer_s
+        if body:
+            self._crowd.hold(self, body)
         async with asyncio.timeout_at(self._untaken_until):
-            if len(body) <= PIECE:
-                await self._put(status, headers, body)
-                return
-            async with self._crowd.turn(self, body) as is_ours:
-                if is_ours:
-                    await self._put(status, headers, body)
-                else:
-                    text = b"Too many answers are under way; try again.\n"
-                    await self._put(
-                        503, [(b"retry-after", b"1"), (b"content-length", b"%d" % len(text))], text
-                    )
+            await self._put(status, headers, body)
 
     async def _put(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         date = (b"date", formatdate(usegmt=True).encode())

@@ -25,7 +25,7 @@ class Limits:
     of_an_address: int = 150
     handshakes: int = 100
     answers: int = 80
-    """Large answers being sent at a time: with 40, as the node exporter has, 400 that do not read delay others by a second."""
+    """Pages being made and sent at a time: with 40, as the node exporter has, 400 that do not read delay others by a second."""
     answers_bytes: int = 48 * 1024 * 1024
     """What the pages being sent may take together; one that goes to several clients counts once."""
     handshake_s: float = 10.0
@@ -40,7 +40,7 @@ class Limits:
     long_s: float = 2.0
     """For a client to take a large answer while others wait for their turn."""
     turn_s: float = 5.0
-    """For a turn among the large answers; then the answer is 503."""
+    """For a turn to have a page made; then the answer is 503."""
     goodbye_s: float = 5.0
     """For the client to read to the end when the server closes."""
 
@@ -55,9 +55,10 @@ class Crowd:
     def __post_init__(self) -> None:
         self._turns = asyncio.Semaphore(self.limits.answers)
         self._bodies: dict[Connection, bytes] = {}
-        """What each connection is being sent, or waits to be sent."""
+        """What each connection is being sent, the oldest first."""
         self._began_s: dict[Connection, float] = {}
-        """Since when each is being sent its body, the oldest first."""
+        """Since when each has its turn."""
+        self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def make_room(self, network: str) -> None:
@@ -68,7 +69,10 @@ class Crowd:
             (limits.handshakes, lambda each: each.shaking_hands),
             (limits.of_an_address, lambda each: bool(network) and each.network == network),
         ):
-            while len(crowd := [each for each in self.tasks if belongs(each)]) >= most:
+            while (
+                len(self.tasks) >= most
+                and len(crowd := [each for each in self.tasks if belongs(each)]) >= most
+            ):
                 await self._drop_longest_waiting(crowd)
 
     def admit(self, newest: "Connection", task: "asyncio.Task[None]") -> None:
@@ -101,40 +105,38 @@ class Crowd:
         self.tasks.pop(connection, None)
         connection.abort()
 
-    # Large answers
+    # Pages
 
     @asynccontextmanager
-    async def turn(self, connection: "Connection", body: bytes) -> AsyncIterator[bool]:
-        """A turn to send `body`; False where there was none in time."""
-        self._bodies[connection] = body
+    async def turn(self, connection: "Connection") -> AsyncIterator[bool]:
+        """A turn to have a page made and sent; False where there was none in time."""
         try:
-            yield self._has_memory() and await self._has_turn(connection)
+            yield await self._has_turn(connection)
         finally:
             self._end_turn(connection)
 
-    def _has_memory(self) -> bool:
-        """Whether all bodies may be held; the oldest answers are dropped where that helps."""
+    def hold(self, connection: "Connection", body: bytes) -> None:
+        """Note what a connection is being sent. The oldest answers are dropped where all together take too much."""
+        if connection not in self._began_s:
+            return  # a few words, for which no turn was asked
+        self._bodies[connection] = body
         while True:
-            bodies = {id(body): len(body) for body in self._bodies.values()}
-            if len(bodies) == 1 or sum(bodies.values()) <= self.limits.answers_bytes:
-                return True
-            if not self._began_s:
-                return False
-            oldest = next(iter(self._began_s))
-            self._end_turn(oldest)
-            self.drop(oldest)
+            sizes = {id(each): len(each) for each in self._bodies.values()}
+            if len(sizes) == 1 or sum(sizes.values()) <= self.limits.answers_bytes:
+                return
+            self._drop_answer(next(iter(self._bodies)))
 
     async def _has_turn(self, connection: "Connection") -> bool:
-        self._hurry()
-        connection.waiting_since = None  # it is the one who waits
+        self._waiting += 1
         try:
+            self._hurry()
             async with asyncio.timeout(self.limits.turn_s):
                 await self._turns.acquire()
         except TimeoutError:
             return False
         finally:
-            connection.waiting_since = asyncio.get_running_loop().time()
-        self._began_s[connection] = connection.waiting_since
+            self._waiting -= 1
+        self._began_s[connection] = asyncio.get_running_loop().time()
         self._hurry()
         return True
 
@@ -143,23 +145,24 @@ class Crowd:
         if self._began_s.pop(connection, None) is not None:
             self._turns.release()
 
+    def _drop_answer(self, connection: "Connection") -> None:
+        self._end_turn(connection)
+        self.drop(connection)
+
     def _hurry(self) -> None:
         """While anybody waits for a turn, drop the answer that has gone on for too long, as soon as there is one."""
-        if self._timer is None and self._began_s and len(self._bodies) > len(self._began_s):
+        if self._timer is None and self._bodies and self._waiting:
             loop = asyncio.get_running_loop()
-            slowest = min(self._began_s, key=self._until_s)
+            slowest = min(self._bodies, key=self._until_s)
             if loop.time() >= self._until_s(slowest) and self._turns.locked():
-                self._end_turn(slowest)
-                self.drop(slowest)
+                self._drop_answer(slowest)
             else:
                 self._timer = loop.call_at(self._until_s(slowest), self._look_again)
 
     def _until_s(self, connection: "Connection") -> float:
         """The loop's time until which a connection may be sent its answer while others wait."""
-        return min(
-            (connection.waiting_since or 0.0) + self.limits.grace_s,
-            self._began_s[connection] + self.limits.long_s,
-        )
+        began_s = self._began_s[connection]
+        return min((connection.waiting_since or began_s) + self.limits.grace_s, began_s + self.limits.long_s)
 
     def _look_again(self) -> None:
         self._timer = None

@@ -465,7 +465,7 @@ TEXTS: dict[str, list[Told]] = {
             {**feed("many"), "label": "entity_id"},
             NOW - 30,
             f"infobip-exporter?{choices('many')}",
-            "many sms: more values of entity_id than metrics.max_label_values",
+            "many sms: more values of entity_id than metrics.max_label_values or metrics.max_series allow",
             "4 more values of entity_id in the last hour are counted under __other__. Totals are right, but these values can't be told apart.",
         ),
     ],

@@ -84,7 +84,7 @@ class Recording:
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
         self.recorder = Recorder(
             self.ledger,
-            Caps(1000, [*self.ledger.counters], choice),
+            Caps(1000, [*self.ledger.counters], choice=choice),
             Incidents(log, self.clock),
             self.clock,
             Inline(),

@@ -16,7 +16,7 @@ YEAR_MS = 366 * 86_400_000
 MOST_COST = Decimal(10**16) * MOST_PARTS
 SHOWN = 20
 """So much of a secret's beginning is as bad as all of it: a value that is shown is cut."""
-REASONS = {"no_id", "no_sent_at", "no_status"}
+REASONS = {"no_id", "no_sent_at", "no_status", "too_long"}
 
 
 def check_page(page: Page) -> None:

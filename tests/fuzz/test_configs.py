@@ -67,6 +67,7 @@ def check_config(config: Config) -> None:
     assert 1 <= poll.timeout_s <= 300
     assert 0 <= config.metrics.zero_hold_s <= 3600
     assert 1 <= config.metrics.max_label_values <= 1_000_000
+    assert 100 <= config.metrics.max_series <= 1_000_000
     for names in (config.metrics.labels, config.metrics.duration_labels):
         assert len(set(names)) == len(names)
         assert set(names) <= set(optional_labels())

@@ -214,6 +214,7 @@ CONFIG: Mapping[str, Tree] = {
     "metrics": {
         "zero_hold": durations,
         "max_label_values": words("5") | numbers,
+        "max_series": words("100") | numbers,
         "labels": [labels],
         "duration_labels": [labels],
     },

@@ -460,3 +460,34 @@ def test_the_fast_and_the_lenient_reading_agree(rows: list[Any]) -> None:
     lenient = [read_row(parse_json(json.dumps(value).encode())) for value in rows]
     assert page.records == [value for value in lenient if isinstance(value, Record)]
     assert page.rejected == [value for value in lenient if isinstance(value, RejectedRow)]
+
+
+@pytest.mark.parametrize(
+    ("field", "most"),
+    [
+        ("messageId", 256), ("sender", 256), ("platform.entityId", 256), ("platform.applicationId", 256),
+        ("status.groupName", 128), ("status.name", 128), ("error.groupName", 128), ("error.name", 128),
+        ("price.currency", 128),
+    ],
+)  # fmt: skip
+def test_a_field_longer_than_any_of_the_api_s_makes_its_row_a_rejected_one(field: str, most: int) -> None:
+    def page_with(text: str) -> Page:
+        row: dict[str, Any] = json.loads(GOOD_ROW)
+        where = row
+        *parents, name = field.split(".")
+        for parent in parents:
+            where = where.setdefault(parent, {})
+        where[name] = text
+        return decode_page(json.dumps({"results": [row, json.loads(GOOD_ROW)]}).encode())
+
+    assert not page_with("x" * most).rejected
+    [rejected] = page_with("x" * (most + 1)).rejected
+    assert (rejected.reason, rejected.field) == ("too_long", field)
+    assert len(rejected.message_id) <= 256
+
+
+def test_a_cursor_longer_than_a_url_may_be_is_refused() -> None:
+    body = b'{"results": [], "cursor": {"nextCursor": "%s"}}'
+    assert decode_page(body % (b"x" * 2048)).next_cursor
+    with pytest.raises(InvalidBody, match="cursor has more than 2048 characters"):
+        decode_page(body % (b"x" * 2049))

@@ -298,6 +298,54 @@ def test_a_client_that_asks_on_and_on_without_taking_answers_is_dropped() -> Non
         wait_until(lambda: not server.crowd.tasks)
 
 
+def test_answers_that_are_not_taken_have_a_time_together() -> None:
+    """However many requests were sent ahead: they share the time of one."""
+    with serving(_large_app(1_000_000), IMPATIENT) as server, connected(server) as (client,):
+        began = time.monotonic()
+        client.sendall(GET * 50)
+        client.settimeout(0.1)
+        with suppress(ConnectionError):
+            while client.recv(20_000):
+                time.sleep(0.02)
+        assert time.monotonic() - began < 3
+
+
+def test_the_next_request_is_not_looked_at_before_the_answer_was_taken() -> None:
+    asked = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["path"])
+        await _large_app()(scope, receive, send)
+
+    with serving(app) as server, connected(server) as (client,):
+        client.sendall(GET * 10)
+        until(client, b"HTTP/1.1 200")
+        assert asked == ["/-/healthy"]
+
+
+@pytest.mark.parametrize("size", [17_000, 100_000])
+def test_a_head_over_16_kib_is_refused_also_in_one_piece(size: int) -> None:
+    with serving() as server, connected(server) as (client,):
+        with suppress(ConnectionError):
+            client.sendall(GET[:-2] + b"X: " + b"a" * size + b"\r\n\r\n")
+        received = everything(client)
+        assert received == b"" or received.startswith(b"HTTP/1.1 431")
+
+
+def test_a_head_just_below_16_kib_is_answered() -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(GET[:-2] + b"X: " + b"a" * (LARGEST_HEAD - len(GET) - 10) + b"\r\n\r\n")
+        assert HEALTHY in until(client, HEALTHY)
+
+
+def test_a_request_with_two_lengths_is_refused_and_the_connection_closed() -> None:
+    with serving() as server, connected(server) as (client,):
+        client.sendall(GET[:-2] + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET)
+        received = everything(client)
+        assert received.startswith(b"HTTP/1.1 400")
+        assert received.count(b"HTTP/1.1") == 1
+
+
 def test_an_answer_under_way_is_not_cut_off_by_garbage_behind_the_request() -> None:
     with serving(limits=IMPATIENT) as server, connected(server) as (client,):
         client.sendall(GET + b"\x00\x01\x02 garbage\r\n\r\n")
@@ -431,11 +479,11 @@ def test_a_hundred_scrapes_at_once_are_all_answered() -> None:
             assert b"infobip_up" in everything(client)
 
 
-def _large_app() -> ASGIApp:
+def _large_app(size: int = 20_000_000) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-length", b"20000000")]
+        headers = [(b"content-length", b"%d" % size)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * 20_000_000})
+        await send({"type": "http.response.body", "body": b"x" * size})
 
     return app
 

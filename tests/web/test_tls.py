@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -250,7 +251,41 @@ def test_why_a_client_was_refused_is_in_the_log_for_whoever_looks(
     assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in told
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_shows_its_certificate_each_time_it_comes(site: Site, version: ssl.TLSVersion) -> None:
+    """A session that is resumed would spare it that, also when the certificate has expired meanwhile."""
+    context = site.client(site.authority.issue_cert("prometheus"))
+    context.minimum_version = context.maximum_version = version
+    with serving(site.write(VERIFIED)) as (server, _):
+        with secured(server, context) as first:
+            first.sendall(GET)
+            until(first, HEALTHY)
+            session = first.session
+        with (
+            socket.create_connection(("127.0.0.1", port_of(server)), PATIENCE_S) as plain,
+            context.wrap_socket(plain, server_hostname=NAME, session=session) as again,
+        ):
+            again.sendall(GET)
+            until(again, HEALTHY)
+            assert not again.session_reused
+
+
 # --- renewed ---
+
+
+def test_an_expired_certificate_does_not_replace_a_sound_one(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(site.write()) as (server, watched):
+        expired = site.authority.issue_cert(NAME, not_after=datetime.now(UTC) - timedelta(days=1))
+        expired.private_key_pem.write_to_path(site.folder / "server.key")
+        expired.cert_chain_pems[0].write_to_path(site.folder / "server.crt")
+        looked_twice(watched)
+        assert "tls_server_config.cert_file: has expired" in capsys.readouterr().out
+        assert answer(server, site.client())
+        site.certify()
+        looked_twice(watched)
+        assert "was read again" in capsys.readouterr().out
 
 
 def test_a_renewed_certificate_is_shown_to_the_next_client_and_the_old_connection_stays(site: Site) -> None:
