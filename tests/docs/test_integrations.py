@@ -38,7 +38,9 @@ def test_each_program_has_its_configuration_and_says_whether_it_was_tried() -> N
 def test_feed_series_are_scraped_as_by_the_prometheus_of_this_repository(program: str) -> None:
     [scrape] = SCRAPES[program]["scrape_configs"]
     assert scrape.pop("scrape_interval") == "30s"
-    assert [scrape] == yaml.safe_load((REPOSITORY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert [scrape] == yaml.safe_load((REPOSITORY / "prometheus/prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
