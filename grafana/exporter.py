@@ -206,7 +206,11 @@ _ODD = Row(
         ),
         lines(
             "Log lines dropped", "Log lines that could not be written.", "short",
-            Query(counted("infobip_exporter_log_lines_dropped_total", PROCESS, "instance"), "{{instance}}"), bars=True, width=24,
+            Query(counted("infobip_exporter_log_lines_dropped_total", PROCESS, "instance"), "{{instance}}"), bars=True, width=12,
+        ),
+        lines(
+            "Feeds by replica", "How many feeds each process owns, and stands by for.", "short",
+            Query(f"sum by (instance, state) (infobip_exporter_feeds{{{PROCESS}}})", "{{instance}} {{state}}"), width=12,
         ),
     ),
 )  # fmt: skip

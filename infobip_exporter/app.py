@@ -20,8 +20,8 @@ from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
-from infobip_exporter.feed.feed import Settings
 from infobip_exporter.feed.replica import Replica
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.feed.supervisor import Supervisor
 from infobip_exporter.infobip.access import Access
 from infobip_exporter.ledger.leases import Key, Lease, Leases

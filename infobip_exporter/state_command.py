@@ -1,46 +1,36 @@
 """The `state` command: what the state holds, whether it is sound, and a copy of it. The exporter may run meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from infobip_exporter.config import rules
-from infobip_exporter.config.problems import Unshown, shown
 from infobip_exporter.config.schema import State
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.ledger import copying, inspect, sqlite_contents
 from infobip_exporter.ledger.inspect import FeedHeld, StateHeld
 from infobip_exporter.ledger.sqlite import PREFIX
 
-USAGE = "state [check | backup FILE | copy URL]"
 
+def state(source: State, action: str | None = None, target: str = "", style: str = "text") -> int:
+    """Show the state at `source`, or do the `action`: `check`, `backup` to the file or `copy` to the URL `target`.
 
-def state(source: State, words: Sequence[str], style: str = "text") -> int:
-    """Do what `words` say with the state at `source`: nothing (show it), `check`, `backup FILE` or `copy URL`.
-
-    `style` is `text` or `json`. The exit code: 1 if the check finds something, else 0. Raises ConfigError for other
-    words, LedgerError for a state that can't be read.
+    `style` is `text` or `json`. The exit code: 1 if the check finds something, else 0. Raises LedgerError for a state
+    that can't be read, ConfigError for a target that does not fit.
     """
-    match list(words):
-        case []:
+    match action:
+        case "check":
+            return _check(source, style)
+        case "backup":
+            return _back_up(source, target, style)
+        case "copy":
+            return _copy(source, State(url=target), style)
+        case _:
             with copying.reading(source) as contents:
                 found = inspect.held(contents)
             print(_json(found) if style == "json" else _text(found))
             return 0
-        case ["check"]:
-            return _check(source, style)
-        case ["backup", target]:
-            if source.is_postgres:
-                raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
-            sqlite_contents.back_up(Path(source.url.removeprefix(PREFIX)), Path(target))
-            print(_json({"backup": target}) if style == "json" else f"ok    {target}")
-            return 0
-        case ["copy", url]:
-            return _copy(source, url, style)
-        case _:
-            raise ConfigError([f"{' '.join(['state', *words])}: must be {USAGE}"])
 
 
 def _check(source: State, style: str) -> int:
@@ -54,13 +44,15 @@ def _check(source: State, style: str) -> int:
     return 1 if wrong else 0
 
 
-def _copy(source: State, url: str, style: str) -> int:
-    try:
-        target = State(url=rules.state_url(url))
-    except Unshown as error:
-        raise ConfigError([f"state copy: {error}"]) from None
-    except ValueError as error:
-        raise ConfigError([f"state copy: {error}, got {shown(url)}"]) from None
+def _back_up(source: State, target: str, style: str) -> int:
+    if source.is_postgres:
+        raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
+    sqlite_contents.back_up(Path(source.url.removeprefix(PREFIX)), Path(target))
+    print(_json({"backup": target}) if style == "json" else f"ok    {target}")
+    return 0
+
+
+def _copy(source: State, target: State, style: str) -> int:
     if target.place == source.place:
         raise ConfigError(["state copy: must name another place than state.url"])
     feeds = copying.copy(source, target)

@@ -55,7 +55,7 @@ MUTANTS = (
         "if whole and to_show <= shown and all_shown <= shown:", "if whole:",
     ),
     Mutant(
-        FEED + "feed.py", "records outside of the asked range are taken for records in it",
+        FEED + "answers.py", "records outside of the asked range are taken for records in it",
         "[r for r in page.records if part.holds(r.sent_ms)]", "page.records",
     ),
     Mutant(
@@ -63,22 +63,22 @@ MUTANTS = (
         "if cursor in cursors or self.queries >= MOST_QUERIES:", "if self.queries >= MOST_QUERIES:",
     ),
     Mutant(
-        FEED + "feed.py", "a range is proven up to the answer, not up to the query",
+        FEED + "answers.py", "a range is proven up to the answer, not up to the query",
         "until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)",
         "until_ms = self._sender.bounds().latest_ms if part.open_ended else part.range.until_ms",
     ),
     Mutant(
-        FEED + "feed.py", "time that may have left the log is proven",
+        FEED + "answers.py", "time that may have left the log is proven",
         "since_ms = max(part.range.since_ms, edge_ms, self._recorder.progress.begin_ms or 0)",
         "since_ms = max(part.range.since_ms, self._recorder.progress.begin_ms or 0)",
     ),
     Mutant(
-        FEED + "feed.py", "an answer that proves nothing takes its range off what is unread",
+        FEED + "answers.py", "an answer that proves nothing takes its range off what is unread",
         "await self._record(job, page, asked, None)\n        if not is_full",
         "await self._record(job, page, asked, part.range)\n        if not is_full",
     ),
     Mutant(
-        FEED + "feed.py", "an oversized millisecond is always whole",
+        FEED + "answers.py", "an oversized millisecond is always whole",
         "too_dense=not seen.whole", "too_dense=False",
     ),
     # What to ask next
@@ -91,8 +91,8 @@ MUTANTS = (
         "return ReadRange(Why.BACKLOG, newest) if newest else None", "return None",
     ),
     Mutant(
-        FEED + "feed.py", "a list of ids may be twice as long",
-        "+ len(ids) - 1 <= self._list_length", "+ len(ids) - 1 <= 2 * self._list_length",
+        FEED + "learnt.py", "a list of ids may be twice as long",
+        "+ len(ids) - 1 <= self.list_length", "+ len(ids) - 1 <= 2 * self.list_length",
     ),
     # What a page means
     Mutant(
@@ -122,8 +122,8 @@ MUTANTS = (
         "messages=cell.messages - messages,", "messages=cell.messages,",
     ),
     Mutant(
-        COUNTING + "count.py", "a row that is in a page twice counts twice",
-        "    records = each_once(records)\n    if records:", "    if records:",
+        COUNTING + "rows.py", "a row that is in a page twice counts twice",
+        "if len(np.unique(self.keys)) < len(records):", "if False:",
     ),
     Mutant(
         COUNTING + "count.py", "a message whose sent time has moved counts twice",
@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
-        "if len(taken) >= self._most or", "if len(taken) > self._most or",
+        "if len(taken) >= self._most:", "if len(taken) > self._most:",
     ),
     Mutant(
         COUNTING + "cut.py", "a cell that was proven in part counts as read as a whole",
@@ -193,20 +193,20 @@ MUTANTS = (
         "self.move(unread=self.progress.unread.remove(reading.proven))", "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "time that left the log unread is not reported",
-        'self._lose(changes, lost.total_ms, "expired")', "pass",
+        FEED + "expiry.py", "time that left the log unread is not reported",
+        'lose(changes, lost.total_ms, "expired")', "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight that leave the log are forgotten",
+        FEED + "expiry.py", "messages in flight that leave the log are forgotten",
         "    changes.add(unresolved_series(message), 1)\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "the watermark leaves what was not read behind",
+        FEED + "writer.py", "the watermark leaves what was not read behind",
         "self.move(unread=TimeRanges([*progress.unread, *new]), watermark_ms=watermark_ms)",
         "self.move(watermark_ms=watermark_ms)",
     ),
     Mutant(
-        FEED + "recorder.py", "no requests are reserved",
+        FEED + "writer.py", "no requests are reserved",
         "times=kept.times + reserved", "times=kept.times",
     ),
     Mutant(
@@ -235,7 +235,7 @@ MUTANTS = (
         'b"" if cell.final else known_.encode_settled', "known_.encode_settled",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight are not known any more once their cell is final",
+        FEED + "writer.py", "messages in flight are not known any more once their cell is final",
         "if not cell.final or cell.in_flight]", "if not cell.final]",
     ),
     Mutant(
@@ -249,43 +249,43 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "a millisecond that can't be read whole is not told as lost",
-        'self._lose(changes, reading.proven.length_ms, "too_dense")', "pass",
+        'lose(changes, reading.proven.length_ms, "too_dense")', "pass",
     ),
     Mutant(
-        FEED + "recorder.py", "unread time that left the log stays unread",
-        "            self.move(unread=self.progress.unread.above(gone_ms))\n", "",
+        FEED + "expiry.py", "unread time that left the log stays unread",
+        "        writer.move(unread=writer.progress.unread.above(gone_ms))\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time counts as gone ten minutes before it leaves the log",
+        FEED + "expiry.py", "time counts as gone ten minutes before it leaves the log",
         "gone_ms = now.earliest_ms - LOG_KEEPS_MS\n", "gone_ms = now.earliest_ms - LOG_KEEPS_MS + 600_000\n",
     ),
     Mutant(
-        FEED + "recorder.py", "time leaves the log while the API's time is uncertain",
+        FEED + "expiry.py", "time leaves the log while the API's time is uncertain",
         "if not now.certain or progress.begin_ms is None or progress", "if progress.begin_ms is None or progress",
     ),
     Mutant(
-        FEED + "recorder.py", "cells that were read too early to be whole are not told as lost",
-        '        self._lose(changes, young.total_ms, "expired")\n', "",
+        FEED + "expiry.py", "cells that were read too early to be whole are not told as lost",
+        '    lose(changes, young.total_ms, "expired")\n', "",
     ),
     Mutant(
-        FEED + "recorder.py", "messages in flight that leave the log stay in the gauge",
+        FEED + "expiry.py", "messages in flight that leave the log stay in the gauge",
         "    changes.in_flight[in_flight_series(message)] -= 1\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time that comes once more is not read again",
-        "                unread = unread.add(cell.range)\n", "",
+        FEED + "expiry.py", "time that comes once more is not read again",
+        "            unread = unread.add(cell.range)\n", "",
     ),
     Mutant(
-        FEED + "recorder.py", "time that left the log before anything was asked is in no account",
-        "        self.advance(gone_ms)  # where", "        # where",
+        FEED + "expiry.py", "time that left the log before anything was asked is in no account",
+        "    writer.advance(gone_ms)  # where", "    # where",
     ),
     Mutant(
-        FEED + "recorder.py", "rejected rows are forgotten by a time that may be wrong",
+        FEED + "writer.py", "rejected rows are forgotten by a time that may be wrong",
         "        if now.certain:\n            self.later.prune_before_ms", "        if True:\n            self.later.prune_before_ms",
     ),
     Mutant(
-        FEED + "feed.py", "of a range that failed the newest part alone is asked for",
-        "jobs = self._range_jobs(request)[::-1]", "jobs = self._range_jobs(request)[-1:]",
+        FEED + "jobs.py", "of a range that failed the newest part alone is asked for",
+        "return self.of_range(request)[::-1]", "return self.of_range(request)[-1:]",
     ),
     # Where it is kept
     Mutant(

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.config.schema import Metrics, Poll
-from infobip_exporter.feed.feed import Feed, Settings
+from infobip_exporter.feed.answers import Answers
+from infobip_exporter.feed.feed import Feed
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import PAGE_LIMIT, Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
@@ -224,14 +226,14 @@ class TimedPlanner(Planner):
         return result
 
 
-class CountedFeed(Feed):
-    """The real feed; what its requests were for is counted."""
+class CountedAnswers(Answers):
+    """The real answers; what their requests were for is counted."""
 
-    by_why: Counter[Why]
+    by_why: ClassVar[Counter[Why]] = Counter()
 
-    async def _finish(self, job: Any, *args: Any) -> Any:
+    async def finish(self, job: Any, *args: Any) -> Any:
         self.by_why[job.why] += 1
-        return await super()._finish(job, *args)
+        return await super().finish(job, *args)
 
 
 Pair = tuple[float, float]
@@ -274,6 +276,8 @@ def measure(case: Case) -> Measured:
             stack.enter_context(patch.object(prospects, "FEWEST_OUTCOMES", few))
         stack.enter_context(patch("infobip_exporter.feed.feed.Planner", TimedPlanner))
         TimedPlanner.took_s, TimedPlanner.asked = 0.0, 0
+        stack.enter_context(patch("infobip_exporter.feed.feed.Answers", CountedAnswers))
+        CountedAnswers.by_why = Counter()
         return _Run(case).measured()
 
 
@@ -290,7 +294,7 @@ class _Run:
         self.ledger = Ledger(store, "main", "instagram")
         poll = Poll(interval_s=INTERVAL_S, lookback_s=case.backlog_h * 3600)
         settings = Settings("main", "instagram", poll, Metrics(), REQUESTS_PER_MINUTE)
-        self.feed = CountedFeed(
+        self.feed = Feed(
             settings,
             self.api,
             self.ledger,
@@ -301,7 +305,6 @@ class _Run:
             page_limit=PAGE_LIMIT // case.scale,
             list_length=MAX_LIST_LENGTH // case.scale,
         )
-        self.feed.by_why = Counter()
         self._live = self.log.sent_ms >= BEGINS_MS + round(case.starts_s * 1000)
         self.lags: list[float] = []
         self.backlog_min, self.backlog_requests = math.inf, 0
@@ -311,7 +314,7 @@ class _Run:
         began_s = time.process_time()
         loop = VirtualLoop(self.time)
         loop.run_until_complete(self._poll_until(case.measured_s))
-        requests, rows, by_why = self.api.requests, self.api.rows, self.feed.by_why.copy()
+        requests, rows, by_why = self.api.requests, self.api.rows, CountedAnswers.by_why.copy()
         self.lags.clear()
         loop.run_until_complete(self._poll_until(case.ends_s))
         loop.close()
@@ -322,7 +325,11 @@ class _Run:
             self._ages(self.log.done_ms, self.log.shown_final_ms, self._live),
             self._ages(self.log.done_ms, self.log.shown_final_ms, self._live & self.log.fails),
             (self.api.requests - requests) / polls,
-            {why.value: (n - by_why[why]) / polls for why, n in self.feed.by_why.items() if n > by_why[why]},
+            {
+                why.value: (n - by_why[why]) / polls
+                for why, n in CountedAnswers.by_why.items()
+                if n > by_why[why]
+            },
             (self.api.rows - rows) * case.scale * ROW_BYTES * 24 / case.measured_h,
             self._state_bytes(),
             max(self.lags),
@@ -342,7 +349,9 @@ class _Run:
             progress = self.ledger.progress
             if self.backlog_min == math.inf and not progress.unread.below(start_ms):
                 self.backlog_min = (self.time.now_s - self.case.starts_s) / 60
-                self.backlog_requests = self.feed.by_why[Why.BACKLOG] + self.feed.by_why[Why.LEAVING]
+                self.backlog_requests = (
+                    CountedAnswers.by_why[Why.BACKLOG] + CountedAnswers.by_why[Why.LEAVING]
+                )
             self.lags.append((self.api.now_ms() - (progress.read_up_to_ms or 0)) / 1000)
             await asyncio.sleep(max(0.0, began_s + INTERVAL_S - self.time.now_s))
 

@@ -252,11 +252,14 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         evidence.are_crowded(places[0].sent_ms, places[-1].sent_ms)
         or any(evidence.may_be_final(place.sent_ms, places[-1].visible_ms) for place in places)
     ):
-        yield from (_twice(way) for way in once)
+        yield from (_both(way, way) for way in once)
+        # Or in flight for good at the old place, where no full page can show that it is gone.
+        left = [_unresolved(message, step) for step in message.steps if not step.final]
+        yield from (_both(way, other) for way in once for other in left)
 
 
-def _twice(way: Way) -> Way:
-    return {key: 2 * value for key, value in way.items()}
+def _both(one: Way, other: Way) -> Way:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in one | other}
 
 
 def _who(message: Message) -> Who:

@@ -24,8 +24,8 @@ from structlog.typing import FilteringBoundLogger
 import infobip_exporter.feed.feed as feed_module
 import infobip_exporter.feed.replica as replica_module
 from infobip_exporter.errors import LeaseLost, LedgerAway, LedgerError
-from infobip_exporter.feed.feed import Settings
 from infobip_exporter.feed.replica import Replica
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, Query
 from infobip_exporter.ledger.leases import Key, Lease, Now, PostgresLeases
 from infobip_exporter.ledger.ledger import Ledger

@@ -16,7 +16,8 @@ from structlog.typing import FilteringBoundLogger
 
 import infobip_exporter.feed.feed as feed_module
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.feed.feed import Feed, Settings
+from infobip_exporter.feed.feed import Feed
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import yaml
 
-from infobip_exporter import chain
+from infobip_sandbox import chain
 from infobip_sandbox.chain import FASTER, configure, hurried
 from tests.alerting.servers import ready, until
 from tests.alerting.world import GROUPS, REPOSITORY, RULES

@@ -18,7 +18,7 @@ LAYERS = (
     ("feed",),
     ("web",),
     ("app", "reload"),
-    ("cli", "check", "state_command", "__main__"),
+    ("arguments", "cli", "check", "state_command", "__main__"),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import completion, licences, man_page, prometheus_rule
+from tools import command, licences, prometheus_rule
 
 REPOSITORY = Path(__file__).parents[1]
 
 KINDS: Mapping[str, Callable[[], Mapping[str, str]]] = {
-    "completion": completion.files,
+    "completion": command.completion,
     "licences": licences.files,
-    "man-page": man_page.files,
+    "man-page": command.man_page,
     "prometheus-rule": prometheus_rule.files,
 }
 """By kind, what gives the text of each file by its path below the repository."""

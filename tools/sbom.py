@@ -18,7 +18,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from infobip_exporter import __version__
-from tools.command_line import PROGRAM
+from infobip_exporter.arguments import PROGRAM
 from tools.licences import licence
 from tools.lock import Locked, runtime
 

@@ -5,17 +5,17 @@ agreement by chance of two different sets of messages is as likely as a collisio
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.count import Statuses, each_once
-from infobip_exporter.counting.known import ByTime, Known, keys, outcomes
+from infobip_exporter.counting.count import Statuses
+from infobip_exporter.counting.known import STATUS_MASK, ByTime, Known, outcomes
+from infobip_exporter.counting.rows import Rows
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
 
 EDGE_MS = 300_000
@@ -41,18 +41,16 @@ def settle(cell: Cell, settled: NDArray[np.void], statuses: Statuses) -> Cell:
 
 
 class Shown:
-    """The records of an answer, each message once: how many any range has, and their two sums."""
+    """The records of an answer: how many any range has, and their two sums."""
 
-    def __init__(self, records: Sequence[Record], statuses: Statuses) -> None:
-        records = sorted(each_once(records), key=lambda record: record.sent_ms)
-        sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-        self.keys = keys([record.message_id for record in records], sent_ms)
-        self._sent_ms = sent_ms.tolist()
-        final = [place for place, record in enumerate(records) if record.kind.final]
-        names = [statuses.kept(records[place].kind.general_status) for place in final]
-        added = np.zeros(len(records), np.uint64)
-        if final:
-            added[final] = outcomes(self.keys[final], names)
+    def __init__(self, rows: Rows, statuses: Statuses) -> None:
+        order = np.argsort(rows.sent_ms, kind="stable")
+        self.keys = rows.keys[order]
+        self._sent_ms = rows.sent_ms[order].tolist()
+        final = np.array([kind.final for kind in rows.kinds], np.bool_)
+        names = [statuses.kept(kind.general_status) if kind.final else "" for kind in rows.kinds]
+        of_kind = rows.of_kind[order]
+        added = np.where(final[of_kind], outcomes(self.keys, names, of_kind), np.uint64(0))
         self._ids = [0, *np.bitwise_xor.accumulate(self.keys).tolist()]
         self._outcomes = [0, *np.cumsum(added, dtype=np.uint64).tolist()]
 
@@ -140,8 +138,7 @@ def _xor(message_keys: NDArray[np.uint64]) -> int:
 
 
 def _sum_settled(settled: NDArray[np.void], statuses: Statuses) -> int:
-    return _sum(settled["key"], [statuses.name(int(flags)) for flags in settled["flags"]])
-
-
-def _sum(message_keys: NDArray[np.uint64], general_statuses: Sequence[str]) -> int:
-    return int(outcomes(message_keys, general_statuses).sum(dtype=np.uint64)) if len(message_keys) else 0
+    if not len(settled):
+        return 0
+    numbers = settled["flags"] & STATUS_MASK
+    return int(outcomes(settled["key"], statuses.names, numbers).sum(dtype=np.uint64))

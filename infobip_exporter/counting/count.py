@@ -15,13 +15,13 @@ from infobip_exporter.counting.known import (
     SETTLED,
     STATUS_MASK,
     WITHOUT_PRICE,
-    Identity,
     InFlight,
     Known,
     Labels,
     id_hashes,
     scattered,
 )
+from infobip_exporter.counting.rows import Rows
 from infobip_exporter.counting.tally import Tally, in_flight_series
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
@@ -82,7 +82,7 @@ class Counted:
 
 
 def count(
-    records: Sequence[Record],
+    rows: Rows,
     known: Known,
     changes: Changes,
     caps: Caps,
@@ -92,34 +92,22 @@ def count(
     proven: TimeRange | None = None,
     postpones: bool = True,
 ) -> Counted:
-    """Count `records`, each message once, into `changes`.
+    """Count the messages of `rows` into `changes`.
 
     `known` are the messages known of the time in which they were sent. `is_open` says whether messages sent at these
     moments may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
     Unless it `postpones`, a message is another one where the page can't tell whether it has moved.
     """
-    counting = _Counting(known, changes, caps, statuses, proven, postpones=postpones)
-    records = each_once(records)
-    if records:
-        counting.page(records, is_open)
+    counting = _Counting(rows, known, changes, caps, statuses, proven, postpones=postpones)
+    if rows.records:
+        counting.page(is_open)
     return counting.finish()
-
-
-def each_once(records: Sequence[Record]) -> list[Record]:
-    """The records, of several for one message the one with a final status."""
-    best: dict[Identity, Record] = {}
-    if len({(record.message_id, record.sent_ms) for record in records}) == len(records):
-        return list(records)
-    for record in records:
-        who = (record.message_id, record.sent_ms)
-        if who not in best or (record.kind.final and not best[who].kind.final):
-            best[who] = record
-    return list(best.values())
 
 
 class _Counting:
     def __init__(
         self,
+        rows: Rows,
         known: Known,
         changes: Changes,
         caps: Caps,
@@ -135,24 +123,15 @@ class _Counting:
         self._postpones = postpones
         self._known = Known(known.settled.copy(), known.in_flight)
         self._counted = Counted(self._known)
-        self._records: list[Record] = []
-        self._sent_ms = np.empty(0, np.int64)
-        self._hashes = self._keys = np.empty(0, np.uint64)
+        self._rows = rows
+        self._records = rows.records
         self._tallies: dict[tuple[int, Labels | None], Tally] = {}
         self._added: list[NDArray[np.void]] = []
         self._gone = np.zeros(len(known.settled), np.bool_)
 
-    def page(self, records: list[Record], is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:
-        self._records = records
-        sent_ms = self._sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, len(records))
-        self._hashes = id_hashes([record.message_id for record in records])
-        self._keys = self._hashes ^ scattered(sent_ms)
-        numbers: dict[int, int] = {}
-        of_kind = np.fromiter(
-            (numbers.setdefault(id(record.kind), len(numbers)) for record in records), np.intp, len(records)
-        )
-        kinds = [records[place].kind for place in np.unique(of_kind, return_index=True)[1].tolist()]
-        waiting = ~self._known_settled(kinds, of_kind)
+    def page(self, is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:
+        records = self._records
+        waiting = ~self._known_settled()
         if self._known.in_flight:
             for number in np.flatnonzero(waiting).tolist():
                 record = records[number]
@@ -160,22 +139,23 @@ class _Counting:
                 if message is not None:
                     waiting[number] = False
                     self._in_flight_again(number, message)
-        new = np.flatnonzero(waiting & is_open(sent_ms))
-        elsewhere = self._elsewhere(self._hashes[new])
+        new = np.flatnonzero(waiting & is_open(self._rows.sent_ms))
+        elsewhere = self._elsewhere(self._rows.id_hashes[new])
         if elsewhere.any():
             for place in np.flatnonzero(elsewhere).tolist():
                 elsewhere[place] = self._is_known_elsewhere(int(new[place]))
             new = new[~elsewhere]
-        self._first_seen(new, kinds, of_kind[new])
+        self._first_seen(new)
 
-    def _known_settled(self, kinds: Sequence[Kind], of_kind: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def _known_settled(self) -> NDArray[np.bool_]:
         """Which records are those of messages that had settled before."""
         settled = self._known.settled
         order = np.argsort(settled["key"])
-        places = _places(settled["key"][order], self._keys)
+        places = _places(settled["key"][order], self._rows.keys)
         known = places >= 0
         if known.any():
-            flags = np.array([self._flags(kind) if kind.final else -1 for kind in kinds])[of_kind]
+            flags = np.array([self._flags(kind) if kind.final else -1 for kind in self._rows.kinds])
+            flags = flags[self._rows.of_kind]
             rows = order[places]
             changed = known & (flags >= 0) & (flags != settled["flags"][rows])
             for number in np.flatnonzero(changed).tolist():
@@ -194,10 +174,10 @@ class _Counting:
 
     def _is_known_elsewhere(self, number: int) -> bool:
         """Whether the record is that of a message known at another sent time, or can't be told from it yet."""
-        record, id_hash = self._records[number], int(self._hashes[number])
+        record, id_hash = self._records[number], int(self._rows.id_hashes[number])
         for old_ms, place in self._near(record, id_hash):
             old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
-            if old_key in self._keys:
+            if old_key in self._rows.keys:
                 continue  # both are there: the sender has used the id twice
             if self._proven is None or not (
                 self._proven.holds(old_ms) and self._proven.holds(record.sent_ms)
@@ -235,19 +215,18 @@ class _Counting:
         if place is not None:
             flags = int(self._known.settled["flags"][place])
             self._gone[place] = True
-            self._added.append(np.array([(self._keys[number], record.sent_ms, flags)], SETTLED))
+            self._added.append(np.array([(self._rows.keys[number], record.sent_ms, flags)], SETTLED))
             return
         message = self._known.in_flight.pop((record.message_id, old_ms))
         self._known.in_flight[record.message_id, record.sent_ms] = message
         self._in_flight_again(number, message)
 
-    def _first_seen(
-        self, numbers: NDArray[np.intp], kinds: Sequence[Kind], of_kind: NDArray[np.intp]
-    ) -> None:
+    def _first_seen(self, numbers: NDArray[np.intp]) -> None:
         """Count new messages, those of one kind together: nearly all pages are of a few kinds."""
-        moments: list[int] = self._sent_ms[numbers].tolist()
+        moments: list[int] = self._rows.sent_ms[numbers].tolist()
         self._counted.new_ms += moments
         self._counted.touched_ms += moments
+        kinds, of_kind = self._rows.kinds, self._rows.of_kind[numbers]
         numbers = numbers[np.argsort(of_kind, kind="stable")]
         ends = np.cumsum(np.bincount(of_kind, minlength=len(kinds))).tolist()
         for kind, first, last in zip(kinds, [0, *ends], ends, strict=False):
@@ -330,9 +309,9 @@ class _Counting:
         counted = self._counted
         each = [len(tally.settled) for tally in tallies]
         numbers = np.fromiter(chain.from_iterable(tally.settled for tally in tallies), np.intp, sum(each))
-        sent_ms = self._sent_ms[numbers]
+        sent_ms = self._rows.sent_ms[numbers]
         added = np.empty(len(numbers), SETTLED)
-        added["key"], added["sent_ms"] = self._keys[numbers], sent_ms
+        added["key"], added["sent_ms"] = self._rows.keys[numbers], sent_ms
         added["flags"] = np.repeat([self._flags(tally.kind) for tally in tallies], each)
         self._added.append(added)
         counted.settled_ms += sent_ms.tolist()

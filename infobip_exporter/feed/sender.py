@@ -8,7 +8,7 @@ from typing import Protocol
 from infobip_exporter.errors import RequestFailed, TokenFailed
 from infobip_exporter.feed.clock import Clock
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.feed.recorder import Recorder
+from infobip_exporter.feed.writer import Writer
 from infobip_exporter.infobip.backoff import Backoff
 from infobip_exporter.infobip.clock import ApiClock, Bounds
 from infobip_exporter.infobip.query import Query
@@ -44,7 +44,7 @@ class Sender:
         api: Api,
         limiter: RateLimiter,
         api_clock: ApiClock,
-        recorder: Recorder,
+        writer: Writer,
         incidents: Incidents,
         clock: Clock,
         rng: Random,
@@ -57,9 +57,11 @@ class Sender:
         """Whether any request has been made and has come to an end, well or not."""
         self.unreached_since_s: float | None = None
         """Since when no answer of any kind has come through; None if the last request got one."""
+        self.progressed_s = float("-inf")
+        """When it last began to wait for its turn."""
         self._api = api
         self._api_clock = api_clock
-        self._recorder = recorder
+        self._writer = writer
         self._incidents = incidents
         self._clock = clock
         self._backoff = Backoff(rng, base_s=1.0, cap_s=60.0)
@@ -93,6 +95,30 @@ class Sender:
             return False
         self._incidents.ended(TOKEN_INCIDENT)
         return True
+
+    async def may_send(self, ends_s: float) -> bool:
+        """Whether a request may be sent now. Getting ready for it may take time."""
+        return (
+            self._clock.monotonic_s() < ends_s
+            and self.wait_s() == 0
+            and await self.prepare()
+            and self._clock.monotonic_s() < ends_s
+        )
+
+    async def wait_for_turn(self, ends_s: float) -> bool:
+        """Wait until a request may be sent. False if the poll is over first."""
+        while (left_s := ends_s - self._clock.monotonic_s()) > 0:
+            if await self.may_send(ends_s):
+                return True
+            wait_s = self.wait_s()
+            self.progressed_s = self._clock.monotonic_s()
+            await self._clock.sleep(min(wait_s, left_s))
+        return False
+
+    async def reserve(self) -> None:
+        """Count the next request against the budget, for a process that is started after a kill, too."""
+        await self._writer.reserve()
+        self.limiter.spend(self._clock.monotonic_s())
 
     def bounds(self) -> Bounds:
         """The API's now."""
@@ -146,5 +172,5 @@ class Sender:
         counts = [0] * (len(buckets) + 1)
         counts[bisect_left(buckets, took_s)] = 1
         took = Decimal(round(took_s * 1_000_000)).scaleb(-6)
-        self._recorder.later.add(Series.of(catalog.REQUESTS.name, code=code), 1)
-        self._recorder.later.observe(Series.of(catalog.REQUEST_DURATION.name), Histogram(tuple(counts), took))
+        self._writer.later.add(Series.of(catalog.REQUESTS.name, code=code), 1)
+        self._writer.later.observe(Series.of(catalog.REQUEST_DURATION.name), Histogram(tuple(counts), took))

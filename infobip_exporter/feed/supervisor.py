@@ -8,7 +8,8 @@ import structlog
 
 from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
-from infobip_exporter.feed.feed import Feed, Settings
+from infobip_exporter.feed.feed import Feed
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.ledger.ledger import Ledger
 

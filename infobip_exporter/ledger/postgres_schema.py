@@ -158,12 +158,11 @@ def check_version(connections: Connections) -> None:
 
 def _migrate(cursor: "psycopg.Cursor[TupleRow]", where: str) -> int:
     """The version before."""
-    there = _value(cursor, "SELECT to_regclass('ledger_version') IS NOT NULL")
-    if not there:
-        taken = _value(
-            cursor,
-            "SELECT coalesce(to_regclass('feed'), to_regclass('series'), to_regclass('replica'))::text",
-        )
+    # In this order: whoever creates the tables meanwhile creates the version's before the others.
+    taken = _value(
+        cursor, "SELECT coalesce(to_regclass('feed'), to_regclass('series'), to_regclass('replica'))::text"
+    )
+    if not _value(cursor, "SELECT to_regclass('ledger_version') IS NOT NULL"):
         if taken is not None:
             raise LedgerError(
                 f"state {where}: is no ledger: the table {taken} belongs to another program: name another database or"

@@ -59,7 +59,7 @@ class Planner:
         self._swept = self._newest = None
         self._failures_asked.forget_before(situation.edge_ms)
         self._head_since_ms = requests[0].range.since_ms
-        self._began_ms = situation.now_ms
+        self._began_ms = situation.latest_ms
         self._sweep_to_ms = situation.now_ms - round(SWEEP_AGE * situation.final_age_ms)
         self._polls_without_audit = self._polls_without_audit + 1 if self._spent else 0
         self._spent = False
@@ -83,7 +83,7 @@ class Planner:
         prospects = self._reckoned(situation, under_way)
         ranges = [each.range for each in under_way if isinstance(each, ReadRange)]
         # What has come since the poll began is for the next one, also where a wrong Date made the watermark run ahead.
-        self._began_ms = min(self._began_ms, situation.now_ms)
+        self._began_ms = min(self._began_ms, situation.latest_ms)
         unread = situation.unread.below(self._began_ms).without(TimeRanges(ranges))
         request = (
             _leaving(situation, prospects, unread)

@@ -1,7 +1,7 @@
 """The line in which checks of passwords wait for their worker, fair to every address.
 
-After a wrong password the worker rests, so that guessing costs a quarter of a core at most. Addresses take turns. Those
-that were right before go first and need not wait for a rest; those that were wrong go last.
+Addresses take turns. Those that were right before go first, those that were wrong go last, and for these alone the worker
+rests after each wrong password: guessing costs a quarter of a core.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from infobip_exporter.web.crowd import network_of
 MOST_OF_AN_ADDRESS = 4
 """Checks of one address that may wait."""
 
-MOST_WAITING = 32
+MOST_WAITING = 64
 """Checks that may wait of the addresses that were right before, of those that were wrong, and of the others each."""
 
 MOST_ADDRESSES = 1000
@@ -73,7 +73,8 @@ class CheckLine:
         self._addresses = addresses
         self._clock = clock
         self._worker = ThreadPoolExecutor(1, "passwords")
-        self._waiting: dict[Rank, OrderedDict[str, deque[_Waiting]]] = {rank: OrderedDict() for rank in Rank}
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        """By address, in the order of their turns."""
         self._is_busy = False
         self._running: asyncio.Task[None] | None = None
         self._rests_until_s = 0.0
@@ -82,12 +83,12 @@ class CheckLine:
     async def check(self, client: str, check: Callable[[], bool]) -> bool:
         """What `check` returns, made when its turn comes. Raises LineFull where too many wait."""
         address = network_of(client)
-        line = self._waiting[self._addresses.rank(address)]
-        own = line.get(address, ())
-        if len(own) >= MOST_OF_AN_ADDRESS or sum(map(len, line.values())) >= MOST_WAITING:
+        rank = self._addresses.rank(address)
+        alike = sum(len(own) for each, own in self._waiting.items() if self._addresses.rank(each) is rank)
+        if alike >= MOST_WAITING or len(self._waiting.get(address, ())) >= MOST_OF_AN_ADDRESS:
             raise LineFull
         waiting = _Waiting(address, check)
-        line.setdefault(address, deque()).append(waiting)
+        self._waiting.setdefault(address, deque()).append(waiting)
         self._serve()
         return await waiting.done
 
@@ -99,21 +100,19 @@ class CheckLine:
         self._running = asyncio.create_task(self._run(waiting))
 
     def _next(self) -> _Waiting | None:
-        for rank, line in self._waiting.items():
-            if not line:
-                continue
-            rest_s = self._rests_until_s - self._clock()
-            if rest_s > 0 and rank is not Rank.WAS_RIGHT:
-                if self._timer is None:
-                    self._timer = asyncio.get_running_loop().call_later(rest_s, self._wake)
-                return None
-            address, own = next(iter(line.items()))
-            waiting = own.popleft()
-            del line[address]
-            if own:
-                line[address] = own  # behind the other addresses
-            return waiting
-        return None
+        if not self._waiting:
+            return None
+        address = min(self._waiting, key=self._addresses.rank)
+        rest_s = self._rests_until_s - self._clock()
+        if rest_s > 0 and self._addresses.rank(address) is Rank.WAS_WRONG:
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(rest_s, self._wake)
+            return None
+        own = self._waiting.pop(address)
+        waiting = own.popleft()
+        if own:
+            self._waiting[address] = own  # behind the other addresses
+        return waiting
 
     def _wake(self) -> None:
         self._timer = None

@@ -170,6 +170,6 @@ async def _until_readable(listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     descriptor = listening.fileno()
-    loop.add_reader(descriptor, ready.set_result, None)
+    loop.add_reader(descriptor, lambda: None if ready.done() else ready.set_result(None))
     ready.add_done_callback(lambda _: loop.remove_reader(descriptor))
     await ready

@@ -7,6 +7,7 @@ from decimal import Decimal
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import Counted, Statuses, count
 from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.rows import Rows
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import Family
@@ -31,7 +32,7 @@ class Pages:
 
     def show(self, records: Sequence[Record], proven: TimeRange | None = ALL) -> Counted:
         counted = count(
-            records,
+            Rows(records),
             self.known,
             self.changes,
             self.caps,

@@ -62,7 +62,7 @@ def test_an_honest_scraper_is_served_whatever_others_do(
         memory = memory_mib(server.pid, "VmHWM")
     # Tests share their machine.
     slower = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert len(honest.scrapes_s) >= 3
+    assert len(honest.scrapes_s) >= 1
     assert honest.failed == 0
     assert statistics.median(honest.scrapes_s) < USUAL_S * slower
     assert max(honest.scrapes_s + honest.health_s) < SLOWEST_S * slower

@@ -10,7 +10,8 @@ import structlog
 from infobip_exporter.config.schema import Metrics, Poll
 from infobip_exporter.errors import RequestFailed
 from infobip_exporter.feed.clock import Worker
-from infobip_exporter.feed.feed import Feed, Settings
+from infobip_exporter.feed.feed import Feed
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog

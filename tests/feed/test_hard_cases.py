@@ -89,6 +89,17 @@ def test_a_row_that_can_not_be_shown_keeps_back_its_own_second_only() -> None:
     asyncio.run(live())
 
 
+def test_a_gap_is_read_also_where_the_newest_message_is_an_hour_old() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("old", 1005, PENDING)])
+        await feed.live(40)
+        feed.clock.now_s += 3600
+        await feed.live(3)
+        assert feed.feed.snapshot.backlog_ms < 60_000
+
+    asyncio.run(live())
+
+
 def test_all_parts_of_a_range_that_failed_as_a_whole_are_asked_for() -> None:
     async def live() -> None:
         feed = Polling(lookback_s=900.0)

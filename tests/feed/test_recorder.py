@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 
+from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
 from infobip_exporter.feed.recorder import Reading
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.metrics import catalog
@@ -59,7 +60,7 @@ def test_what_can_not_be_audited_is_not_reported_as_vanished() -> None:
     async def live() -> None:
         feed = Recording()
         await feed.read(0, 1000, [row("a", 500), row("b", 600)], now_s=3600)
-        await feed.recorder.exempt_from_audit()
+        await exempt_from_audit(feed.recorder)
         await feed.read(0, 1000, [row("a", 500)], now_s=5000)
         assert feed.ledger.cells[0].final
         assert feed.total(catalog.AUDIT) == 0
@@ -96,7 +97,7 @@ def test_time_repeated_by_a_clock_that_is_set_back_is_all_read_or_unread() -> No
     async def live() -> None:
         feed = Recording()
         await feed.read(0, 3600, [row("a", 10), row("b", 3500)], now_s=3600)
-        await feed.recorder.set_back(bounds(3000))
+        await set_back(feed.recorder, bounds(3000))
         feed.check_partition()
         await feed.read(0, 3001, [row("a", 10)], now_s=3001)
         feed.recorder.advance(BEGIN_MS + 3_600_000)
@@ -129,7 +130,7 @@ def test_a_message_in_flight_is_unresolved_once_it_has_left_even_in_a_cell_of_ma
         records = [row("first", 100, PENDING), row("second", 3000, PENDING)]
         await feed.read(0, 3600, records, now_s=10_000)
         now_s = 48 * 3600 + 200.0
-        await feed.recorder.expire(bounds(now_s), 0)
+        await expire(feed.recorder, bounds(now_s), 0)
         assert feed.total(catalog.UNRESOLVED) == 1
         assert sum(feed.ledger.in_flight.values()) == 1
         [cell] = feed.ledger.cells.between(TimeRange(BEGIN_MS, BEGIN_MS + HOUR_MS))
@@ -144,9 +145,9 @@ def test_time_that_came_and_left_the_log_while_nothing_could_be_asked_is_lost() 
     async def live() -> None:
         feed = Recording()
         await feed.read(0, 3600, [], now_s=10_000)
-        await feed.recorder.expire(bounds(48 * 3600 + 3600 + 1000.0), 0)
+        await expire(feed.recorder, bounds(48 * 3600 + 3600 + 1000.0), 0)
         assert feed.total(catalog.LOST, reason="expired") == Decimal(1000)
-        await feed.recorder.set_back(bounds(48 * 3600 + 3600 + 900.0))
+        await set_back(feed.recorder, bounds(48 * 3600 + 3600 + 900.0))
         feed.check_partition()
 
     asyncio.run(live())
@@ -174,12 +175,12 @@ def test_a_clock_that_seemed_days_ahead_or_behind_changes_nothing_of_what_is_cou
         feed = Recording()
         feed.recorder.move(first_ms=BEGIN_MS)
         days_s = 4 * 86_400.0
-        await feed.recorder.expire(bounds(days_s), 0)
-        await feed.recorder.set_back(bounds(7200))
+        await expire(feed.recorder, bounds(days_s), 0)
+        await set_back(feed.recorder, bounds(7200))
         feed.recorder.advance(BEGIN_MS + 9_000_000)
         await feed.read(7201, 9000, [row("after", 8000)], now_s=9000)
         assert feed.sent == 1
-        await feed.recorder.set_back(bounds(-days_s))
+        await set_back(feed.recorder, bounds(-days_s))
         feed.recorder.advance(BEGIN_MS + 9_000_000)
         assert feed.recorder.progress.unread.ranges[0].since_ms == BEGIN_MS
         await feed.read(-days_s, 9000, [row("before", -100), row("after", 8000)], now_s=9000)

@@ -12,7 +12,7 @@ import pytest
 from infobip_exporter.config.schema import Metrics, Poll
 from infobip_exporter.errors import LedgerError, RequestFailed
 from infobip_exporter.feed.clock import ThreadWorker
-from infobip_exporter.feed.feed import Settings
+from infobip_exporter.feed.settings import Settings
 from infobip_exporter.feed.supervisor import STALLED_MARGIN_S, STALLED_POLLS, Supervisor
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.query import Query

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import Statuses, count
 from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.rows import Rows
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics.process import Process
@@ -40,7 +41,14 @@ def records_of(texts: list[str]) -> list[Record]:
 
 def page_of(records: list[Record], *, open_metrics: bool = False) -> str:
     changes = Changes()
-    count(records, Known(), changes, Caps(1000, ()), Statuses(()), is_open=lambda sent_ms: sent_ms < 1 << 62)
+    count(
+        Rows(records),
+        Known(),
+        changes,
+        Caps(1000, ()),
+        Statuses(()),
+        is_open=lambda sent_ms: sent_ms < 1 << 62,
+    )
     feed = FeedSnapshot(
         "main",
         "sms",

@@ -48,13 +48,13 @@ def database(server: Postgres) -> State:
 def test_there_and_back_again(
     source: State, database: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(source, ["copy", database.url]) == 0
+    assert run(source, "copy", database.url) == 0
     assert f"ok    {database.place}, 2 feeds" in capsys.readouterr().out
     back = State(f"sqlite:///{tmp_path / 'back.db'}")
-    assert run(database, ["copy", back.url]) == 0
+    assert run(database, "copy", back.url) == 0
     with copying.reading(source) as first, copying.reading(back) as last:
         copying._compare(first, list(first.feeds()), last)
-    assert run(database, []) == run(database, ["check"]) == 0
+    assert run(database) == run(database, "check") == 0
     shown = capsys.readouterr().out
     assert "sent         4" in shown
     assert f"ok    {database.place}" in shown
@@ -64,43 +64,40 @@ def test_there_and_back_again(
 def test_what_is_wrong_in_a_database_is_found(
     source: State, database: State, server: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(source, ["copy", database.url])
+    run(source, "copy", database.url)
     name = database.url.partition("?")[0].rpartition("/")[2]
     server.run("UPDATE series SET value = '5' WHERE family = 'infobip_messages_sent_total'", name)
-    assert run(database, ["check"]) == 1
+    assert run(database, "check") == 1
     assert "5 sent are not 2 settled + 1 unresolved + 1 in flight" in capsys.readouterr().out
 
 
 def test_a_place_that_has_counted_already_is_left_alone(source: State, database: State) -> None:
-    run(source, ["copy", database.url])
+    run(source, "copy", database.url)
     with pytest.raises(LedgerError, match=r"holds main/instagram already: name a new place"):
-        run(source, ["copy", database.url])
+        run(source, "copy", database.url)
     with pytest.raises(ConfigError, match="must name another place"):
-        run(source, ["copy", source.url])
+        run(source, "copy", source.url)
 
 
 def test_a_state_in_use_is_not_copied(source: State, database: State, tmp_path: Path) -> None:
     store = SqliteStore.open(source.url)
     with pytest.raises(LedgerError, match="in use by process"):
-        run(source, ["copy", database.url])
+        run(source, "copy", database.url)
     store.close()
-    run(source, ["copy", database.url])
+    run(source, "copy", database.url)
     running, replica = open_store(database)
     assert replica is not None
     replica[0].join()
     with pytest.raises(LedgerError, match="stop these replicas first"):
-        run(database, ["copy", f"sqlite:///{tmp_path / 'other.db'}"])
+        run(database, "copy", f"sqlite:///{tmp_path / 'other.db'}")
     running.close()
 
 
-def test_a_wrong_target_is_told_without_its_password(source: State) -> None:
-    with pytest.raises(ConfigError, match=r"^state copy: must be a PostgreSQL URL") as raised:
-        run(source, ["copy", "postgresql://u:hush%zz@h/d"])
-    assert "hush" not in str(raised.value)
+def test_a_database_has_its_own_backups() -> None:
     with pytest.raises(ConfigError, match="pg_dump"):
-        run(State("postgresql://h/d"), ["backup", "x"])
+        run(State("postgresql://h/d"), "backup", "x")
 
 
 def test_a_database_without_a_ledger_is_told(database: State) -> None:
     with pytest.raises(LedgerError, match="holds no ledger yet"):
-        run(database, [])
+        run(database)

@@ -1,19 +1,24 @@
 """What a tab completes, asked of the shells themselves."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from infobip_exporter import cli
+from infobip_exporter.arguments import FLAGS_OF
 from infobip_exporter.config import rules
 from tests.docs.pages import REPOSITORY
-from tools.command_line import commands, flags
 
 FOLDER = REPOSITORY / "packaging" / "completion"
-COMMANDS = sorted(cli._COMMANDS)
-FLAGS = sorted(["--replicas", *(f"--{flag}" for flag, _, _ in cli._FLAGS)])
+COMMANDS = sorted(FLAGS_OF)
+
+
+def flags(command: str, *others: str) -> list[str]:
+    """The flags of `command`, and what else is there at its place."""
+    return sorted([*(f"--{flag}" for flag in FLAGS_OF[command]), "--help", *others])
+
 
 needs_zsh = pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
@@ -30,7 +35,7 @@ def bash(*words: str, folder: Path) -> list[str]:
     """What bash offers for the last of `words`, which are as bash takes them apart: at each = too."""
     script = (
         f'source "{FOLDER}/infobip-exporter.bash"; compopt() {{ :; }}; COMP_WORDS=(infobip-exporter "$@"); '
-        'COMP_CWORD=$#; _infobip_exporter; [ "${#COMPREPLY[@]}" = 0 ] || printf "%s\\n" "${COMPREPLY[@]}"'
+        'COMP_CWORD=$#; _infobip_exporter_without_equals; [ "${#COMPREPLY[@]}" = 0 ] || printf "%s\\n" "${COMPREPLY[@]}"'
     )
     return shell("bash", "--norc", "-c", script, "bash", *words, folder=folder)
 
@@ -40,6 +45,28 @@ def fish(line: str, folder: Path) -> list[str]:
     script = f'source "{FOLDER}/infobip-exporter.fish"; complete -C "infobip-exporter {line}"'
     found = shell("fish", "--no-config", "-c", script, folder=folder)
     return [each.split("\t")[0] for each in found]
+
+
+ZSH = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1=; fpath=($COMPLETION $fpath); autoload -Uz compinit; compinit -D -u; autoload +X _main_complete
+compadd() { local found=(); builtin compadd -O found "$@"; print -rl "+"${^found} >/dev/tty; builtin compadd "$@" }
+functions[complete]=$functions[_main_complete]
+_main_complete() { complete "$@"; print "is""done" >/dev/tty }
+print "is""ready"'
+zpty -r -m shell answer '*isready*'
+zpty -w -n shell "infobip-exporter $1"$'\t'
+zpty -r -m shell answer '*isdone*'
+print -rn -- "$answer"
+"""
+"""An interactive zsh that prints each candidate behind a +."""
+
+
+def zsh(line: str, folder: Path) -> list[str]:
+    """What zsh offers at the end of `line`."""
+    told = shell("env", f"COMPLETION={FOLDER}", "zsh", "-f", "-c", ZSH, "zsh", line, folder=folder)
+    return sorted(set(re.findall(r"\+([\w.-]+)", "\n".join(told))))
 
 
 @pytest.fixture
@@ -62,17 +89,21 @@ def folder(tmp_path: Path) -> Path:
         (["--log.format", "json", ""], COMMANDS),
         (["--config.file", ""], ["infobip.yaml"]),
         (["--config.file", "=", "inf"], ["infobip.yaml"]),
+        (["--config.file", "=", "x", "--log.level", "=", "de"], ["debug"]),
         (["--web.listen-address", ""], []),
         (["check", "--config"], ["--config.file"]),
+        (["state", ""], ["backup", "check", "copy"]),
+        (["state", "--state.format", "=", "json", "ba"], ["backup"]),
+        (["state", "backup", "inf"], ["infobip.yaml"]),
+        (["state", "copy", ""], []),
+        (["--"], flags("run", "--version")),
+        (["demo", "--"], flags("demo")),
+        (["state", "check", "--"], flags("state")),
     ],
     ids=" ".join,
 )
 def test_bash(words: list[str], offered: list[str], folder: Path) -> None:
     assert bash(*words, folder=folder) == offered
-
-
-def test_bash_offers_every_flag(folder: Path) -> None:
-    assert bash("--", folder=folder) == sorted([*FLAGS, "--help", "--version"])
 
 
 @needs_fish
@@ -84,8 +115,12 @@ def test_bash_offers_every_flag(folder: Path) -> None:
         ("--log.level=", sorted(f"--log.level={level}" for level in rules.LOG_LEVELS)),
         ("--log.format ", sorted(rules.LOG_FORMATS)),
         ("--config.file inf", ["infobip.yaml"]),
+        ("--config.file=inf", ["--config.file=infobip.yaml"]),
         ("--web.listen-address ", []),
-        ("--", sorted([*FLAGS, "--help", "--version"])),
+        ("state ", ["backup", "check", "copy"]),
+        ("state backup inf", ["infobip.yaml"]),
+        ("--", flags("run", "--version")),
+        ("demo --", flags("demo")),
     ],
 )
 def test_fish(line: str, offered: list[str], folder: Path) -> None:
@@ -94,22 +129,19 @@ def test_fish(line: str, offered: list[str], folder: Path) -> None:
 
 
 @needs_zsh
-def test_zsh_gives_arguments_that_it_understands(folder: Path) -> None:
-    # The completion system needs a terminal: it is stood in for by a function that tells what it is given.
-    script = f'_arguments() {{ print -rl -- "$@"; }}; source "{FOLDER}/_infobip-exporter"'
-    given = shell("zsh", "-f", "-c", script, folder=folder)
-    for flag in flags():
-        for name in flag.names:
-            (line,) = [
-                each for each in given if each.removeprefix("(- *)").startswith((f"{name}[", f"{name}=["))
-            ]
-            if flag.words:
-                assert line.endswith(f":({' '.join(flag.words)})")
-            assert line.endswith(":_files") == flag.is_path
-    (last,) = [each for each in given if each.startswith("1:command:((")]
-    for command in commands():
-        assert f"{command.name}\\:'" in last
-
-
-def test_the_help_tells_of_each_command_once() -> None:
-    assert sorted(command.name for command in commands()) == COMMANDS
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("", COMMANDS),
+        ("ch", ["check"]),
+        ("check --config.file ", ["infobip.yaml"]),
+        ("--config.file=inf", ["infobip.yaml"]),
+        ("run --log.level=", sorted(rules.LOG_LEVELS)),
+        ("--log.format ", sorted(rules.LOG_FORMATS)),
+        ("state ", ["backup", "check", "copy"]),
+        ("state backup ", ["infobip.yaml"]),
+        ("demo --", flags("demo")),
+    ],
+)
+def test_zsh(line: str, offered: list[str], folder: Path) -> None:
+    assert zsh(line, folder) == offered

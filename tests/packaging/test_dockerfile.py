@@ -17,7 +17,7 @@ import pytest
 import trustme
 import yaml
 
-from infobip_exporter import cli
+from infobip_exporter.arguments import parser
 from infobip_exporter.config.schema import Web
 from infobip_exporter.health import URL
 from tests.docs.pages import REPOSITORY
@@ -148,7 +148,7 @@ def test_a_signal_waits_until_the_first_process_can_catch_it() -> None:
 
 
 def test_the_configuration_is_looked_for_outside_of_the_volume() -> None:
-    arguments = vars(cli._parser().parse_args(json.loads(instruction("CMD"))))
+    arguments = vars(parser().parse_args(json.loads(instruction("CMD"))))
     assert (arguments["command"], arguments["config.file"]) == ("run", CONFIG)
     assert not CONFIG.startswith(instruction("VOLUME"))
     assert f"install -d {Path(CONFIG).parent}" in instruction("RUN")
@@ -194,7 +194,7 @@ def test_compose_runs_what_the_image_does_unless_it_is_told_of_another_command()
     command = yaml.safe_load(text)["services"]["exporter"]["command"]
     assert command == f"${{EXPORTER_COMMAND:-{' '.join(json.loads(instruction('CMD')))}}}"
     [demo] = re.findall(r'EXPORTER_COMMAND="(.*)" docker compose up', text)
-    assert vars(cli._parser().parse_args(demo.split()))["command"] == "demo"
+    assert vars(parser().parse_args(demo.split()))["command"] == "demo"
 
 
 def test_the_composition_of_replicas_has_two_that_are_scraped_as_one() -> None:

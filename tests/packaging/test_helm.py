@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infobip_exporter import __version__, cli
+from infobip_exporter import __version__
+from infobip_exporter.arguments import parser
 from infobip_exporter.config.load import load_config
 from tests.docs.pages import DOCS, REPOSITORY, blocks
 from tests.packaging.manifests import built, check, needs
@@ -153,9 +154,9 @@ def test_the_configuration_is_sound_and_the_command_finds_it(values: Path, tmp_p
     keys = [account.api_key_file for account in config.accounts if account.api_key_file]
     assert keys
     assert {str(each.parent) for each in keys} == {mounts["key"]}
-    arguments = vars(cli._parser().parse_args(container(values)["args"]))
+    arguments = vars(parser().parse_args(container(values)["args"]))
     assert arguments["config.file"] == f"{mounts['config']}/config.yaml"
-    assert arguments.get("web.config.file") == (f"{mounts['web']}/web.yml" if "web" in mounts else None)
+    assert arguments.get("web.config.file") == (Path(mounts["web"]) / "web.yml" if "web" in mounts else None)
 
 
 def test_replicas_on_postgresql_have_no_volume_and_keep_apart() -> None:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from infobip_exporter import __version__, cli
+from infobip_exporter import __version__
+from infobip_exporter.arguments import parser
 from infobip_exporter.config.load import load_config
 from tests.docs.pages import DOCS, REPOSITORY, blocks
 from tests.packaging.manifests import built, check, needs
@@ -198,7 +199,7 @@ def test_the_configuration_is_sound_and_names_what_is_mounted() -> None:
     [account] = config.accounts
     assert account.api_key_file == mounts["key"] / "api_key"
     assert config.state.url == f"sqlite:///{mounts['state']}/state.db"
-    arguments = vars(cli._parser().parse_args(container()["args"]))
+    arguments = vars(parser().parse_args(container()["args"]))
     assert arguments["config.file"] == str(mounts["config"] / "config.yaml")
     [generated] = read(BASE / "kustomization.yaml")["configMapGenerator"]
     assert generated == {"name": pod()["volumes"][0]["configMap"]["name"], "files": ["config.yaml"]}

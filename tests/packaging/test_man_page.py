@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from infobip_exporter import cli
+from infobip_exporter.arguments import FLAGS_OF, UNUSABLE
 from infobip_exporter.signals import TERMINATED
 from tests.docs.pages import REPOSITORY
 
@@ -34,17 +35,22 @@ def test_mandoc_finds_no_mistake() -> None:
 
 @needs_mandoc
 def test_the_page_shows_each_command_flag_and_exit_code() -> None:
-    # Bold letters are struck over themselves.
+    # Bold letters are struck over themselves, the others are underlined.
     shown = re.sub(".\b", "", mandoc("-T", "ascii", "-O", "width=200"))
     sections = dict(re.findall(r"^([A-Z][A-Z ]+)\n(.*?)(?=^\S)", shown, re.MULTILINE | re.DOTALL))
-    for flag, value, told in cli._FLAGS:
-        given = f"--{flag}={value}" if value else f"--{flag}"
-        assert re.search(rf"^ +{given}\s+{re.escape(told)}$", sections["OPTIONS"], re.MULTILINE)
-    assert entries(sections["COMMANDS"]) == set(cli._COMMANDS)
-    codes = {0, cli.FAILED, cli.UNUSABLE, cli.INTERRUPTED, TERMINATED}
-    assert entries(sections["EXIT STATUS"]) == {str(code) for code in codes}
-
-
-def entries(section: str) -> set[str]:
-    """The words that the entries of a section begin with."""
-    return {line.split()[0] for line in section.splitlines() if re.match(r" {7}\S", line)}
+    commands = dict(
+        re.findall(
+            r"^   infobip-exporter ([a-z ]+)\n(.*?)(?=^ {3}\S|\Z)",
+            sections["COMMANDS"],
+            re.MULTILINE | re.DOTALL,
+        )
+    )
+    assert set(commands) == {*FLAGS_OF, "state check", "state backup", "state copy"}
+    for command, text in [*commands.items(), ("run", sections["OPTIONS"])]:
+        assert set(re.findall(r"^ +--(\S+)", text, re.MULTILINE)) - {"version"} == set(
+            FLAGS_OF[command.split()[0]]
+        )
+    codes = {0, cli.FAILED, UNUSABLE, cli.INTERRUPTED, TERMINATED}
+    assert set(re.findall(r"^ {7}(\d+)", sections["EXIT STATUS"], re.MULTILINE)) == {
+        str(code) for code in codes
+    }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter import app, cli
+from infobip_exporter.arguments import UNUSABLE, parser
 from infobip_exporter.config.load import load_config
 from infobip_exporter.systemd import tell_ready
 from tests.docs.pages import REPOSITORY
@@ -55,7 +56,7 @@ def test_it_starts_the_installed_command_with_flags_that_it_has() -> None:
     program, command, *flags = directive("ExecStart").split()
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         assert Path(program).name in tomllib.load(file)["project"]["scripts"]
-    arguments = cli._parser().parse_args([command, *flags])
+    arguments = parser().parse_args([command, *flags])
     assert vars(arguments)["config.file"] == "/etc/infobip-exporter/config.yaml"
     # Where the Dockerfile installs it too.
     assert program == PROGRAM
@@ -90,7 +91,7 @@ def test_run_tells_systemd_once_it_has_read_its_configuration(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.setblocking(False)
         systemd.bind(str(tmp_path / "notify"))
-        assert cli.main(["run", "--config.file=none.yaml"]) == cli.UNUSABLE
+        assert cli.main(["run", "--config.file=none.yaml"]) == UNUSABLE
         with pytest.raises(BlockingIOError):
             systemd.recv(100)
         assert cli.main(["run"]) == 7

@@ -45,7 +45,7 @@ class World:
 # More than the kernel's buffers of both ends hold.
 LARGE = {
     Series.of("infobip_messages_sent_total", entity_id=f"{n:0100}", application_id=""): n
-    for n in range(80_000)
+    for n in range(30_000)
 }
 
 
