@@ -55,6 +55,16 @@ def test_metrics_are_open_metrics_when_asked_for(client: Client) -> None:
     }
 
 
+def test_who_asks_for_a_newer_open_metrics_gets_valid_1_0(client: Client) -> None:
+    asked = "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.1"
+    answer = client.get("/metrics", headers={"accept": asked})
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    families = {family.name: family.type for family in parse_open_metrics(answer.text)}
+    assert (families["infobip_messages_sent"], families["process_cpu_seconds"]) == ("counter", "counter")
+    one = client.get("/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0"})
+    assert list(families) == [family.name for family in parse_open_metrics(one.text)]
+
+
 def test_metrics_are_compressed_when_that_is_accepted(client: Client) -> None:
     plain = client.get("/metrics", headers={"accept-encoding": "identity"})
     packed = client.get("/metrics", headers={"accept-encoding": "deflate, gzip;q=0.9"})
