@@ -17,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import labels_of
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot
@@ -42,7 +43,7 @@ def snapshot(series: int, generation: int) -> FeedSnapshot:
         value = (
             Decimal(i + generation) * Decimal("0.00787679") if family is catalog.COST else i * 7 + generation
         )
-        counters[Series(family.name, tuple((label, words[label]) for label in family.labels))] = value
+        counters[Series(family.name, tuple((label, words[label]) for label in labels_of(family)))] = value
     return FeedSnapshot("main", "instagram", counters=counters, up=True, requests_per_minute=100)
 
 
@@ -55,7 +56,7 @@ class ClientLibrary(Collector):
     def collect(self) -> Iterator[Metric]:
         for family in FAMILIES:
             metric = CounterMetricFamily(
-                family.name, family.help, labels=("account", "channel", *family.labels)
+                family.name, family.help, labels=("account", "channel", *labels_of(family))
             )
             for series, value in self._feed.counters.items():
                 if series.family == family.name:

@@ -286,9 +286,12 @@ class App:
     ) -> Supervisor:
         settings, account = (wanted or self._settings)[key]
         access = self._access(account, settings.poll.timeout_s)
+        metrics = settings.metrics
         return Supervisor(
             settings,
-            lambda: access.client(settings.channel, account.filters),
+            lambda: access.client(
+                settings.channel, account.filters, (*metrics.labels, *metrics.duration_labels)
+            ),
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,

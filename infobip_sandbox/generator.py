@@ -15,6 +15,7 @@ from typing import NamedTuple
 from infobip_sandbox import statuses
 from infobip_sandbox.message import Defect, Message, Step
 from infobip_sandbox.traffic import (
+    NETWORKS,
     REJECTED_OUTCOME,
     UNDELIVERABLE_OUTCOME,
     Incident,
@@ -36,6 +37,7 @@ _SLOW = 20
 _QUANTILES = 4096
 _DEFECTS: tuple[Defect, ...] = ("no_id", "no_sent_at", "no_status")
 _CAMPAIGNS = ("", "", "", "summersale", "backtoschool")
+_CONTENT_TYPES = ("TEXT", "TEXT", "TEXT", "IMAGE", "VIDEO")
 _TEXTS = (
     "Your order {} is on its way.",
     "Your order {} is ready to be picked up.",
@@ -185,6 +187,7 @@ class Generator:
             scattered = self._scatter(chunk, first + place)
             tail = scattered * 0xD1342543DE82EF95BF58 & (1 << 80) - 1
             without_done, defect = self._oddities(draw())
+            network = NETWORKS[scattered % len(NETWORKS)]
             made.append(
                 Message(
                     f"{scattered:014x}-{tail >> 64:04x}-{tail & (1 << 64) - 1:016x}",
@@ -192,7 +195,7 @@ class Generator:
                     sent_ms + self._ingestion_ms(late),
                     self._steps(sent_ms, fate, tariff, odd),
                     sending.platform.sender,
-                    f"49151{int(hit * 10**8):08d}",
+                    f"{network.prefix}{int(hit * 10**8):08d}"[:11],
                     sending.platform.entity_id,
                     sending.platform.application_id,
                     str(_BULK_BASE + sending.bulk),
@@ -201,6 +204,8 @@ class Generator:
                     1 if size < 0.85 else 2 if size < 0.96 else 3,
                     defect,
                     not without_done,
+                    content_type=_CONTENT_TYPES[sent_ms % len(_CONTENT_TYPES)],
+                    mcc_mnc=network.mcc_mnc if traffic.networks_told else "",
                 )
             )
         return made

@@ -56,6 +56,9 @@ class Message(NamedTuple):
     """When the log ceases to show the message at this sent time, because it has moved to another."""
     unshowable: bool = False
     """Whether every answer that should hold the row is an error."""
+    content_type: str = "TEXT"
+    mcc_mnc: str = ""
+    """The network of the destination, where the channel's rows tell it."""
 
     def shown_at(self, now_ms: int) -> bool:
         """Whether the log shows the message at `now_ms`, its age aside."""

@@ -26,14 +26,16 @@ def row(message: Message, now_ms: int, quirks: Quirks) -> dict[str, Any]:
         "status": state.status,
         "error": state.error,
         "platform": _platform(message),
-        "content": {"text": message.text, "type": "TEXT"},
+        "content": {"text": message.text, "type": message.content_type},
+        "campaignReferenceId": message.campaign or None,
     }
+    if message.mcc_mnc:
+        shown["mccMnc"] = message.mcc_mnc
     if quirks.without_content_share and _draw(message, 1) < quirks.without_content_share:
         shown["content"] = None
     if None in shown.values():
         _show_absent(shown, message, quirks)
     if quirks.new_field_share and _draw(message, 2) < quirks.new_field_share:
-        shown["campaignReferenceId"] = message.campaign
         shown["network"] = {"mcc": 262, "tags": ["a", None, 1.5]}
     if message.defect:
         _spoil(shown, message)
@@ -69,7 +71,7 @@ def _show_absent(shown: dict[str, Any], message: Message, quirks: Quirks) -> Non
         if manner == "missing":
             del shown[name]
         elif manner == "empty":
-            shown[name] = "" if name in ("doneAt", "bulkId") else _EMPTY
+            shown[name] = "" if name in ("doneAt", "bulkId", "campaignReferenceId") else _EMPTY
 
 
 def _spoil(shown: dict[str, Any], message: Message) -> None:

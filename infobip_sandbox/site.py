@@ -1,11 +1,11 @@
 """The simulated Infobip as a site: its accounts, their channels, and who may ask what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from urllib.parse import parse_qsl
 
-from infobip_exporter.model.channels import LOG_KEEPS_MS, LOG_PATHS
+from infobip_exporter.model.channels import LOG_KEEPS_MS, LOG_PATHS, NETWORK_CHANNELS
 from infobip_sandbox.access import Access, AccessRules, SandboxAccount
 from infobip_sandbox.faults import NO_FAULTS, Faults, FaultyLog
 from infobip_sandbox.log import SimulatedLog
@@ -77,9 +77,8 @@ class Site:
             self.accounts[account]
             LOG_PATHS[channel]
             seed = f"{self.options.seed}:{account}:{channel}"
-            world = World(
-                self.options.traffic, seed, begins_ms=self._begins_ms, keep=self.options.keep_messages
-            )
+            traffic = replace(self.options.traffic, networks_told=channel in NETWORK_CHANNELS)
+            world = World(traffic, seed, begins_ms=self._begins_ms, keep=self.options.keep_messages)
             log = self._logs[account, channel] = FaultyLog(
                 SimulatedLog(world, self._quirks, Random(f"{seed}:log")),
                 self._faults,

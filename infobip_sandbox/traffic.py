@@ -30,6 +30,13 @@ class Tariff(NamedTuple):
     weight: float
 
 
+class Network(NamedTuple):
+    """Where messages go: how numbers begin there, and the network as `mccMnc` has it."""
+
+    prefix: str
+    mcc_mnc: str
+
+
 class Outcome(NamedTuple):
     """How a message ends: the statuses it is in while pending and those after, with their error."""
 
@@ -84,6 +91,15 @@ TARIFFS = (
     Tariff(Decimal("0.15"), "EUR", 30),
     Tariff(Decimal("0.0325"), "EUR", 18),
     Tariff(Decimal(0), "UNKNOWN", 7),
+)
+NETWORKS = (
+    Network("49151", "26201"),
+    Network("49172", "26202"),
+    Network("336", "20801"),
+    Network("447700", "23410"),
+    Network("1415555", "310260"),
+    Network("1416555", "302720"),
+    Network("77011", "40101"),
 )
 OUTCOMES = (
     Outcome("to_handset", 780, (statuses.ENROUTE,), (statuses.TO_HANDSET,), statuses.NO_ERROR),
@@ -153,6 +169,8 @@ class Traffic:
     without_done_share: float = 0.01
     bad_share: float = 0.0
     """Rows that lack what is needed to count them."""
+    networks_told: bool = False
+    """Whether rows tell the network, as those of SMS and MMS do."""
 
     @property
     def chunk_ms(self) -> int:

@@ -11,6 +11,7 @@ from infobip_exporter.errors import RequestFailed
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.infobip.headers import retry_after_s
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Answer
 from infobip_exporter.model.time_range import TimeRanges
 from infobip_sandbox.asked import BadRequest, read_parameters
@@ -28,6 +29,8 @@ MOST_ALIKE = 30
 LONGEST_TRAVEL_S = 0.03
 """How long a request takes to the API at most: less than the reserve in the budget's minute."""
 
+Final = tuple[str, str, str]
+"""The labels general_status, status and error."""
 Who = tuple[str, int]
 """A message: its id and its sent time in milliseconds."""
 
@@ -38,8 +41,8 @@ class Witness:
 
     shown: dict[Who, int] = field(default_factory=dict)
     """Messages that were in an answer, and the API's time when they first were."""
-    finals: dict[Who, dict[str, None]] = field(default_factory=dict)
-    """The final status groups that were shown of a message, in order."""
+    finals: dict[Who, dict[Final, None]] = field(default_factory=dict)
+    """The final statuses that were shown of a message, in order."""
     asked: TimeRanges = TimeRanges()
     """Sent time that was asked for with nothing but its bounds."""
     open_until_ms: int = 0
@@ -50,7 +53,8 @@ class Witness:
             who = (record.message_id, record.sent_ms)
             self.shown.setdefault(who, arrived_ms)
             if record.kind.final:
-                self.finals.setdefault(who, {})[record.kind.general_status] = None
+                kind = record.kind
+                self.finals.setdefault(who, {})[kind.general_status, kind.status, kind.error] = None
         if query.since_ms is not None and query.general_status is None:
             until_ms = query.until_ms if query.until_ms is not None else arrived_ms + 1
             self.asked = self.asked.add((query.since_ms, until_ms))
@@ -75,6 +79,8 @@ class SimulatedApi:
     budget: int
     told: Told
     ways: tuple[tuple[float, Quirks], ...]
+    labels: tuple[Label, ...] = ()
+    """Those that are read on request."""
     process: Process = field(default_factory=Process)
     meanwhile: Callable[[], None] = lambda: None
     """Called before each request: what others do while the feed works."""
@@ -158,7 +164,7 @@ class SimulatedApi:
                 parameters, RequestFailed(str(reply.status), "refused", retry_after_s=wait_s, took_s=took_s)
             )
         try:
-            page = decode_page(reply.body)
+            page = decode_page(reply.body, self.labels)
         except InvalidBody as error:
             raise self._failed(parameters, RequestFailed("invalid_body", str(error), took_s=took_s)) from None
         return Answer(page, date_ms, took_s, asked_s, clock.monotonic_s())

@@ -16,6 +16,7 @@ from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell, Cells
 from infobip_exporter.model.channels import LOG_KEEPS_MS
+from infobip_exporter.model.labels import LABELS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from simulation.api import Witness
@@ -28,8 +29,6 @@ MIRROR_EVERY = 100
 EDGE_SLACK_MS = 3_600_000
 """A poll that is an hour late has not yet told what has left the log."""
 SLACK_MS = 2_000
-PLATFORM = ("entity_id", "application_id")
-
 Counters = Mapping[Series, int | Decimal]
 
 
@@ -272,24 +271,22 @@ def _adds(changes: Changes) -> None:
 
 
 def conserves(counters: Counters, in_flight: Mapping[Series, int]) -> None:
-    """messages_sent = messages + in_flight + messages_unresolved, for each entity and application."""
-    balance: Counter[tuple[str, ...]] = Counter()
+    """messages_sent = messages + in_flight + messages_unresolved, for all values of labels known when a message is sent."""
+    balance: Counter[tuple[tuple[str, str], ...]] = Counter()
     for series, value in counters.items():
         if series.family == catalog.SENT.name:
-            balance[_platform(series)] += int(value)
+            balance[_sent_labels(series)] += int(value)
         elif series.family in (catalog.MESSAGES.name, catalog.UNRESOLVED.name):
-            balance[_platform(series)] -= int(value)
+            balance[_sent_labels(series)] -= int(value)
     for series, messages in in_flight.items():
-        balance[_platform(series)] -= messages
-    for platform, difference in balance.items():
+        balance[_sent_labels(series)] -= messages
+    for labels, difference in balance.items():
         if difference:
-            raise Violated(
-                f"{difference} messages of {platform} are sent but nowhere, or the other way round"
-            )
+            raise Violated(f"{difference} messages of {labels} are sent but nowhere, or the other way round")
 
 
-def _platform(series: Series) -> tuple[str, ...]:
-    return tuple(series.label(name) for name in PLATFORM)
+def _sent_labels(series: Series) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in series.labels if LABELS[name].sent)
 
 
 def is_not_negative(in_flight: Mapping[Series, int]) -> None:

@@ -163,6 +163,22 @@ MUTANTS = (
         "sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)", "sound = told",
     ),
     Mutant(
+        COUNTING + "tally.py", "messages in flight settle under the labels that are chosen by then",
+        "    if sent_labels is None:\n", "    if True:\n",
+    ),
+    Mutant(
+        COUNTING + "tally.py", "durations leave out the labels of their own",
+        "for name in labels_of(catalog.DELIVERY_DURATION, choice)}", "for name in catalog.DELIVERY_DURATION.labels}",
+    ),
+    Mutant(
+        INFOBIP + "on_request.py", "a row's labels are those of another row",
+        "type=self._rows).results", "type=self._rows).results[::-1]",
+    ),
+    Mutant(
+        "infobip_exporter/metrics/catalog.py", "labels known when a message settles are left out",
+        '"settled": choice.labels', '"settled": choice.sent',
+    ),
+    Mutant(
         COUNTING + "caps.py", "a label shows one value more than it may",
         "if len(taken) >= self._most:", "if len(taken) > self._most:",
     ),

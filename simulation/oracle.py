@@ -8,22 +8,29 @@ lie between the least and the most that these ways add up to.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import product
+from typing import Any
 
 from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import Choice, Family
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.labels import CAPPED, OTHER
+from infobip_exporter.model.labels import LABELS, OTHER, Label
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
+from infobip_sandbox import rows
 from infobip_sandbox.message import Message, Step
+from infobip_sandbox.quirks import DOCUMENTED, Quirks
 from infobip_sandbox.truth import duration_ms, error_of, normalised
-from simulation.api import Who, Witness
+from simulation.api import Final, Who, Witness
 from simulation.check import Proof
 
-Key = tuple[str, tuple[str, ...]]
+Pairs = tuple[tuple[str, str], ...]
+Key = tuple[str, Pairs]
+"""A family and its labels, those without a value left out."""
 Way = dict[Key, int | Decimal]
 """What a message adds to the counters if it is counted in this way."""
 
@@ -43,7 +50,8 @@ _EXACT = {
         catalog.REJECTED,
     )
 }  # fmt: skip
-_LABELS = {family.name: family.labels for family in catalog.FAMILIES}
+_OWN = {family.name: family.labels for family in catalog.FAMILIES} | {SUM: catalog.DELIVERY_DURATION.labels}
+BUCKET = "bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,10 @@ class Evidence:
     """Whether the API keeps records back at times: then a read may have been in vain, and outcomes be missed."""
     doubtful: TimeRanges = TimeRanges()
     """Sent time in which messages may be missed, because nobody could know the API's time."""
+    channel: str = "instagram"
+    quirks: Quirks = DOCUMENTED
+    choices: Sequence[Choice] = (Choice(),)
+    """The labels that were counted by, one after the other."""
 
     def may_be_final(self, sent_ms: int, at_ms: int) -> bool:
         """Whether the time around `sent_ms` may have been read for the last time before `at_ms`."""
@@ -117,31 +129,70 @@ def compare(
     histograms: Mapping[Series, Histogram],
 ) -> list[str]:
     """What of the counters can't be right, a line each. `others` are messages outside of what is counted."""
-    least: Counter[Key] = Counter()
-    most: Counter[Key] = Counter()
     problems: list[str] = []
     statuses: set[str] = set()
+    ways: list[list[Way]] = []
     for places in _by_message(messages, evidence.moved):
         statuses.update(normalised(step.status.group_name) for step in places[0].steps)
-        ways = list(_ways(places, evidence, problems))
-        for key in dict.fromkeys(key for way in ways for key in way):
-            least[key] += min(way.get(key, 0) for way in ways)  # type: ignore[assignment]
-            most[key] += max(way.get(key, 0) for way in ways)  # type: ignore[assignment]
-    for message in others:
-        if message.defect:
-            most[catalog.REJECTED.name, (message.defect,)] += 1
+        ways.append(list(_ways(places, evidence, problems)))
+    rejected = Counter(str(message.defect) for message in others if message.defect)
     counted = dict(_counted(counters, histograms))
+    most = {key for each in ways for way in each for key in way}
     if _capped(most, statuses, evidence.label_cap):
-        least, most, counted = _totals(least), _totals(most), dict(_totals(counted))
         problems += _beyond_cap(counters, evidence.label_cap)
-    elif overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or _has_other(s)]:
+        return problems + _differences(ways, rejected, counted, _total)
+    if overflowed := [s for s in counters if s.family == catalog.OVERFLOW.name or _has_other(s)]:
         problems.append(f"counted under {OTHER} below the cap: {overflowed}")
-    for key in sorted({*most, *counted}):
-        value, low, high = counted.get(key, 0), least.get(key, 0), most.get(key, 0)
+    problems += _differences(ways, rejected, counted, lambda key: key)
+    if len(evidence.choices) > 1:  # nobody knows under which of them a message was counted, but it was
+        problems += _differences(ways, rejected, counted, _without_chosen)
+    return problems
+
+
+def _differences(
+    ways: Iterable[Iterable[Way]],
+    rejected: Mapping[str, int],
+    counted: Mapping[Key, int | Decimal],
+    project: Callable[[Key], Key],
+) -> list[str]:
+    """Which counters, summed up by what `project` leaves of their labels, are not between the least and the most."""
+    least: Counter[Key] = Counter()
+    most: Counter[Key] = Counter()
+    for defect, messages in rejected.items():
+        most[project(_key(catalog.REJECTED.name, reason=defect))] += messages
+    for each in ways:
+        projected = [_summed(way, project) for way in each]
+        for key in dict.fromkeys(key for way in projected for key in way):
+            least[key] += min(way.get(key, 0) for way in projected)
+            most[key] += max(way.get(key, 0) for way in projected)
+    problems = []
+    shown = _summed(counted, project)
+    for key in sorted({*most, *shown}):
+        value, low, high = shown.get(key, 0), least.get(key, 0), most.get(key, 0)
         if not low <= value <= high:
             wanted = f"{low}" if low == high else f"{low} to {high}"
-            problems.append(f"{key[0]}{list(key[1])} is {value}, should be {wanted}")
+            problems.append(f"{key[0]}{dict(key[1])} is {value}, should be {wanted}")
     return problems
+
+
+def _key(family: str, **labels: str) -> Key:
+    return family, tuple((name, value) for name, value in labels.items() if value)
+
+
+def _summed(values: Mapping[Key, int | Decimal], project: Callable[[Key], Key]) -> Counter[Key]:
+    sums: Counter[Key] = Counter()
+    for key, value in values.items():
+        sums[project(key)] += value  # type: ignore[assignment]
+    return sums
+
+
+def _total(key: Key) -> Key:
+    return key if key[0] == catalog.REJECTED.name else (key[0], ())
+
+
+def _without_chosen(key: Key) -> Key:
+    family, labels = key
+    return family, tuple(pair for pair in labels if pair[0] in (*_OWN[family], BUCKET))
 
 
 def _by_message(messages: Iterable[Message], moved: AbstractSet[str]) -> Iterator[list[Message]]:
@@ -236,7 +287,7 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     excused = any(_may_be_missed(place, evidence) for place in places)
     if message.defect:
-        yield {(catalog.REJECTED.name, (message.defect,)): 1}
+        yield {_key(catalog.REJECTED.name, reason=message.defect): 1}
         if excused:
             yield {}
         return
@@ -254,7 +305,12 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
     ):
         yield from (_both(way, way) for way in once)
         # Or in flight for good at the old place, where no full page can show that it is gone.
-        left = [_unresolved(message, step) for step in message.steps if not step.final]
+        left = [
+            other
+            for step in message.steps
+            if not step.final
+            for other in _unresolved(message, step, evidence)
+        ]
         yield from (_both(way, other) for way in once for other in left)
 
 
@@ -280,11 +336,11 @@ def _outcomes(
 ) -> Iterator[Way]:
     message = places[0]
     settles = next((step for step in message.steps if step.final), None)
-    shown: dict[str, None] = {}
+    shown: dict[Final, None] = {}
     for place in places:
         shown |= evidence.witness.finals.get(_who(place), {})
-    for step in _by_group(message.steps):
-        if step.final and normalised(step.status.group_name) in shown:
+    for final, step in {_final(step): step for step in reversed(message.steps) if step.final}.items():
+        if final in shown:
             yield from _settled(places, step, evidence)
     may_stay = (
         excused
@@ -300,7 +356,15 @@ def _outcomes(
     if not shown or may_stay:
         for step in _by_group(message.steps):
             if not step.final:
-                yield _unresolved(message, step)
+                yield from _unresolved(message, step, evidence)
+
+
+def _final(step: Step) -> Final:
+    return (
+        normalised(step.status.group_name),
+        normalised(step.status.name),
+        normalised(error_of(step)[0]),
+    )
 
 
 def _by_group(steps: Iterable[Step]) -> list[Step]:
@@ -326,22 +390,54 @@ def _settled_late(settled_ms: int, leaves_ms: int, evidence: Evidence) -> bool:
 
 def _settled(places: list[Message], step: Step, evidence: Evidence) -> Iterator[Way]:
     message = places[0]
-    status = normalised(step.status.group_name)
+    status, name, error = _final(step)
     error_group = normalised(step.error.group_name) if step.error is not None else ""
-    platform = (message.entity_id, message.application_id)
-    way: Way = {
-        (catalog.SENT.name, platform): 1,
-        (catalog.MESSAGES.name, (status, error_group, *platform)): 1,
-        (catalog.PARTS.name, (status, *platform)): message.parts,
+    for first, then in product(evidence.choices, evidence.choices):
+        sent = _chosen(message, step, first.sent, evidence)
+        labels = sent | _chosen(
+            message, step, [each for each in then.labels if each not in then.sent], evidence
+        )
+        way: Way = {
+            _of_labels(catalog.SENT, sent): 1,
+            _of_labels(catalog.MESSAGES, labels, general_status=status, error_group=error_group): 1,
+            _of_labels(catalog.PARTS, labels, general_status=status): message.parts,
+        }
+        if status != "DELIVERED":
+            entity = {each: sent[each] for each in sent if each == "entity_id" and each in then.labels}
+            why = {"status": name, "error": error, "permanent": error_of(step)[1]}
+            way[_of_labels(catalog.FAILURES, entity, general_status=status, **why)] = 1
+        durations = _chosen(message, step, then.duration_labels, evidence)
+        for place in places:
+            took_ms = duration_ms(place, next(each for each in message.steps if each.final))
+            took = _took(took_ms, {**durations, "general_status": status})
+            for price in _prices(message, step, evidence):
+                for cost in _costs(price, labels, message, evidence, later=price is not step):
+                    yield way | cost | took
+
+
+def _chosen(message: Message, step: Step, names: Iterable[str], evidence: Evidence) -> dict[str, str]:
+    """The values of the labels called `names`, by the row that the API shows of the message in `step`."""
+    row = rows.row(message, step.at_ms, evidence.quirks)
+    core = {
+        "entity_id": message.entity_id,
+        "application_id": message.application_id,
+        "status": _final(step)[1],
+        "error": _final(step)[2],
     }
-    if status != "DELIVERED":
-        error, permanent = error_of(step)
-        names = (status, normalised(step.status.name), normalised(error), permanent, message.entity_id)
-        way[catalog.FAILURES.name, names] = 1
-    for place in places:
-        took_ms = duration_ms(place, next(each for each in message.steps if each.final))
-        for price in _prices(message, step, evidence):
-            yield way | _cost(price, status, message) | _took(took_ms, status)
+    return {name: core[name] if name in core else _shown(LABELS[name], row, evidence) for name in names}
+
+
+def _shown(label: Label, row: Mapping[str, Any], evidence: Evidence) -> str:
+    value: Any = row if label.channels is None or evidence.channel in label.channels else None
+    for key in label.path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return label.value(value) if isinstance(value, str) else ""
+
+
+def _of_labels(family: Family, labels: Mapping[str, str], **own: str) -> Key:
+    """The key of a series with these labels, in the table's order."""
+    values = {**own, **labels}
+    return _key(family.name, **{name: values[name] for name in LABELS if name in values})
 
 
 def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
@@ -365,25 +461,36 @@ def _prices(message: Message, step: Step, evidence: Evidence) -> Iterator[Step]:
     yield later[0]
 
 
-def _cost(step: Step, status: str, message: Message) -> Way:
+def _costs(
+    step: Step, labels: Mapping[str, str], message: Message, evidence: Evidence, *, later: bool
+) -> Iterator[Way]:
+    """The cost by the price of `step`; one that came `later` counts under what the row shows by then."""
     if step.price is None or (not step.price and not step.currency):
-        return {}
-    labels = (step.currency, status, message.entity_id, message.application_id)
-    return {(catalog.COST.name, labels): step.price * message.parts}
+        yield {}
+        return
+    own = {"currency": step.currency, "general_status": normalised(step.status.group_name)}
+    by_then = (_chosen(message, step, choice.labels, evidence) for choice in evidence.choices)
+    for each in by_then if later else (labels,):
+        yield {_of_labels(catalog.COST, each, **own): step.price * message.parts}
 
 
-def _took(took_ms: int | None, status: str) -> Way:
+def _took(took_ms: int | None, labels: Mapping[str, str]) -> Way:
     if took_ms is None:
         return {}
     took = Decimal(took_ms).scaleb(-3)
     bucket = bisect_left([Decimal(str(bound)) for bound in catalog.DELIVERY_DURATION.buckets], took)
-    return {(HISTOGRAM, (status, str(bucket))): 1, (SUM, (status,)): took}
+    _, pairs = _of_labels(catalog.DELIVERY_DURATION, labels)
+    return {(HISTOGRAM, (*pairs, (BUCKET, str(bucket)))): 1, (SUM, pairs): took}
 
 
-def _unresolved(message: Message, step: Step) -> Way:
-    platform = (message.entity_id, message.application_id)
+def _unresolved(message: Message, step: Step, evidence: Evidence) -> Iterator[Way]:
     status = normalised(step.status.group_name)
-    return {(catalog.SENT.name, platform): 1, (catalog.UNRESOLVED.name, (status, *platform)): 1}
+    for choice in evidence.choices:
+        sent = _chosen(message, step, choice.sent, evidence)
+        yield {
+            _of_labels(catalog.SENT, sent): 1,
+            _of_labels(catalog.UNRESOLVED, sent, general_status=status): 1,
+        }
 
 
 def _counted(
@@ -391,18 +498,13 @@ def _counted(
 ) -> Iterator[tuple[Key, int | Decimal]]:
     for series, value in counters.items():
         if series.family in _EXACT:
-            yield (series.family, _values(series)), value
+            yield (series.family, series.labels), value
     for series, observed in histograms.items():
         if series.family == HISTOGRAM:
-            yield (SUM, _values(series)), observed.sum_s
+            yield (SUM, series.labels), observed.sum_s
             for bucket, count in enumerate(observed.counts):
                 if count:
-                    yield (HISTOGRAM, (*_values(series), str(bucket))), count
-
-
-def _values(series: Series) -> tuple[str, ...]:
-    """The values of a series' labels, in the catalogue's order."""
-    return tuple(series.label(name) for name in _LABELS[series.family])
+                    yield (HISTOGRAM, (*series.labels, (BUCKET, str(bucket)))), count
 
 
 def _has_other(series: Series) -> bool:
@@ -412,9 +514,9 @@ def _has_other(series: Series) -> bool:
 def _capped(most: Iterable[Key], statuses: set[str], cap: int) -> bool:
     """Whether some label has more values than it may show; messages may have been in flight under any of `statuses`."""
     values = {"general_status": set(statuses)}
-    for family, labels in most:
-        for label, value in zip(_LABELS.get(family, ()), labels, strict=False):
-            if label in CAPPED:
+    for _, labels in most:
+        for label, value in labels:
+            if label in LABELS and LABELS[label].capped:
                 values.setdefault(label, set()).add(value)
     return any(len(seen - {""}) > cap for seen in values.values())
 
@@ -424,7 +526,7 @@ def _beyond_cap(counters: Iterable[Series], cap: int) -> list[str]:
     values: dict[str, set[str]] = {}
     for series in counters:
         for label, value in series.labels if series.family in _EXACT else ():
-            if label in CAPPED:
+            if label in LABELS and LABELS[label].capped:
                 values.setdefault(label, set()).add(value)
     shown = {label: seen - {"", OTHER} for label, seen in values.items()}
     return [
@@ -432,11 +534,3 @@ def _beyond_cap(counters: Iterable[Series], cap: int) -> list[str]:
         for label, seen in shown.items()
         if len(seen) > cap
     ]
-
-
-def _totals(values: Mapping[Key, int | Decimal]) -> Counter[Key]:
-    totals: Counter[Key] = Counter()
-    for (family, labels), value in values.items():
-        key = (family, labels if family == catalog.REJECTED.name else ())
-        totals[key] += value  # type: ignore[assignment]
-    return totals

@@ -44,7 +44,7 @@ GOALS = (
     Goal(Case(600, 2, scale=10), settled=SOON, failed=FAILED_SOON),
     Goal(Case(600, 2, scale=10, all_fail=True), settled=SOON, failed=FAILED_SOON),
     Goal(Case(100, 2, scale=2, burst=10), sent=(20.0, 75.0)),
-    Goal(Case(1, 60), settled=SOON, failed=FAILED_SOON, requests=1.1),
+    Goal(Case(1, 60, 3, 2), settled=SOON, failed=FAILED_SOON, requests=1.1),
     Goal(Case(10, 60), settled=SOON, failed=FAILED_SOON),
     Goal(Case(100, 60, scale=2), settled=SOON, failed=FAILED_SOON),
     Goal(Case(300, 60, scale=10), settled=(40.0, 240.0), failed=FAILED_SOON),

@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import cast
 from unittest.mock import patch
@@ -24,6 +24,7 @@ from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
+from infobip_exporter.model.labels import read_on_request
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRanges
 from infobip_sandbox import asked
@@ -268,9 +269,10 @@ class LivedFeed:
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
         self.scraper.begin(self.ledger)
-        settings = Settings(
-            "main", self.world.channel, world.config.poll, world.config.metrics, self.world.budget
-        )
+        choice = world.choices[(self.lives - 1) % len(world.choices)]
+        metrics = replace(world.config.metrics, labels=choice.labels, duration_labels=choice.duration_labels)
+        self.api.labels = read_on_request((*choice.labels, *choice.duration_labels), self.world.channel)
+        settings = Settings("main", self.world.channel, world.config.poll, metrics, self.world.budget)
         return WatchedFeed(
             settings,
             self.api,
@@ -392,6 +394,9 @@ class LivedFeed:
             moved=self.moved,
             short=any(ways.short_share for _, ways in self.world.ways),
             doubtful=self._doubtful(),
+            channel=self.world.channel,
+            quirks=self.world.ways[0][1],
+            choices=self.life.world.choices[: self.lives],
         )
         inside = [message for message in self.messages if begin_ms <= message.sent_ms < watermark_ms]
         counted = [message for message in inside if self._passes(message)]

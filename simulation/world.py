@@ -8,6 +8,9 @@ from random import Random
 from typing import Any
 
 from infobip_exporter.config.schema import Config, Metrics, Poll
+from infobip_exporter.metrics.catalog import Choice
+from infobip_exporter.model.channels import NETWORK_CHANNELS
+from infobip_exporter.model.labels import optional_labels
 from infobip_sandbox import statuses
 from infobip_sandbox.faults import FAULT_KINDS, Faults, Outage
 from infobip_sandbox.quirks import Quirks
@@ -59,6 +62,8 @@ class SimulatedWorld:
     seed: int
     feeds: tuple[FeedWorld, ...]
     config: Config
+    choices: tuple[Choice, ...]
+    """The labels to count by: another choice each time the process starts."""
     page_limit: int
     wall_steps: tuple[ClockStep, ...]
     suspends: tuple[Suspend, ...]
@@ -94,6 +99,7 @@ def draw(seed: int) -> SimulatedWorld:
         seed=seed,
         feeds=feeds,
         config=config,
+        choices=_choices(Random(f"labels {seed}")),
         page_limit=page_limit,
         # Where no answer tells the time, the exporter's clock must be right: there is nothing else to go by.
         # Wrong ones are told from right ones by it, where polls are farther apart than dates are remembered.
@@ -130,7 +136,7 @@ def _feed(
     last_outage_s = max(((outage.end_ms - BEGINS_MS) / 1000 for outage in faults.outages), default=0.0)
     return FeedWorld(
         channel=channel,
-        traffic=traffic,
+        traffic=replace(traffic, networks_told=channel in NETWORK_CHANNELS),
         traffic_from_ms=BEGINS_MS - round(before_s * 1000),
         traffic_until_ms=ends_ms,
         ways=_ways(rng, page_limit, length_s, filters),
@@ -146,6 +152,20 @@ def _feed(
         hold_s=scrapes.choice((0.0, 60.0, 60.0, 600.0)),
         api_steps=api_steps,
     )
+
+
+def _choices(rng: Random) -> tuple[Choice, ...]:
+    if rng.random() < 0.5:
+        return (Choice(),)
+    return tuple(
+        Choice(_some_labels(rng), _some_labels(rng) if rng.random() < 0.3 else ())
+        for _ in range(rng.choice((1, 1, 1, 2, 3)))
+    )
+
+
+def _some_labels(rng: Random) -> tuple[str, ...]:
+    names = optional_labels()
+    return tuple(rng.sample(names, rng.choice((0, 1, 2, 3, len(names)))))
 
 
 def _dates(rng: Random, length_s: float) -> Dates:

@@ -101,12 +101,11 @@ def _feeds() -> list[FeedSnapshot]:
 
 
 def _sent() -> Series:
-    return Series(catalog.SENT.name, tuple((name, "") for name in catalog.SENT.labels))
+    return Series.of(catalog.SENT.name)
 
 
 def _in_flight(messages: int) -> dict[Series, int]:
-    labels = {"general_status": "PENDING", "entity_id": "", "application_id": ""}
-    return {Series.of(catalog.IN_FLIGHT.name, **labels): messages}
+    return {Series.of(catalog.IN_FLIGHT.name, general_status="PENDING"): messages}
 
 
 def _traffic(last_hour: int, at_noon: int) -> dict[int, dict[str, int]]:

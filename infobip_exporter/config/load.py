@@ -12,6 +12,7 @@ from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Config, Log, Metrics, Poll, State, Web
 from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
 from infobip_exporter.errors import ConfigError
+from infobip_exporter.model.labels import optional_labels
 
 API_REQUESTS_PER_MINUTE = 120
 """Requests a minute that the API allows an account (reference page)."""
@@ -37,11 +38,21 @@ _METRICS: Keys = {
     "max_label_values": ("max_label_values", rules.whole(1, 1_000_000)),
     "max_series": ("max_series", rules.whole(100, 1_000_000)),
 }
+_LABEL_LISTS = ("labels", "duration_labels")
 _LOG: Keys = {
     "level": ("level", rules.one_of(rules.LOG_LEVELS)),
     "format": ("format", rules.one_of(rules.LOG_FORMATS)),
     "failures": ("failures", rules.boolean),
 }
+
+
+def _metrics(section: Value | None) -> Metrics:
+    given = section.members([*_METRICS, *_LABEL_LISTS]) if section else {}
+    lists = {name: given.pop(name) for name in _LABEL_LISTS if name in given}
+    values = _checked(given, _METRICS)
+    for name, value in lists.items():
+        values[name] = _each_once(value.items(), rules.one_of(optional_labels()))
+    return Metrics(**values)
 
 
 def _state(folder: Path) -> Keys:
@@ -70,13 +81,18 @@ def _listen_addresses(value: Value) -> tuple[str, ...]:
     values = value.items() if value.is_list else [value]
     if not values:
         value.wrong("must list at least one address")
+    return _each_once(values, rules.listen_address)
+
+
+def _each_once(values: list[Value] | None, rule: Callable[[str], str]) -> tuple[str, ...]:
+    """The values of a list, all different, each as `rule` has it."""
     read: list[str] = []
     for each in values or ():
-        address = each.checked(rules.listen_address)
-        if address in read:
+        text = each.checked(rule)
+        if text in read:
             each.wrong("is listed twice")
-        elif address:
-            read.append(address)
+        elif text:
+            read.append(text)
     return tuple(read)
 
 
@@ -121,7 +137,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
     config = Config(
         accounts=read_accounts(given.get("accounts"), problems, folder),
         poll=Poll(**_fields(given.get("poll"), _POLL)),
-        metrics=Metrics(**_fields(given.get("metrics"), _METRICS)),
+        metrics=_metrics(given.get("metrics")),
         state=State(**_fields(given.get("state"), _state(folder))),
         web=_web(given.get("web"), folder),
         log=Log(**_fields(given.get("log"), _LOG)),
@@ -148,6 +164,9 @@ def _sections(text: str, env: Mapping[str, str], problems: Problems) -> dict[str
 
 def _fields(section: Value | None, keys: Keys) -> dict[str, Any]:
     """The schema's fields that are given and sound; the others keep their defaults."""
-    given = section.members(list(keys)) if section else {}
+    return _checked(section.members(list(keys)), keys) if section else {}
+
+
+def _checked(given: Mapping[str, Value], keys: Keys) -> dict[str, Any]:
     values = {keys[key][0]: value.checked(keys[key][1]) for key, value in given.items()}
     return {field: value for field, value in values.items() if value is not None}

@@ -86,6 +86,8 @@ class Metrics:
     zero_hold_s: float = 60.0
     max_label_values: int = 1000
     max_series: int = 20_000
+    labels: tuple[str, ...] = ("entity_id", "application_id")
+    duration_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,17 +330,16 @@ class _Counting:
         counted.durations_ms += durations_ms[sound].tolist()
         if rejected := int(np.sum(told & ~sound)):
             self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), rejected)
-        names = sorted({tally.series.general_status for tally in tallies})
-        of_name = np.repeat([names.index(tally.series.general_status) for tally in tallies], each)
-        for number, name in enumerate(names):
-            of_this = of_name == number
+        alike = {tally.series.durations: tally.series.general_status for tally in tallies}
+        places = {series: place for place, series in enumerate(alike)}
+        of_series = np.repeat([places[tally.series.durations] for tally in tallies], each)
+        for series, general_status in alike.items():
+            of_this = of_series == places[series]
             for hour, messages in Counter((sent_ms[of_this] // HOUR_MS).tolist()).items():
-                self._changes.settled_by_hour[hour, name] += messages
+                self._changes.settled_by_hour[hour, general_status] += messages
             if (of_this & sound).any():
-                self._changes.observe(
-                    Series.of(catalog.DELIVERY_DURATION.name, general_status=name),
-                    histogram(catalog.DELIVERY_DURATION, durations_ms[of_this & sound]),
-                )
+                observed = histogram(catalog.DELIVERY_DURATION, durations_ms[of_this & sound])
+                self._changes.observe(series, observed)
 
 
 def histogram(family: Family, durations_ms: Sequence[int] | NDArray[np.int64]) -> Histogram:

@@ -24,6 +24,7 @@ from infobip_exporter.infobip.clock import ApiClock
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics.catalog import Choice
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer
@@ -74,6 +75,7 @@ class Feed:
                 settings.metrics.max_label_values,
                 [*ledger.counters, *ledger.histograms, *ledger.in_flight],
                 settings.metrics.max_series,
+                Choice(settings.metrics.labels, settings.metrics.duration_labels),
             ),
             self._incidents,
             clock,

@@ -31,6 +31,7 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
+from infobip_exporter.model.labels import LABELS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import DAY_MS, HOUR_MS, TimeRange, TimeRanges
@@ -361,15 +362,13 @@ class Recorder(Writer):
             return
         for record in failed:
             kind = record.kind
+            names = dict.fromkeys(
+                ("general_status", "status", "error", "permanent", *self._caps.choice.labels)
+            )
             self.log.info(
                 "message failed",
                 message_id=record.message_id,
-                general_status=kind.general_status,
-                status=kind.status,
-                error=kind.error,
-                permanent=kind.permanent,
-                entity_id=kind.entity_id,
-                application_id=kind.application_id,
+                **{name: LABELS[name].of(kind) for name in names},
             )
 
 

@@ -1,6 +1,6 @@
 """How an account's logs are asked: with its credentials, TLS and proxy, which its channels share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from infobip_exporter.infobip.oauth2 import TOKEN_PATH, OAuth2Credentials
 from infobip_exporter.infobip.proxy import proxy_of
 from infobip_exporter.infobip.tls import Tls
 from infobip_exporter.model.channels import LOG_PATHS
+from infobip_exporter.model.labels import read_on_request
 
 
 class Access:
@@ -38,7 +39,8 @@ class Access:
         """Whether `account` is asked in the same way."""
         return _shared_part(account) == _shared_part(self._account) and timeout_s == self._timeout_s
 
-    def client(self, channel: str, filters: Mapping[str, str]) -> Client:
+    def client(self, channel: str, filters: Mapping[str, str], labels: Iterable[str] = ()) -> Client:
+        """One for a channel's log; `labels` are the names of those that are counted by."""
         base_url = self._account.base_url
         return Client(
             base_url,
@@ -47,6 +49,7 @@ class Access:
             filters,
             self._timeout_s,
             self._transport(base_url),
+            labels=read_on_request(labels, channel),
             unspeakable=self._unspeakable,
         )
 

@@ -4,8 +4,10 @@ A good page is decoded typed and at once. One bad row sends the page row by row,
 reading; a body that is not quite what JSON allows (half an emoji, NaN) is read leniently as a whole.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
+from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +16,8 @@ from infobip_exporter.errors import ExporterError
 from infobip_exporter.infobip.kinds import kind_of
 from infobip_exporter.infobip.lenient import LONGEST_ID, LONGEST_NAME, parse_json, read_row
 from infobip_exporter.infobip.moments import moments_ms
+from infobip_exporter.infobip.on_request import Values, reader_of
+from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
 
 MOST_ROWS = 5000
@@ -94,8 +98,8 @@ _decode_platform = msgspec.json.Decoder(_Platform | None).decode
 _NOT_TYPED = (ValueError, RecursionError, TypeError)
 
 
-def decode_page(body: bytes) -> Page:
-    """The page that `body` holds.
+def decode_page(body: bytes, labels: tuple[Label, ...] = ()) -> Page:
+    """The page that `body` holds; with the values of `labels`, which are read on request.
 
     Rows that can't be counted come back as `Page.rejected`; no row makes the page fail. Raises InvalidBody where the
     body isn't JSON of the form {"results": [...]}, and nothing else.
@@ -105,25 +109,28 @@ def decode_page(body: bytes) -> Page:
         raise InvalidBody(_TOO_MANY_ROWS)
     try:
         page = _decode_rows(body)
-        records = _good_records(page.results) if len(page.results) <= MOST_ROWS else None
+        records = None
+        if len(page.results) <= MOST_ROWS:
+            on_request = reader_of(labels).of_body(body) if labels else repeat((), len(page.results))
+            records = _good_records(page.results, on_request)
     except _NOT_TYPED:
         records = None
     if records is None:
-        return _decode_by_row(body)
+        return _decode_by_row(body, labels)
     return _page(records, [], page.cursor)
 
 
-def _good_records(rows: list[_Row]) -> list[Record] | None:
-    """The records of `rows`, or None where one of them can't be counted."""
+def _good_records(rows: list[_Row], on_request: Iterable[Values]) -> list[Record] | None:
+    """The records of `rows`, or None where one of them can't be counted. `on_request` are values of each row."""
     sent = moments_ms([row.sent_at or "" for row in rows])
     done = iter(moments_ms([row.done_at for row in rows if row.done_at]))
     records: list[Record] = []
     add = records.append
     new = tuple.__new__  # what Record(...) comes to, at half the cost
-    for row, sent_ms in zip(rows, sent, strict=True):
+    for row, sent_ms, values in zip(rows, sent, on_request, strict=True):
         raw = bytes(row.status), bytes(row.error), bytes(row.price), bytes(row.platform)
         read = _kind if sum(map(len, raw)) <= _LARGEST_KEPT else _kind.__wrapped__
-        kind = read(*raw, row.message_count)
+        kind = read(*raw, row.message_count, values)
         message_id = row.message_id
         if kind is None or sent_ms is None or not message_id:
             return None
@@ -133,7 +140,12 @@ def _good_records(rows: list[_Row]) -> list[Record] | None:
 
 @lru_cache(maxsize=4096)
 def _kind(
-    raw_status: bytes, raw_error: bytes, raw_price: bytes, raw_platform: bytes, count: int | None
+    raw_status: bytes,
+    raw_error: bytes,
+    raw_price: bytes,
+    raw_platform: bytes,
+    count: int | None,
+    on_request: Values,
 ) -> Kind | None:
     """The kind of a row with these JSON values, the same object each time. Raises msgspec's errors."""
     status = _decode_group(raw_status) or _NO_GROUP
@@ -152,32 +164,33 @@ def _kind(
             price.currency,
             price.price_per_message,
             count,
-        )
+        ),
+        on_request,
     )
 
 
-def _decode_by_row(body: bytes) -> Page:
+def _decode_by_row(body: bytes, labels: tuple[Label, ...]) -> Page:
     try:
         page = _decode_raw_rows(body)
     except (ValueError, RecursionError):
-        return _decode_leniently(body)
+        return _decode_leniently(body, labels)
     if len(page.results) > MOST_ROWS:
         raise InvalidBody(_TOO_MANY_ROWS)
     try:
-        return _sorted_out([_read_raw(bytes(raw)) for raw in page.results], page.cursor)
+        return _sorted_out([_read_raw(bytes(raw), labels) for raw in page.results], page.cursor)
     except ValueError:
         raise InvalidBody(_what_it_is(body)) from None
 
 
-def _read_raw(raw: bytes) -> Record | RejectedRow:
+def _read_raw(raw: bytes, labels: tuple[Label, ...]) -> Record | RejectedRow:
     try:
-        records = _good_records([_decode_row(raw)])
+        records = _good_records([_decode_row(raw)], [reader_of(labels).of_row(raw)])
     except _NOT_TYPED:
         records = None
-    return records[0] if records else read_row(parse_json(raw))
+    return records[0] if records else read_row(parse_json(raw), labels)
 
 
-def _decode_leniently(body: bytes) -> Page:
+def _decode_leniently(body: bytes, labels: tuple[Label, ...]) -> Page:
     try:
         answer = parse_json(body)
     except ValueError:
@@ -188,7 +201,7 @@ def _decode_leniently(body: bytes) -> Page:
     if len(results) > MOST_ROWS:
         raise InvalidBody(_TOO_MANY_ROWS)
     try:
-        return _sorted_out([read_row(row) for row in results], answer.get("cursor"))
+        return _sorted_out([read_row(row, labels) for row in results], answer.get("cursor"))
     except ValueError:
         raise InvalidBody(_what_it_is(body)) from None
 

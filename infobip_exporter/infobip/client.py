@@ -14,6 +14,7 @@ from infobip_exporter.infobip.headers import date_ms, retry_after_s
 from infobip_exporter.infobip.http import Http
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.infobip.refusal import describe_refusal, log_hint
+from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
 
@@ -25,7 +26,7 @@ computes delays the loop (sys.getswitchinterval, 5 ms)."""
 class Client:
     """Asks one log of one account; any number of requests may be under way at once.
 
-    `timeout_s` is for a whole request. `unspeakable` is what no failure's text may repeat beside what `credentials`
+    `timeout_s` is for a whole request. `labels` are read on request. `unspeakable` is what no failure's text may repeat beside what `credentials`
     name. `wall_s` (seconds since the epoch) replaces the clock with which a Retry-After is compared.
     """
 
@@ -38,6 +39,7 @@ class Client:
         timeout_s: float,
         transport: httpx.AsyncBaseTransport,
         *,
+        labels: tuple[Label, ...] = (),
         unspeakable: Iterable[str] = (),
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -45,6 +47,7 @@ class Client:
         self._channel = path.strip("/").split("/", 1)[0]
         self._credentials = credentials
         self._filters = dict(filters)
+        self._labels = labels
         # A destination is personal data.
         self._unspeakable = (*unspeakable, self._filters.get("destination", ""))
         self._wall_s = wall_s
@@ -77,7 +80,7 @@ class Client:
         )
         if reply.status == HTTPStatus.OK:
             try:
-                page = await _decode(reply.body)
+                page = await _decode(reply.body, self._labels)
             except InvalidBody as error:
                 raise RequestFailed("invalid_body", str(error), took_s=reply.took_s) from None
             return Answer(page, date_ms(reply.headers), reply.took_s, reply.asked_s, reply.received_s)
@@ -102,5 +105,7 @@ class Client:
         await self._http.close()
 
 
-async def _decode(body: bytes) -> Page:
-    return decode_page(body) if len(body) <= _LARGEST_INLINE else await asyncio.to_thread(decode_page, body)
+async def _decode(body: bytes, labels: tuple[Label, ...]) -> Page:
+    if len(body) <= _LARGEST_INLINE:
+        return decode_page(body, labels)
+    return await asyncio.to_thread(decode_page, body, labels)

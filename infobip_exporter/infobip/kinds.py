@@ -5,6 +5,7 @@ from decimal import Context, Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
+from infobip_exporter.infobip.on_request import Values
 from infobip_exporter.model.record import Kind
 
 MOST_PARTS = 2**31
@@ -34,7 +35,7 @@ RawKind: TypeAlias = tuple[
 application, currency, price of a part, message count."""
 
 
-def kind_of(raw: RawKind) -> Kind | None:
+def kind_of(raw: RawKind, on_request: Values = ()) -> Kind | None:
     """The kind of a row with these fields, or None where the status names no group.
 
     A message count that is missing, negative or absurd counts one part; 0 stays 0. A price that is negative, not finite
@@ -58,6 +59,7 @@ def kind_of(raw: RawKind) -> Kind | None:
         currency=currency or "",
         cost=None if price is None else _cost(price, parts),
         parts=parts,
+        on_request=on_request,
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from infobip_exporter.infobip.kinds import RawKind, kind_of
 from infobip_exporter.infobip.moments import moment_ms
+from infobip_exporter.infobip.on_request import reader_of
+from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Record, RejectedRow
 
 _CHANGES_WITH_STATUS = frozenset({"status", "error", "doneAt", "price"})
@@ -44,8 +46,8 @@ def parse_json(body: bytes) -> object:
         raise ValueError("nested too deeply") from None
 
 
-def read_row(row: object) -> Record | RejectedRow:
-    """The record that `row`, an untyped JSON value, holds, or why it can't be counted.
+def read_row(row: object, labels: tuple[Label, ...] = ()) -> Record | RejectedRow:
+    """The record that `row`, an untyped JSON value, holds, or why it can't be counted; `labels` are read on request.
 
     Raises ValueError for a row nested so deeply that `parse_json` only just read it.
     """
@@ -75,7 +77,7 @@ def read_row(row: object) -> Record | RejectedRow:
         return RejectedRow(
             "too_long", fingerprint(row), message_id if len(message_id) <= LONGEST_ID else "", too_long
         )
-    kind = kind_of(raw_kind)
+    kind = kind_of(raw_kind, reader_of(labels).of_fields(fields))
     if kind is None:
         return RejectedRow("no_status", fingerprint(row), message_id, "status.groupName")
     return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, _id(fields.get("sender")))

@@ -13,8 +13,9 @@ from infobip_exporter.ledger.contents import Contents
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Saved
 from infobip_exporter.metrics import catalog
+from infobip_exporter.metrics.catalog import Choice, Family, labels_of
 from infobip_exporter.model.cells import NEVER_MS
-from infobip_exporter.model.labels import SENT_LABELS
+from infobip_exporter.model.labels import LABELS, optional_labels
 from infobip_exporter.model.series import Histogram, Series, Value
 from infobip_exporter.model.time_range import TimeRanges
 
@@ -152,7 +153,8 @@ def _wrong_time(saved: Saved) -> Iterator[str]:
 def _wrong_series(series: Series, value: Value) -> Iterator[str]:
     """Labels are those of the catalogue; a value is a number that has not fallen below zero."""
     family = _FAMILIES.get(series.family)
-    if family is None or [name for name, _ in series.labels] != list(family.labels):
+    names = [name for name, _ in series.labels]
+    if family is None or not _can_have(family, names):
         yield f"series {series.family} has labels {dict(series.labels)}, which it can't have"
     elif isinstance(value, Histogram):
         sound = len(value.counts) == len(family.buckets) + 1 and min(value.counts) >= 0 and value.sum_s >= 0
@@ -160,6 +162,14 @@ def _wrong_series(series: Series, value: Value) -> Iterator[str]:
             yield f"histogram {series.family} {dict(series.labels)} is damaged"
     elif not value >= 0:
         yield f"series {series.family} {dict(series.labels)} is {value}, which is no total"
+
+
+def _can_have(family: Family, names: list[str]) -> bool:
+    """Whether a series of the family may have these labels, whichever were chosen when it began."""
+    if not family.chosen:
+        return names == list(family.labels)
+    every = labels_of(family, Choice(tuple(optional_labels()), tuple(optional_labels())))
+    return names == [name for name in every if name in names]
 
 
 def _unconserved(saved: Saved) -> Iterator[str]:
@@ -170,16 +180,14 @@ def _unconserved(saved: Saved) -> Iterator[str]:
         catalog.UNRESOLVED.name: "unresolved",
         catalog.IN_FLIGHT.name: "in flight",
     }
-    sums: dict[tuple[str, ...], Counter[str]] = {}
+    sums: dict[tuple[tuple[str, str], ...], Counter[str]] = {}
     for series, value in saved.series.items():
         if series.family in families and isinstance(value, int):
-            place = tuple(series.label(label.name) for label in SENT_LABELS)
+            place = tuple((name, value) for name, value in series.labels if LABELS[name].sent)
             sums.setdefault(place, Counter())[families[series.family]] += value
     for place, found in sorted(sums.items()):
         if found["sent"] != found["settled"] + found["unresolved"] + found["in flight"]:
-            named = ", ".join(
-                f"{label.name} {value!r}" for label, value in zip(SENT_LABELS, place, strict=True)
-            )
+            named = ", ".join(f"{name} {value!r}" for name, value in place) or "without labels"
             yield f"{named}: {found['sent']} sent are not " + " + ".join(
                 f"{found[part]} {part}" for part in ("settled", "unresolved", "in flight")
             )

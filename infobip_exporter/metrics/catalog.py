@@ -3,8 +3,13 @@
 The labels `account` and `channel` come first in every family but the last five and are not repeated here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+from infobip_exporter.model.labels import LABELS
+from infobip_exporter.model.series import Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,58 +18,129 @@ class Family:
     type: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
+    """Those that it always has,"""
+    chosen: Literal["", "sent", "settled", "entity", "durations"] = ""
+    """and which of the chosen ones: those of metrics.labels that are known when a message is sent, or all, now that it
+    has settled; entity_id alone; or metrics.duration_labels."""
     buckets: tuple[float, ...] = ()
     """Upper bounds in seconds of a histogram's buckets, without +Inf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The labels that are chosen in the configuration."""
+
+    labels: tuple[str, ...] = ("entity_id", "application_id")
+    duration_labels: tuple[str, ...] = ()
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """Those of `labels` that are known when a message is sent."""
+        return tuple(name for name in self.labels if LABELS[name].sent)
+
+
+DEFAULT = Choice()
+"""The labels of a configuration that chooses none."""
+
+
+@lru_cache(maxsize=1024)
+def labels_of(family: Family, choice: Choice = DEFAULT) -> tuple[str, ...]:
+    """The labels of a family, in the order of the label table."""
+    chosen: Mapping[str, tuple[str, ...]] = {
+        "sent": choice.sent,
+        "settled": choice.labels,
+        "entity": tuple(name for name in choice.labels if name == "entity_id"),
+        "durations": choice.duration_labels,
+    }
+    if not family.chosen:
+        return family.labels
+    names = {*family.labels, *chosen[family.chosen]}
+    return tuple(name for name in LABELS if name in names)
+
+
+def series_of(family: Family, values: Mapping[str, str]) -> Series:
+    """The series of messages with these values of labels.
+
+    It is the same whichever labels are chosen, as long as its values are.
+    """
+    return Series.of(family.name, **{name: values[name] for name in LABELS if name in values})
 
 
 SENT = Family(
     "infobip_messages_sent_total",
     "counter",
     "Messages seen in the log, each once.",
-    ("entity_id", "application_id"),
+    chosen="sent",
 )
 MESSAGES = Family(
     "infobip_messages_total",
     "counter",
     "Messages that reached a final status, each once.",
-    ("general_status", "error_group", "entity_id", "application_id"),
+    ("general_status", "error_group"),
+    chosen="settled",
 )
 FAILURES = Family(
     "infobip_message_failures_total",
     "counter",
     "Messages that settled as anything but DELIVERED, by the names of status and error.",
-    ("general_status", "status", "error", "permanent", "entity_id"),
+    ("general_status", "status", "error", "permanent"),
+    chosen="entity",
 )
 UNRESOLVED = Family(
     "infobip_messages_unresolved_total",
     "counter",
     "Messages that left the 48 h log without a final status, by the last status seen.",
-    ("general_status", "entity_id", "application_id"),
+    ("general_status",),
+    chosen="sent",
 )
 IN_FLIGHT = Family(
     "infobip_messages_in_flight",
     "gauge",
     "Messages seen that have no final status yet.",
-    ("general_status", "entity_id", "application_id"),
+    ("general_status",),
+    chosen="sent",
 )
 PARTS = Family(
     "infobip_message_parts_total",
     "counter",
     "Sum of messageCount, added when a message settles.",
-    ("general_status", "entity_id", "application_id"),
+    ("general_status",),
+    chosen="settled",
 )
 COST = Family(
     "infobip_cost_total",
     "counter",
     "Cost by price list, pricePerMessage x messageCount, added when a message settles. Not the invoice.",
-    ("currency", "general_status", "entity_id", "application_id"),
+    ("currency", "general_status"),
+    chosen="settled",
 )
 DELIVERY_DURATION = Family(
     "infobip_delivery_duration_seconds",
     "histogram",
     "Time from sentAt to doneAt of settled messages.",
     ("general_status",),
-    (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800),
+    chosen="durations",
+    buckets=(
+        0.5,
+        1,
+        2,
+        5,
+        10,
+        20,
+        30,
+        60,
+        120,
+        300,
+        600,
+        1800,
+        3600,
+        7200,
+        14400,
+        28800,
+        57600,
+        86400,
+        172800,
+    ),
 )
 OLDEST_IN_FLIGHT = Family(
     "infobip_oldest_in_flight_timestamp_seconds", "gauge", "sentAt of the oldest message in flight."
@@ -107,7 +183,7 @@ FRESHNESS = Family(
     "histogram",
     "Time from a message being sent, or settled, to the commit that counted it. Backlogs do not count.",
     ("of",),
-    (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 14400, 43200),
+    buckets=(5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 14400, 43200),
 )
 FEED_INFO = Family("infobip_exporter_feed_info", "gauge", "Configured feeds, always 1.")
 REQUESTS = Family(
@@ -120,8 +196,7 @@ REQUEST_DURATION = Family(
     "infobip_exporter_api_request_duration_seconds",
     "histogram",
     "Duration of requests to the API.",
-    (),
-    (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 REQUEST_LIMIT = Family(
     "infobip_exporter_api_requests_per_minute_limit",

@@ -18,6 +18,12 @@ LOG_PATHS = {
 }
 """Where each channel's log is. The `/reports` endpoints beside them are consumed by reading: never call them."""
 
+BY_PHONE_NUMBER = frozenset({"sms", "mms", "viber", "rcs", "kakao-alim", "kakao-chingu"})
+"""The channels whose destinations are phone numbers; elsewhere they are the channel's own ids of people."""
+
+NETWORK_CHANNELS = frozenset({"sms", "mms"})
+"""The channels whose rows tell the destination's network, `mccMnc`."""
+
 LOG_KEEPS_MS = 48 * 3600 * 1000
 """How long a record stays in the log after it was sent, in milliseconds."""
 

@@ -18,7 +18,8 @@ class Kind(NamedTuple):
 
     `general_status` and `error_group` are upper case with underscores; `status` and `error` are the API's names, such
     as REJECTED_NOT_ENOUGH_CREDITS, and `permanent` is "true", "false" or "". What a row lacks is the empty string.
-    `cost` is pricePerMessage x messageCount, exact; None where the row has no price (yet).
+    `cost` is pricePerMessage x messageCount, exact; None where the row has no price (yet). `on_request` are the values,
+    by name, of labels that are read only where they are chosen.
     """
 
     general_status: str
@@ -31,6 +32,7 @@ class Kind(NamedTuple):
     currency: str
     cost: Decimal | None
     parts: int
+    on_request: tuple[tuple[str, str], ...] = ()
 
     @property
     def final(self) -> bool:

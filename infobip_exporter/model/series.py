@@ -15,7 +15,8 @@ class Series(NamedTuple):
 
     @classmethod
     def of(cls, family: str, **labels: str) -> "Series":
-        return cls(family, tuple(labels.items()))
+        """With these labels; an empty one is none, as for Prometheus."""
+        return cls(family, tuple((name, value) for name, value in labels.items() if value))
 
     def label(self, name: str) -> str:
         """The value of a label; the empty string where the series does not have it."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from infobip_exporter.model.cells import NEVER_MS, Cells
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.planning.situation import Situation
+from infobip_exporter.planning.situation import OVERLAP_MS, Situation
 
 NEIGHBOURS = 6
 """The traffic around is told by so many cells,"""
@@ -17,7 +17,10 @@ def newest_unread(situation: Situation, unread: TimeRanges) -> TimeRange | None:
     if not unread:
         return None
     last = unread.ranges[-1]
-    return TimeRange(max(last.since_ms, last.until_ms - page_ms(situation, last.until_ms)), last.until_ms)
+    since_ms = last.until_ms - page_ms(situation, last.until_ms)
+    if since_ms <= last.since_ms:
+        since_ms = max(_begin(situation, last), last.until_ms - situation.widest_ms)
+    return TimeRange(since_ms, last.until_ms)
 
 
 def oldest_unread(situation: Situation, unread: TimeRanges) -> TimeRange | None:
@@ -25,7 +28,22 @@ def oldest_unread(situation: Situation, unread: TimeRanges) -> TimeRange | None:
     if not unread:
         return None
     first = unread.ranges[0]
-    return TimeRange(first.since_ms, min(first.until_ms, first.since_ms + page_ms(situation, first.since_ms)))
+    begin_ms = _begin(situation, first)
+    until_ms = first.since_ms + min(page_ms(situation, first.since_ms), situation.widest_ms)
+    return TimeRange(max(begin_ms, until_ms - situation.widest_ms), min(first.until_ms, until_ms))
+
+
+def _begin(situation: Situation, unread: TimeRange) -> int:
+    """Where to begin: 3 s earlier where the time before was read so soon that records had not turned up yet.
+
+    The next head reads these again; this is for a head that did not come so far in its poll.
+    """
+    table = situation.cells.table
+    place = int(np.searchsorted(table["until_ms"], unread.since_ms))
+    if place == len(table) or table["until_ms"][place] != unread.since_ms:
+        return unread.since_ms
+    early = NEVER_MS < table["read_ms"][place] < unread.since_ms + OVERLAP_MS
+    return unread.since_ms - OVERLAP_MS if early else unread.since_ms
 
 
 def page_ms(situation: Situation, moment_ms: int) -> int:

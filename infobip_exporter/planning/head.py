@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from infobip_exporter.counting.audit import EDGE_MS
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.requests import AskNow, ReadRange, Why
-from infobip_exporter.planning.situation import USABLE, Situation
-
-OVERLAP_MS = 3000
-"""How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
+from infobip_exporter.planning.situation import OVERLAP_MS, USABLE, Situation
 
 
 def head_requests(situation: Situation) -> list[ReadRange | AskNow]:

@@ -12,10 +12,10 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.backlog import newest_unread, oldest_unread
 from infobip_exporter.planning.failures import FAILURE_STATUSES, Asked, Sweeps, newest_ms
-from infobip_exporter.planning.head import OVERLAP_MS, head_requests
+from infobip_exporter.planning.head import head_requests
 from infobip_exporter.planning.prospects import Prospects
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Request, Why
-from infobip_exporter.planning.situation import READS_FOR_AN_HOUR, Situation
+from infobip_exporter.planning.situation import OVERLAP_MS, READS_FOR_AN_HOUR, Situation
 
 OVERDUE_MS = 600_000
 """Cells so long due for their final read do not wait for a full page any more."""

@@ -13,6 +13,8 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange, TimeRanges
 from infobip_exporter.planning.settling import SettlingTimes
 
+OVERLAP_MS = 3000
+"""How far behind the watermark the head begins: records were seen to turn up in the log within 2 s."""
 MARGIN = 2.2
 """Pages are planned so many standard deviations of their number of rows below full: 930 rows of 1000."""
 USABLE = 0.9

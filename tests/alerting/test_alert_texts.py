@@ -22,9 +22,9 @@ def feed(account: str) -> dict[str, str]:
     return {**EXPORTER, **sms(account)}
 
 
-def messages_world() -> World:
+def messages_world(*, by_campaign: bool = False) -> World:
     """Every alert on messages fires at NOW, most for an account of its own."""
-    world = World(every_s=60)
+    world = World(every_s=60, by_campaign=by_campaign)
     for account in (
         "spikes",
         "account",
@@ -36,6 +36,8 @@ def messages_world() -> World:
         "silent",
         "low",
         "new",
+        "pumped",
+        "blocked",
     ):
         world.watched(Hold(NOW + 1, 30), labels=sms(account))
 
@@ -88,6 +90,14 @@ def messages_world() -> World:
 
     world.messages("DELIVERED", Rate(NOW + 1, 100), labels=sms("new"))
     world.messages("BLOCKED", Rate(BEFORE, 0), Rate(AFTER, 1), labels=sms("new"))
+
+    sent = "infobip_messages_sent_total"
+    world.add(sent, Rate(BEFORE, 1), Rate(AFTER, 20), labels=sms("pumped"), country="LV", mcc_mnc="24701")
+    world.add(sent, Rate(BEFORE, 0), Rate(AFTER, 10), labels=sms("pumped"), country="EE")
+    world.add(sent, Rate(NOW + 1, 1), labels=sms("pumped"), mcc_mnc="26201")
+    of = {**sms("blocked"), "country": "FR"}
+    world.add("infobip_messages_total", Rate(NOW + 1, 4), labels=of, general_status="DELIVERED")
+    world.add("infobip_messages_total", Rate(BEFORE, 0), Rate(AFTER, 1), labels=of, general_status="EXPIRED")
     return world
 
 
@@ -193,6 +203,36 @@ TEXTS: dict[str, list[Told]] = {
             f"infobip-delivery?{choices('slow')}",
             "slow sms: messages take 9m 45s to arrive",
             "One in twenty of the messages delivered in the last 30 minutes took longer than 9m 45s from sentAt to doneAt. The limit is 5m 0s.",
+        ),
+    ],
+    "DestinationFailing": [
+        Told(
+            "warning",
+            {**feed("blocked"), "country": "FR"},
+            NOW - 44,
+            f"infobip-delivery?{choices('blocked')}",
+            "blocked sms: 20% of the messages to FR fail",
+            "Of the messages that settled in the last hour. At this time it was at most 0% on the last days.",
+        ),
+    ],
+    "DestinationSpike": [
+        Told(
+            "warning",
+            {**feed("pumped"), "country": "EE"},
+            NOW - 50,
+            f"infobip-delivery?{choices('pumped')}",
+            "pumped sms: 600 messages in an hour to EE, unusually many",
+            "At this time there were at most 0 on the last days. It may be a campaign, or somebody who makes you send messages to"
+            " numbers that earn money by them.",
+        ),
+        Told(
+            "warning",
+            {**feed("pumped"), "country": "LV", "mcc_mnc": "24701"},
+            NOW - 50,
+            f"infobip-delivery?{choices('pumped')}",
+            "pumped sms: 1200 messages in an hour to LV network 24701, unusually many",
+            "At this time there were at most 60 on the last days. It may be a campaign, or somebody who makes you send messages to"
+            " numbers that earn money by them.",
         ),
     ],
     "ErrorBudgetBurn": [
@@ -471,11 +511,13 @@ TEXTS: dict[str, list[Told]] = {
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
-@pytest.mark.parametrize("component", ["delivery", "exporter"])
+@pytest.mark.parametrize("component", ["delivery", "exporter", "delivery by campaign"])
 def test_every_alert_tells_its_figures_and_links_its_dashboard_and_runbook(
     component: str, tmp_path: Path
 ) -> None:
-    world = messages_world() if component == "delivery" else exporter_world()
+    by_campaign = component == "delivery by campaign"
+    component = component.removesuffix(" by campaign")
+    world = messages_world(by_campaign=by_campaign) if component == "delivery" else exporter_world()
     for name in sorted({each["alert"] for each in ALERTS if each["labels"]["component"] == component}):
         expected = []
         for told in TEXTS[name]:

@@ -191,7 +191,7 @@ def test_every_query_follows_the_choices(asked: Asked) -> None:
 def test_every_metric_in_a_query_exists_with_its_labels(asked: Asked) -> None:
     known: dict[str, set[str]] = {}
     for family in catalog.FAMILIES:
-        labels = {*family.labels, "account", "channel", "job", "instance", "le"}
+        labels = {*catalog.labels_of(family), "account", "channel", "job", "instance", "le"}
         if family.name == "infobip_delivery_duration_seconds":
             labels |= {"entity_id", "application_id"}  # where metrics.duration_labels has them
         for suffix in ("", "_bucket", "_count", "_sum") if family.type == "histogram" else ("",):

@@ -279,12 +279,14 @@ def always_failing(share: float, whole_account: bool) -> World:
     return world
 
 
+@pytest.mark.parametrize("by_campaign", [False, True])
 @pytest.mark.parametrize("whole_account", [False, True])
 @pytest.mark.parametrize("share", [0.2, 0.35])
 def test_what_always_fails_pages_nobody_after_two_hours(
-    share: float, whole_account: bool, tmp_path: Path
+    share: float, whole_account: bool, by_campaign: bool, tmp_path: Path
 ) -> None:
     world = always_failing(share, whole_account)
+    world.by_campaign = by_campaign
     world.never(END - 1, DELIVERY_PAGES, since=LEARNT)
     world.check(tmp_path)
 

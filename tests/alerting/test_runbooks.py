@@ -69,6 +69,7 @@ def test_what_pages_is_evaluated_as_often_as_prometheus_scrapes() -> None:
         "infobip-current": "15s",
         "infobip-delivery": "15s",
         "infobip-delivery-long": "1m",
+        "infobip-destinations": "1m",
         "infobip-usual": "5m",
         "infobip-delivery-alerts": "15s",
         "infobip-exporter-alerts": "15s",

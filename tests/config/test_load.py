@@ -56,7 +56,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
             filters: {sender: 447, destination: yes, bulkId: [b, c], entityId: e, applicationId: a, campaignReferenceId: [c, 007]}
           - {name: b, base_url: "http://[::1]:8080", api_key: literal, filters: }
         poll: {interval: 1m, lookback: 48h, late_arrival: 0, timeout: 1500ms}
-        metrics: {zero_hold: 0s, max_label_values: 5, max_series: 100}
+        metrics: {zero_hold: 0s, max_label_values: 5, max_series: 100, labels: [campaign, entity_id], duration_labels: []}
         state: {url: "sqlite:////var/lib/x.db"}
         web: {listen_address: ":9000", config_file: web.yml, allowed_hosts: [a.example, "*.b.example", "::1"]}
         log: {level: debug, format: json, failures: true}
@@ -79,7 +79,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
             Account("b", "http://[::1]:8080", api_key=Secret("literal")),
         ),
         poll=Poll(60, 172800, 0, 1.5),
-        metrics=Metrics(0, 5, 100),
+        metrics=Metrics(0, 5, 100, ("campaign", "entity_id")),
         state=State("sqlite:////var/lib/x.db"),
         web=Web((":9000",), tmp_path / "web.yml", ("a.example", "*.b.example", "::1")),
         log=Log("debug", "json", failures=True),

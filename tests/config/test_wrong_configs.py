@@ -37,6 +37,7 @@ ALONE = "must be scheme and host alone, without a path, ? or #"
 EXAMPLE = "https://xxxxx.api.infobip.com"
 URL = "must be a URL with a sound host and port"
 FILTER = "must be 1 to 2048 printable characters"
+LABELS = "must be one of status, error, entity_id, application_id, sender, campaign, content_type, mcc_mnc, country"
 FILTERS = "sender, destination, bulkId, entityId, applicationId, campaignReferenceId"
 BRACES = "a variable is written ${NAME}, a dollar sign $$"
 IN_QUOTES = (
@@ -404,6 +405,12 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
         (
             "metrics: {max_label_values: 1_000}",
             'metrics.max_label_values: must be a whole number from 1 to 1000000, got "1_000"',
+        ),
+        ("metrics: {labels: [campaign, destination]}", f'metrics.labels[1]: {LABELS}, got "destination"'),
+        ("metrics: {labels: entity_id}", 'metrics.labels: must be a list, got "entity_id"'),
+        (
+            "metrics: {duration_labels: [sender, sender]}",
+            'metrics.duration_labels[1]: is listed twice, got "sender"',
         ),
         ("state: {url: mysql://h/db}", f'state.url: {STATE_URL}, got "mysql://h/db"'),
         ("state: {url: 'mysql://u:secret@h/db'}", "state.url: must begin with sqlite:/// or postgresql://"),

@@ -10,7 +10,7 @@ from infobip_exporter.counting.known import Known
 from infobip_exporter.counting.rows import Rows
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family
 from infobip_exporter.model.record import Record
 from infobip_exporter.model.time_range import TimeRange
 from tests.feed.recording import BEGIN_MS, DELIVERED, PENDING, REJECTED, row
@@ -23,12 +23,13 @@ class Pages:
     """Pages of one hour, counted one after the other; each is whole unless `proven` says otherwise."""
 
     most_values: int = 100
+    choice: Choice = DEFAULT
     known: Known = field(default_factory=Known)
     changes: Changes = field(default_factory=Changes)
     statuses: Statuses = field(default_factory=Statuses)
 
     def __post_init__(self) -> None:
-        self.caps = Caps(self.most_values)
+        self.caps = Caps(self.most_values, choice=self.choice)
 
     def show(self, records: Sequence[Record], proven: TimeRange | None = ALL) -> Counted:
         counted = count(
@@ -47,7 +48,8 @@ class Pages:
         return sum(
             value
             for series, value in self.changes.counters.items()
-            if series.family == family.name and labels.items() <= dict(series.labels).items()
+            if series.family == family.name
+            and all(series.label(name) == value for name, value in labels.items())
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infobip_exporter.metrics.catalog import FAMILIES, Family
+from infobip_exporter.metrics.catalog import FAMILIES, Family, labels_of
 from tests.docs.pages import DOCS, PAGES, blocks, name_of, rows, section
 
 _NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")
@@ -16,7 +16,7 @@ _NOT_METRICS = {"infobip_exporter", "infobip_sandbox"}
 
 
 def documented(family: Family) -> list[str]:
-    labels = ", ".join(f"`{label}`" for label in family.labels)
+    labels = ", ".join(f"`{label}`" for label in labels_of(family))
     return [f"`{family.name}`", family.type, labels, family.help.replace("__other__", "`__other__`")]
 
 

@@ -41,7 +41,7 @@ def true_counts(truth: Mapping[str, Any], account: str = "demo", channel: str = 
     counts: Counts = {}
     for name, family in _OF_TRUTH.items():
         for *labels, value in truth[name]:
-            words = dict(zip(family.labels, labels, strict=True))
+            words = dict(zip(catalog.labels_of(family), labels, strict=True))
             counts[family.name, _labels(feed | words)] = float(Decimal(str(value)))
     for name, suffix, unit in (("deliveries", "count", 1), ("delivery_ms", "sum", 1000)):
         for status, value in truth[name]:

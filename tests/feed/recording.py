@@ -17,7 +17,7 @@ from infobip_exporter.infobip.rate_limit import Kept
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
+from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family
 from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.record import Kind, Page, Record
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
@@ -78,13 +78,13 @@ class Recording:
             begin_ms=BEGIN_MS, watermark_ms=watermark_ms, unread=TimeRanges([(BEGIN_MS, watermark_ms)])
         )
 
-    def start(self) -> None:
-        """A new process on the same ledger, as it was committed."""
+    def start(self, choice: Choice = DEFAULT) -> None:
+        """A new process on the same ledger, as it was committed; it counts by these labels."""
         self.ledger = Ledger(self.store, "main", "instagram")
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
         self.recorder = Recorder(
             self.ledger,
-            Caps(1000, [*self.ledger.counters]),
+            Caps(1000, [*self.ledger.counters], choice=choice),
             Incidents(log, self.clock),
             self.clock,
             Inline(),
@@ -124,7 +124,8 @@ class Recording:
         return sum(
             value
             for series, value in self.ledger.counters.items()
-            if series.family == family.name and labels.items() <= dict(series.labels).items()
+            if series.family == family.name
+            and all(series.label(name) == value for name, value in labels.items())
         )
 
     @property

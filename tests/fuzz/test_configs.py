@@ -20,6 +20,7 @@ from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.infobip.proxy import proxy_of
 from infobip_exporter.model.channels import LOG_PATHS
+from infobip_exporter.model.labels import optional_labels
 from infobip_exporter.web.web_config import WebConfig, load_web_config
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.sound import check_mistakes
@@ -67,6 +68,9 @@ def check_config(config: Config) -> None:
     assert 0 <= config.metrics.zero_hold_s <= 3600
     assert 1 <= config.metrics.max_label_values <= 1_000_000
     assert 100 <= config.metrics.max_series <= 1_000_000
+    for names in (config.metrics.labels, config.metrics.duration_labels):
+        assert len(set(names)) == len(names)
+        assert set(names) <= set(optional_labels())
     assert config.state.url.startswith("sqlite:///")
     assert config.web.listen_address
     for address in config.web.listen_address:

@@ -203,6 +203,7 @@ ACCOUNT: Tree = {
         "campaignReferenceId": [words("c", "007")],
     },
 }
+labels = words("entity_id", "campaign", "campaigns", "''")
 CONFIG: Mapping[str, Tree] = {
     "accounts": [*({**ACCOUNT, kind: tree} for kind, tree in WAYS.items()), {**ACCOUNT, **WAYS, **REACHED}],
     "poll": {
@@ -214,6 +215,8 @@ CONFIG: Mapping[str, Tree] = {
         "zero_hold": durations,
         "max_label_values": words("5") | numbers,
         "max_series": words("100") | numbers,
+        "labels": [labels],
+        "duration_labels": [labels],
     },
     "state": {"url": words("sqlite:///x.db", "sqlite:////x.db", "sqlite:///", "'sqlite:///\\n'")},
     "web": {

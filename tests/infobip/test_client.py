@@ -24,6 +24,7 @@ from infobip_exporter.infobip.answer import decode_page
 from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.credentials import Credentials, Given, HeaderCredentials, SecretFile, api_key
 from infobip_exporter.infobip.query import Query
+from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.secret import Secret
 
@@ -292,9 +293,9 @@ def test_a_huge_answer_is_decoded_in_another_thread(
 ) -> None:
     threads: list[threading.Thread] = []
 
-    def decode(body: bytes) -> Page:
+    def decode(body: bytes, labels: tuple[Label, ...]) -> Page:
         threads.append(threading.current_thread())
-        return decode_page(body)
+        return decode_page(body, labels)
 
     monkeypatch.setattr(client_module, "decode_page", decode)
     assert (

@@ -147,7 +147,7 @@ def test_a_sound_state_is_found_sound(ledger: Ledger, path: Path, capsys: pytest
     [
         (
             f"UPDATE series SET value = 5 WHERE family = '{SENT}'",
-            "entity_id 'shop', application_id '': 5 sent are not 2 settled + 1 unresolved + 1 in flight",
+            "entity_id 'shop': 5 sent are not 2 settled + 1 unresolved + 1 in flight",
         ),
         ("UPDATE cell SET in_flight = 0", "1 messages are in flight, the cells have 0"),
         (f"UPDATE series SET labels = '{{\"a\": \"x\"}}' WHERE family = '{SENT}'", "has labels {'a': 'x'}"),

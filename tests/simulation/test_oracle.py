@@ -25,7 +25,9 @@ SETTLED = Evidence(
     begin_ms=T,
     watermark_ms=T + LOG_KEEPS_MS,
     lost=TimeRanges(),
-    witness=Witness(shown={("a", T): T}, finals={("a", T): {"DELIVERED": None}}),
+    witness=Witness(
+        shown={("a", T): T}, finals={("a", T): {("DELIVERED", "DELIVERED_TO_HANDSET", "NO_ERROR"): None}}
+    ),
     polls=POLLS,
 )
 PENDING = replace(SETTLED, witness=Witness(shown={("a", T): T}))
@@ -74,7 +76,7 @@ def test_right_counters_have_no_problems() -> None:
 )
 def test_each_wrong_counter_is_named(wrong: Counters, families: list[catalog.Family]) -> None:
     found = problems(RIGHT | wrong, SETTLED, {TOOK: [2000]})
-    assert [problem.partition("[")[0] for problem in found] == [family.name for family in families]
+    assert [problem.partition("{")[0] for problem in found] == [family.name for family in families]
 
 
 def test_a_wrong_duration() -> None:
