@@ -27,7 +27,7 @@ def test_the_committed_dashboards_are_what_the_code_writes() -> None:
 
 def test_uids_are_stable() -> None:
     assert {uid: each["uid"] for uid, each in DASHBOARDS.items()} == {
-        uid: uid for uid in ("infobip-cost", "infobip-delivery", "infobip-exporter")
+        uid: uid for uid in ("infobip-campaigns", "infobip-cost", "infobip-delivery", "infobip-exporter")
     }
 
 
@@ -217,6 +217,7 @@ def test_a_division_has_no_data_rather_than_nan_where_nothing_happened(asked: As
     safe = (
         "(",
         "topk(",
+        "on (account, channel, campaign) group_left () (",
         "sum by (account, channel, entity_id)",
         "max by (account, channel) (infobip_exporter_api",
         "$__range_s",
