@@ -12,6 +12,7 @@ local groups(file) = std.parseYaml(file).groups;
   grafanaDashboards+:: {
     'infobip-delivery.json': import 'grafana/dashboards/infobip-delivery.json',
     'infobip-cost.json': import 'grafana/dashboards/infobip-cost.json',
+    'infobip-campaigns.json': import 'grafana/dashboards/infobip-campaigns.json',
     'infobip-exporter.json': import 'grafana/dashboards/infobip-exporter.json',
   },
 }

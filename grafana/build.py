@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from grafana.campaigns import campaigns
 from grafana.cost import cost
 from grafana.delivery import delivery
 from grafana.exporter import exporter
@@ -12,7 +13,7 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 def files() -> dict[Path, str]:
     """Each dashboard's file and text."""
-    dashboards = (delivery(), cost(), exporter())
+    dashboards = (delivery(), cost(), campaigns(), exporter())
     return {
         FOLDER / f"{each['uid']}.json": json.dumps(each, indent=2, ensure_ascii=False) + "\n"
         for each in dashboards

@@ -1,4 +1,4 @@
-"""What the three dashboards share: their choices, links, annotations, and the ways to ask."""
+"""What the dashboards share: their choices, links, annotations, and the ways to ask."""
 
 from grafana.panels import (
     DATASOURCE,
@@ -40,6 +40,7 @@ _VARIABLES = {
     "channel": Variable("channel", "Channel", f'infobip_up{{{EXPORTER},account=~"$account"}}'),
     "entity_id": Variable("entity", "Entity", f"infobip_messages_sent_total{{{FEED}}}"),
     "application_id": Variable("application", "Application", f"infobip_messages_sent_total{{{FEED}}}"),
+    "campaign": Variable("campaign", "Campaign", f"infobip_messages_sent_total{{{FEED}}}", everything=".+"),
     "currency": Variable("currency", "Currency", f"infobip_cost_total{{{FEED}}}"),
 }
 
@@ -74,10 +75,10 @@ def last_15_minutes(metric: str, selector: str, by: str = "") -> str:
     return total(f"increase({metric}{{{selector}}}[15m])", by)
 
 
-def ratio_of_15_minutes(by: str = "") -> str:
+def ratio_of_15_minutes(by: str = "", selector: str = MESSAGES) -> str:
     """The share of failures of the last 15 minutes, where so many messages settled that it means something."""
-    everything = last_15_minutes("infobip_messages_total", MESSAGES, by)
-    failed = last_15_minutes("infobip_messages_total", f"{MESSAGES},{FAILED}", by)
+    everything = last_15_minutes("infobip_messages_total", selector, by)
+    failed = last_15_minutes("infobip_messages_total", f"{selector},{FAILED}", by)
     return f"{zero_where(everything, failed)} / ({everything} >= {FLOOR})"
 
 

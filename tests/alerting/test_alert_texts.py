@@ -97,6 +97,7 @@ def messages_world(*, by_campaign: bool = False) -> World:
     world.add(sent, Rate(NOW + 1, 1), labels=sms("pumped"), mcc_mnc="26201")
     of = {**sms("blocked"), "country": "FR"}
     world.add("infobip_messages_total", Rate(NOW + 1, 4), labels=of, general_status="DELIVERED")
+    world.messages("DELIVERED", Rate(NOW + 1, 40), labels=sms("blocked"), entity="")
     world.add("infobip_messages_total", Rate(BEFORE, 0), Rate(AFTER, 1), labels=of, general_status="EXPIRED")
     return world
 
@@ -209,7 +210,7 @@ TEXTS: dict[str, list[Told]] = {
         Told(
             "warning",
             {**feed("blocked"), "country": "FR"},
-            NOW - 44,
+            NOW - 47,
             f"infobip-delivery?{choices('blocked')}",
             "blocked sms: 20% of the messages to FR fail",
             "Of the messages that settled in the last hour. At this time it was at most 0% on the last days.",
@@ -219,7 +220,7 @@ TEXTS: dict[str, list[Told]] = {
         Told(
             "warning",
             {**feed("pumped"), "country": "EE"},
-            NOW - 50,
+            NOW - 53,
             f"infobip-delivery?{choices('pumped')}",
             "pumped sms: 600 messages in an hour to EE, unusually many",
             "At this time there were at most 0 on the last days. It may be a campaign, or somebody who makes you send messages to"
@@ -228,7 +229,7 @@ TEXTS: dict[str, list[Told]] = {
         Told(
             "warning",
             {**feed("pumped"), "country": "LV", "mcc_mnc": "24701"},
-            NOW - 50,
+            NOW - 53,
             f"infobip-delivery?{choices('pumped')}",
             "pumped sms: 1200 messages in an hour to LV network 24701, unusually many",
             "At this time there were at most 60 on the last days. It may be a campaign, or somebody who makes you send messages to"

@@ -27,7 +27,7 @@ def test_the_committed_dashboards_are_what_the_code_writes() -> None:
 
 def test_uids_are_stable() -> None:
     assert {uid: each["uid"] for uid, each in DASHBOARDS.items()} == {
-        uid: uid for uid in ("infobip-cost", "infobip-delivery", "infobip-exporter")
+        uid: uid for uid in ("infobip-campaigns", "infobip-cost", "infobip-delivery", "infobip-exporter")
     }
 
 
@@ -92,9 +92,11 @@ def test_several_or_all_can_be_chosen_and_the_first_choice_is_the_data_source(ui
     for choice in choices:
         assert choice["multi"]
         assert choice["includeAll"]
-        everything = ".+" if choice["name"] in {"job", "instance"} else ".*"  # also what has no such label
+        everything = (
+            ".+" if choice["name"] in {"job", "instance", "campaign"} else ".*"
+        )  # also what has no such label
         assert choice["allValue"] == everything
-    expected = {"infobip-delivery": 6, "infobip-cost": 7, "infobip-exporter": 4}
+    expected = {"infobip-delivery": 6, "infobip-cost": 7, "infobip-exporter": 4, "infobip-campaigns": 6}
     assert len(choices) == expected[uid]
     assert (fine["name"], fine["type"], fine["query"]) == ("fine", "constant", "DELIVERED")
 
@@ -192,6 +194,8 @@ def test_every_metric_in_a_query_exists_with_its_labels(asked: Asked) -> None:
     known: dict[str, set[str]] = {}
     for family in catalog.FAMILIES:
         labels = {*catalog.labels_of(family), "account", "channel", "job", "instance", "le"}
+        if family.chosen in ("sent", "settled"):
+            labels.add("campaign")  # where metrics.labels has it
         if family.name == "infobip_delivery_duration_seconds":
             labels |= {"entity_id", "application_id"}  # where metrics.duration_labels has them
         for suffix in ("", "_bucket", "_count", "_sum") if family.type == "histogram" else ("",):
@@ -213,6 +217,7 @@ def test_a_division_has_no_data_rather_than_nan_where_nothing_happened(asked: As
     safe = (
         "(",
         "topk(",
+        "on (account, channel, campaign) group_left () (",
         "sum by (account, channel, entity_id)",
         "max by (account, channel) (infobip_exporter_api",
         "$__range_s",

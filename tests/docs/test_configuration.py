@@ -15,6 +15,7 @@ from infobip_exporter.config.load import parse_config
 from infobip_exporter.config.rules import FILTERS
 from infobip_exporter.config.schema import Account, Config, TlsConfig
 from infobip_exporter.model.channels import LOG_PATHS
+from infobip_exporter.model.labels import optional_labels
 from infobip_exporter.model.secret import Secret
 from tests.docs.pages import DOCS, PAGES, README, REPOSITORY, blocks, name_of, rows, section
 
@@ -76,6 +77,13 @@ def test_the_tables_tell_the_least_and_the_most_that_is_allowed(section_name: st
 
 def test_every_channel_is_named() -> None:
     assert [name for name in LOG_PATHS if not re.search(rf"`\[?{name}\]?`", CONFIGURE.read_text())] == []
+
+
+def test_every_label_that_may_be_chosen_is_in_the_table() -> None:
+    table = rows(section(CONFIGURE, "#### Labels"))
+    assert sorted(row[0].strip("`") for row in table[1:]) == sorted(optional_labels())
+    example = (REPOSITORY / "config.example.yaml").read_text()
+    assert [name for name in optional_labels() if name not in example] == []
 
 
 def test_every_filter_is_named() -> None:

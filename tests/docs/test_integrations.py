@@ -1,5 +1,6 @@
 """The scrape configurations in docs/integrations.md are well-formed, and do what the page promises of each."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -29,6 +30,8 @@ SCRAPES = {
 
 def test_each_program_has_its_configuration_and_says_whether_it_was_tried() -> None:
     programs = [row[0] for row in rows(PAGE.read_text())[1:]]
+    tried = [row[1] for row in rows(PAGE.read_text())[1:]]
+    assert [text for text in tried if not re.match(r"\d|not tried", text)] == []
     headings = [line[3:] for line in PAGE.read_text().splitlines() if line.startswith("## ")]
     assert headings[:-1] == programs
     assert len([code for name in ("yaml", "toml", "alloy") for code in blocks(PAGE, name)]) == len(programs)

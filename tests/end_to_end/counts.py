@@ -54,6 +54,14 @@ def of_truth(counts: Counts) -> Counts:
     return {key: value for key, value in counts.items() if key[0] in TOLD_BY_TRUTH and value}
 
 
+def without(counts: Counts, label: str) -> Counts:
+    """The sums over all values of a label."""
+    sums: defaultdict[tuple[str, LabelSet], float] = defaultdict(float)
+    for (name, labels), value in counts.items():
+        sums[name, frozenset(pair for pair in labels if pair[0] != label)] += value
+    return dict(sums)
+
+
 def difference(shown: Counts, truth: Counts) -> list[str]:
     """What is shown wrongly, a line for each series."""
     shown, truth = of_truth(shown), of_truth(truth)
