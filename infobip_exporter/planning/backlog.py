@@ -38,12 +38,12 @@ def _begin(situation: Situation, unread: TimeRange) -> int:
 
     The next head reads these again; this is for a head that did not come so far in its poll.
     """
-    table = situation.cells.table
-    place = int(np.searchsorted(table["until_ms"], unread.since_ms))
-    if place == len(table) or table["until_ms"][place] != unread.since_ms:
-        return unread.since_ms
-    early = NEVER_MS < table["read_ms"][place] < unread.since_ms + OVERLAP_MS
-    return unread.since_ms - OVERLAP_MS if early else unread.since_ms
+    begin_ms = unread.since_ms
+    for cell in reversed(situation.cells.between(TimeRange(begin_ms - OVERLAP_MS, begin_ms))):
+        if cell.until_ms != begin_ms or not NEVER_MS < cell.read_ms < unread.since_ms + OVERLAP_MS:
+            break
+        begin_ms = max(cell.since_ms, unread.since_ms - OVERLAP_MS)
+    return begin_ms
 
 
 def page_ms(situation: Situation, moment_ms: int) -> int:

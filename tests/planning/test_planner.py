@@ -465,9 +465,8 @@ def test_no_request_asks_again_for_what_is_under_way_or_is_too_wide(now: Situati
         request = each
         if isinstance(request, ReadRange):
             assert 0 < request.range.length_ms <= now.widest_ms
-            if request.why in {Why.BACKLOG, Why.LEAVING}:  # may begin earlier than what is unread
-                unread = now.unread.meet(request.range).ranges[0]
-                request = replace(request, range=TimeRange(unread.since_ms, request.range.until_ms))
+            if unread := now.unread.meet(request.range).ranges:  # it may begin earlier than what is unread
+                request = replace(request, range=TimeRange(unread[0].since_ms, request.range.until_ms))
             assert not taken.meet(request.range)
             taken = taken.add(request.range)
             if request.why not in {Why.BACKLOG, Why.LEAVING}:
