@@ -328,7 +328,15 @@ def _may_be_missed(message: Message, evidence: Evidence) -> bool:
         or evidence.doubtful.holds(message.sent_ms)
         or _who(message) in evidence.withheld
         or evidence.may_be_final(message.sent_ms, message.visible_ms)
+        or _left_unnoticed(message, evidence)
     )
+
+
+def _left_unnoticed(message: Message, evidence: Evidence) -> bool:
+    """Whether it left the log before a poll could read it, and by the time that answers tell it was still there then."""
+    told_ms = message.leaves_ms + evidence.clock_error_ms
+    well = [poll for poll in evidence.polls if poll.well and poll.ended_ms >= message.visible_ms]
+    return bool(well) and message.leaves_ms <= well[0].ended_ms and well[0].began_ms <= told_ms
 
 
 def _outcomes(

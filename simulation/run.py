@@ -261,6 +261,7 @@ class LivedFeed:
         self._silent: deque[bool] = deque(maxlen=SILENT_POLLS)
         self._gaps = Random(f"gaps {seed}")
         self._was_certain = False
+        self._slept_s = 0.0
 
     def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
@@ -301,6 +302,9 @@ class LivedFeed:
         self._ends_in_time(before)
         self._goes_on_asking(before, eager=eager)
         is_certain = feed._sender.bounds().certain  # noqa: SLF001 - shown nowhere else
+        slept_s = self.life.time.now_s - self.life.time.run_s
+        if slept_s != self._slept_s:  # what was certain was so before the machine slept
+            self._was_certain, self._slept_s = False, slept_s
         self.guard.poll_ended(before.at_ms, certain=well and is_certain and self._was_certain)
         self._was_certain = is_certain
 

@@ -261,7 +261,8 @@ def test_a_feed_without_progress_is_down_and_unhealthy_whatever_it_said_last(
 ) -> None:
     async def life(app: App) -> None:
         assert app.stalled() == []
-        feeds(app)["one/sms"].feed.progressed_s -= 3600
+        feed = feeds(app)["one/sms"].feed
+        feed._progressed_s = feed._sender.progressed_s = feed.progressed_s - 3600
         assert app.stalled() == ["one/sms"]
         assert [each.up for each in app.snapshots()] == [None, False]
 

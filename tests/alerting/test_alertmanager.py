@@ -80,7 +80,7 @@ ELSEWHERE = {**HERE, "channel": "sms"}
 STAGING = {**HERE, "job": "infobip-staging"}
 DELIVERY = {each["alert"] for each in ALERTS if each["labels"]["component"] == "delivery"}
 SPIKES = {"RejectedSpike", "UndeliverableSpike", "FailureSpike"}
-FOLLOWS = {"ErrorBudgetBurn", "MessagesStuckInFlight", "StatusUnknown", "TrafficLow"}
+FOLLOWS = {"ErrorBudgetBurn", "MessagesStuckInFlight", "StatusUnknown", "TrafficLow", "DestinationFailing"}
 INHIBITED: dict[str, set[str]] = {
     "ExporterBlind": DELIVERY | {"ExporterBehind", "CountsLate"},
     "ApiRefusing": DELIVERY | {"ExporterBlind", "ExporterBehind", "CountsLate"},

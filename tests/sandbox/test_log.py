@@ -151,6 +151,7 @@ def test_a_record_has_the_fields_of_the_reference_page_in_the_time_zone_of_the_a
         "destination": "66855538125",
         "bulkId": "b",
         "messageId": "m",
+        "campaignReferenceId": "",
         "sentAt": "2023-11-14T16:43:20.000-0530",
         "doneAt": "2023-11-14T16:43:21.000-0530",
         "messageCount": 1,
