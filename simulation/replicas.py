@@ -25,7 +25,6 @@ import infobip_exporter.feed.feed as feed_module
 import infobip_exporter.feed.replica as replica_module
 from infobip_exporter.errors import LeaseLost, LedgerAway, LedgerError
 from infobip_exporter.feed.replica import Replica
-from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, Query
 from infobip_exporter.ledger.leases import Key, Lease, Now, PostgresLeases
 from infobip_exporter.ledger.ledger import Ledger
@@ -227,7 +226,7 @@ class SharedFeed(LivedFeed):
         self.ledger = WatchedLedger(store, "main", self.world.channel, self.guard)
         self.scraper.begin(self.ledger)
         return WatchedFeed(
-            Settings("main", self.world.channel, world.config.poll, world.config.metrics, self.world.budget),
+            self.settings(),
             GatedApi(self.api, replica),
             self.ledger,
             replica,

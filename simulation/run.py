@@ -270,12 +270,8 @@ class LivedFeed:
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
         self.scraper.begin(self.ledger)
-        choice = world.choices[(self.lives - 1) % len(world.choices)]
-        metrics = replace(world.config.metrics, labels=choice.labels, duration_labels=choice.duration_labels)
-        self.api.labels = read_on_request((*choice.labels, *choice.duration_labels), self.world.channel)
-        settings = Settings("main", self.world.channel, world.config.poll, metrics, self.world.budget)
         return WatchedFeed(
-            settings,
+            self.settings(),
             self.api,
             self.ledger,
             SimulatedClock(self.life.time),
@@ -285,6 +281,14 @@ class LivedFeed:
             page_limit=world.page_limit,
             list_length=_shortened(MAX_LIST_LENGTH, world),
         ).watched_by(self)
+
+    def settings(self) -> Settings:
+        """The configuration of this life; another may choose other labels."""
+        world = self.life.world
+        choice = world.choices[(self.lives - 1) % len(world.choices)]
+        metrics = replace(world.config.metrics, labels=choice.labels, duration_labels=choice.duration_labels)
+        self.api.labels = read_on_request((*choice.labels, *choice.duration_labels), self.world.channel)
+        return Settings("main", self.world.channel, world.config.poll, metrics, self.world.budget)
 
     def _stored(self) -> Ledger:
         return Ledger(SqliteStore(self.life.connection, "memory"), "main", self.world.channel)
