@@ -168,7 +168,7 @@ def test_a_damaged_page_stops_the_account_that_needs_it_and_no_other(make_export
         api.lively_for(3, per_second=500, account="one")
         api.lively_for(3, per_second=30, account="two")
         until(lambda: api.now_ms() > api.quiet_from_ms)
-        until(lambda: all(sent_are_right(exporter, api, name) for name in ("one", "two")), 30.0)
+        until(lambda: all(sent_are_right(exporter, api, name) for name in ("one", "two")), 90.0)
         backup = exporter.folder / "backup.db"
         sqlite_contents.back_up(exporter.state, backup)
         before = exporter.counts()
@@ -186,7 +186,7 @@ def test_a_damaged_page_stops_the_account_that_needs_it_and_no_other(make_export
             beside.unlink()
         backup.replace(exporter.state)
         exporter.start(wait_until_ready=True)
-        until(lambda: all(sent_are_right(exporter, api, name) for name in ("one", "two")), 30.0)
+        until(lambda: all(sent_are_right(exporter, api, name) for name in ("one", "two")), 90.0)
         assert fallen(before, exporter.counts()) == []
 
 
