@@ -89,6 +89,7 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             until(lambda: bool(alerts(received, "resolved", "RejectedSpike")), within_s=90)
             # Minutes made seconds, a handful of messages can look like another spike, but not of this kind.
             told = [alert["labels"] for each in received for alert in each["alerts"]]
+            assert {each["component"] for each in told if each["alertname"] != "ExporterDown"} == {"delivery"}
             rejected = [each["entity_id"] for each in told if each["alertname"] == "RejectedSpike"]
             assert set(rejected) == {"shop-france"}
 
