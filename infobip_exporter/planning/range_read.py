@@ -68,11 +68,11 @@ def _cuts(whole: TimeRange, page: Page, limit: int) -> list[int]:
     room = max(1, int(FILL * limit))
     if len(shown) < limit // 2 or 2 * (shown[-1] - shown[0]) > whole.length_ms:
         return _halves(whole)  # rows of everywhere: they do not tell where the others are
-    if shown[0] == shown[-1]:  # one millisecond fills the page: nothing tells how crowded the others are
+    if shown[0] == shown[-1]:  # one millisecond fills the page: the rows of the others are unknown
         return [cut for cut in (shown[0], shown[0] + 1) if whole.since_ms < cut < whole.until_ms]
     rows_per_ms = len(shown) / max(1, shown[-1] - shown[0])
     cuts: list[int] = []
-    # One end of the range is as crowded as the page; the rest is taken to be as crowded as that.
+    # The rest of the range is taken to hold as many rows a millisecond as the part that the page shows.
     if shown[-1] - whole.since_ms >= whole.until_ms - shown[0]:
         dense_ms = shown[-min(room, len(shown))]
         rest = TimeRange(whole.since_ms, dense_ms)
