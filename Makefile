@@ -28,7 +28,7 @@ check: $(RUNTIME) ## Try config.yaml: one small question to each feed
 	$(PY) exporter.py check $(ARGS)
 
 test: $(DEV) ## Unit, property, simulation and end-to-end tests (ARGS="-k cells")
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 fuzz: $(DEV) ## Fuzz the reading of answers and configurations with new inputs (TIMES=20: as many as in make test)
 	FUZZ_TIMES=$(or $(TIMES),20) $(PY) -m pytest tests/fuzz $(ARGS)
