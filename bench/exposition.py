@@ -21,7 +21,7 @@ from infobip_exporter.metrics.catalog import labels_of
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot
-from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.model.series import Series
 from infobip_exporter.web.app import GZIP_LEVEL
 
@@ -84,7 +84,7 @@ def main() -> None:
     series = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     feeds = [snapshot(series, generation) for generation in (0, 1)]
     start = Moment(time.time(), time.monotonic())
-    released = ZeroStart(60, {each: Mark(0, released=True) for each in feeds[0].counters}, start)
+    released = ZeroStart(60, feeds[0].counters)
     renderer = Renderer("bench", Process())
     registry = CollectorRegistry()
     registry.register(ClientLibrary(feeds[0]))

@@ -137,7 +137,7 @@ class App:
         besides = [
             asyncio.create_task(each)
             for each in (
-                _every(LOOK_EVERY_S, self._save_marks),
+                _every(LOOK_EVERY_S, self._save_released),
                 _every(LOOK_EVERY_S, partial(self._reload, reloads)),
                 _every(WATCH_EVERY_S, self._restart_stalled),
                 _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
@@ -160,26 +160,25 @@ class App:
         for feed in feeds:
             feed.end()
         await asyncio.gather(*(feed.wait(END_WITHIN_S) for feed in feeds))
-        await asyncio.wait([asyncio.create_task(self._save_marks())], timeout=CLOSE_WITHIN_S)
+        await asyncio.wait([asyncio.create_task(self._save_released())], timeout=CLOSE_WITHIN_S)
         if self._replica:
             await asyncio.wait([asyncio.create_task(self._replica.leave())], timeout=CLOSE_WITHIN_S)
         self._worker.abandon()
 
-    async def _save_marks(self) -> None:
+    async def _save_released(self) -> None:
         """Make durable which series have been shown, so that they may be shown with their real value."""
         zero_starts = self._zero_starts  # a reload may come in between
         for key, feed in self._feeds.items():
             try:
-                await self._save_marks_of(feed, zero_starts[key])
+                await self._save_released_of(feed, zero_starts[key])
             except LedgerError:
-                return  # the feeds report it; the marks are offered again
+                return  # the feeds report it; the releases are offered again
 
-    async def _save_marks_of(self, feed: Supervisor, zero_start: ZeroStart) -> None:
-        marks = zero_start.unsaved(self.now())
-        if marks:
+    async def _save_released_of(self, feed: Supervisor, zero_start: ZeroStart) -> None:
+        if series := zero_start.unsaved(self.now()):
             with suppress(LeaseLost):  # whoever has the feed now holds them at zero once more
-                await self._worker.run(partial(feed.ledger.save_marks, marks))
-                zero_start.saved(marks)
+                await self._worker.run(partial(feed.ledger.save_released, series))
+                zero_start.saved(series)
 
     async def _restart_stalled(self) -> None:
         await asyncio.gather(*(feed.restart_if_stalled() for feed in self._feeds.values() if feed.stalled))
@@ -204,14 +203,14 @@ class App:
         await self.end(key)  # what is left of it
         try:
             ledger = await self._worker.run(lambda: Ledger(self._store, *key))
-            marks = await self._worker.run(ledger.marks)
+            released = await self._worker.run(ledger.released)
         except LeaseLost:
             return
         if key not in self._settings:  # a reload came in between
             return
         feed = self._supervisor(key, ledger=ledger)
         hold_s = feed.settings.metrics.zero_hold_s
-        self._zero_starts = {**self._zero_starts, key: ZeroStart(hold_s, marks, self.now())}
+        self._zero_starts = {**self._zero_starts, key: ZeroStart(hold_s, released)}
         self._feeds = {**self._feeds, key: feed}
         feed.start()
 
@@ -225,7 +224,7 @@ class App:
         feed.end()
         await feed.wait(END_WITHIN_S)
         with suppress(LedgerError):
-            await self._save_marks_of(feed, zero_start)
+            await self._save_released_of(feed, zero_start)
 
     # Reload
 
@@ -308,7 +307,7 @@ class App:
         return access
 
     def _new_zero_start(self, feed: Supervisor) -> ZeroStart:
-        return ZeroStart(feed.settings.metrics.zero_hold_s, feed.ledger.marks(), self.now())
+        return ZeroStart(feed.settings.metrics.zero_hold_s, feed.ledger.released())
 
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may still be in messages."""

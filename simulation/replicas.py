@@ -240,7 +240,7 @@ class SharedFeed(LivedFeed):
     def _be_scraped(self, snapshot: object) -> None:
         del snapshot
         with suppress(LedgerError, LeaseLost):
-            self.scraper.save_marks()
+            self.scraper.save_released()
 
     async def be_held_up(self) -> None:
         now_s = self.life.time.now_s

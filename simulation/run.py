@@ -318,7 +318,7 @@ class LivedFeed:
             self.scraper.scrape(snapshot)
         if self._scrapes.random() < self.world.scrape_share:
             with suppress(LedgerError):
-                self.scraper.save_marks()
+                self.scraper.save_released()
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s

@@ -39,18 +39,18 @@ class Scraper:
 
     def begin(self, ledger: Ledger) -> None:
         """The process has begun."""
-        zero_start = ZeroStart(self.hold_s, ledger.marks(), self._now())
+        zero_start = ZeroStart(self.hold_s, ledger.released())
         self._renderer = Renderer("0", _NO_PROCESS)
         self._zero_start = zero_start
 
         def save() -> None:
-            if marks := zero_start.unsaved(self._now()):
-                ledger.save_marks(marks)
-                zero_start.saved(marks)
+            if series := zero_start.unsaved(self._now()):
+                ledger.save_released(series)
+                zero_start.saved(series)
 
         self._save = save
 
-    def save_marks(self) -> None:
+    def save_released(self) -> None:
         """As the service does every now and then. Raises what the ledger raises."""
         self._save()
 

@@ -1,6 +1,6 @@
 """A real PostgreSQL in a simulated world: its clock is the world's, and its answers get lost."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -10,7 +10,6 @@ from infobip_exporter.ledger.postgres import PostgresStore, read_messages, read_
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.series import Series
 from infobip_sandbox.postgres import Postgres
 from simulation.trace import Trace
@@ -135,11 +134,11 @@ class TroubledStore:
     def known_rejected(self, held: Held, fingerprints: Iterable[bytes]) -> set[bytes]:
         return self.inner.known_rejected(held, fingerprints)
 
-    def marks(self, held: Held) -> dict[Series, Mark]:
-        return self.inner.marks(held)
+    def released(self, held: Held) -> set[Series]:
+        return self.inner.released(held)
 
-    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None:
-        self.inner.save_marks(held, marks)
+    def save_released(self, held: Held, series: Collection[Series]) -> None:
+        self.inner.save_released(held, series)
 
     def may_act(self) -> bool:
         return self.inner.may_act()

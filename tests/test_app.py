@@ -1,4 +1,4 @@
-"""What becomes of each feed when the configuration changes, and of the marks of new series."""
+"""What becomes of each feed when the configuration changes, and of the releases of new series."""
 
 import asyncio
 import threading
@@ -269,7 +269,7 @@ def test_a_feed_without_progress_is_down_and_unhealthy_whatever_it_said_last(
     lived(life)
 
 
-def test_marks_are_saved_though_a_reload_comes_in_between_and_offered_again_where_they_can_not_be(
+def test_releases_are_saved_though_a_reload_comes_in_between_and_offered_again_where_they_can_not_be(
     lived: Callable[[Life], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def life(app: App) -> None:
@@ -277,20 +277,20 @@ def test_marks_are_saved_though_a_reload_comes_in_between_and_offered_again_wher
         ledger = feeds(app)["one/sms"].ledger
         start.add([SENT])
         start.shown([SENT], Moment(1000.0, 1000.0))
-        save = Ledger.save_marks
+        save = Ledger.save_released
 
         def full(*_: object) -> None:
             raise LedgerError("disk full")
 
-        monkeypatch.setattr(Ledger, "save_marks", full)
-        await app._save_marks()
-        assert ledger.marks() == {}
-        monkeypatch.setattr(Ledger, "save_marks", save)
-        saving = asyncio.create_task(app._save_marks())
+        monkeypatch.setattr(Ledger, "save_released", full)
+        await app._save_released()
+        assert ledger.released() == set()
+        monkeypatch.setattr(Ledger, "save_released", save)
+        saving = asyncio.create_task(app._save_released())
         await asyncio.sleep(0)
         await app.change_to(replace(CONFIG, accounts=(TWO,)))
         await saving
-        assert list(ledger.marks()) == [SENT]
+        assert list(ledger.released()) == [SENT]
 
     lived(life)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from infobip_exporter.ledger.store import Held, Messages, Saved
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.series import Series
 
 
@@ -20,7 +19,7 @@ class Contents(Protocol):
 
     def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]: ...
 
-    def marks(self, held: Held) -> dict[Series, Mark]: ...
+    def released(self, held: Held) -> set[Series]: ...
 
     def rejected(self, held: Held) -> dict[bytes, int]:
         """The fingerprints of rows that can't be counted, and when they were read."""

@@ -64,7 +64,7 @@ def _copy_feed(contents: Contents, account: str, channel: str, saved: Saved, sto
     if there.progress:
         raise LedgerError(f"state {store.where}: holds {account}/{channel} already: name a new place")
     messages = contents.messages(saved.held, [cell.since_ms for cell in saved.cells])
-    store.save_marks(there.held, contents.marks(saved.held))
+    store.save_released(there.held, contents.released(saved.held))
     store.commit(
         there.held,
         Writes(
@@ -91,7 +91,7 @@ def _compare(contents: Contents, feeds: list[tuple[str, str, Saved]], written: C
             (saved.progress, saved.series, saved.cells, saved.settled_by_hour)
             == (found.progress, found.series, found.cells, found.settled_by_hour)
             and contents.messages(saved.held, cells) == written.messages(found.held, cells)
-            and contents.marks(saved.held) == written.marks(found.held)
+            and contents.released(saved.held) == written.released(found.held)
             and contents.rejected(saved.held) == written.rejected(found.held)
         )
         if not same:

@@ -1,7 +1,7 @@
 """The ledger of one feed: the totals in memory as they were committed, and the commit that changes them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -13,7 +13,6 @@ from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Messages, Store, Writes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cells
 from infobip_exporter.model.series import Histogram, Series, added, merged
 
@@ -64,13 +63,13 @@ class Ledger:
         """Which of these rows have been counted as rejected already."""
         return self._store.known_rejected(self._held, fingerprints)
 
-    def marks(self) -> dict[Series, Mark]:
+    def released(self) -> set[Series]:
         """What was saved for ZeroStart."""
-        return self._store.marks(self._held)
+        return self._store.released(self._held)
 
-    def save_marks(self, marks: Mapping[Series, Mark]) -> None:
+    def save_released(self, series: Collection[Series]) -> None:
         """Make durable what ZeroStart has to remember."""
-        self._store.save_marks(self._held, marks)
+        self._store.save_released(self._held, series)
 
     def commit(self, changes: Changes) -> None:
         """Do all of `changes`. After a LedgerError the same must be committed again, or the ledger opened anew."""

@@ -1,7 +1,7 @@
 """The store in PostgreSQL, for several replicas: every commit is one statement that checks who owns the feed."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,6 @@ from infobip_exporter.ledger.leases import Lease
 from infobip_exporter.ledger.postgres_commit import Commit
 from infobip_exporter.ledger.postgres_connections import Connections, Row
 from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
 
@@ -61,25 +60,22 @@ class PostgresStore:
         )
         return {fingerprint for (fingerprint,) in rows}
 
-    def marks(self, held: Held) -> dict[Series, Mark]:
-        return read_marks(self._connections.run, held)
+    def released(self, held: Held) -> set[Series]:
+        return read_released(self._connections.run, held)
 
-    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None:
-        if not marks:
+    def save_released(self, held: Held, series: Collection[Series]) -> None:
+        if not series:
             return
         rows = self._connections.run(
             "WITH held AS (SELECT id FROM feed WHERE id = %(feed)s AND epoch = %(epoch)s FOR SHARE)"
-            " INSERT INTO mark SELECT held.id, new.* FROM held,"
-            " unnest(%(family)s::text[], %(labels)s::text[], %(shown_ms)s::bigint[], %(released)s::boolean[]) AS new"
-            " ON CONFLICT (feed_id, family, labels) DO UPDATE"
-            " SET shown_ms = excluded.shown_ms, released = excluded.released RETURNING 1",
+            " INSERT INTO released SELECT held.id, new.* FROM held,"
+            " unnest(%(family)s::text[], %(labels)s::text[]) AS new"
+            " ON CONFLICT (feed_id, family, labels) DO UPDATE SET labels = excluded.labels RETURNING 1",
             {
                 "feed": held.feed_id,
                 "epoch": held.epoch,
-                "family": [series.family for series in marks],
-                "labels": [labels_text(series) for series in marks],
-                "shown_ms": [mark.shown_ms for mark in marks.values()],
-                "released": [mark.released for mark in marks.values()],
+                "family": [each.family for each in series],
+                "labels": [labels_text(each) for each in series],
             },
         )
         if not rows:
@@ -145,11 +141,6 @@ def read_messages(run: Run, held: Held, cells: Sequence[int]) -> dict[int, Messa
     return {since_ms: Messages(settled or b"", in_flight or b"") for since_ms, settled, in_flight in rows}
 
 
-def read_marks(run: Run, held: Held) -> dict[Series, Mark]:
-    rows = run(
-        "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = %(feed)s", {"feed": held.feed_id}
-    )
-    return {
-        Series(family, labels_of(labels)): Mark(shown_ms, released)
-        for family, labels, shown_ms, released in rows
-    }
+def read_released(run: Run, held: Held) -> set[Series]:
+    rows = run("SELECT family, labels FROM released WHERE feed_id = %(feed)s", {"feed": held.feed_id})
+    return {Series(family, labels_of(labels)) for family, labels in rows}

@@ -7,14 +7,13 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger.postgres import read_marks, read_messages, read_saved
+from infobip_exporter.ledger.postgres import read_messages, read_released, read_saved
 from infobip_exporter.ledger.postgres_connections import Connections, Row
 from infobip_exporter.ledger.postgres_schema import MIGRATIONS, check_version
 from infobip_exporter.ledger.store import Held, Messages, Saved
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.series import Series
 
-_TABLES = ("feed", "series", "mark", "cell", "settled", "in_flight", "settled_by_hour", "rejected")
+_TABLES = ("feed", "series", "released", "cell", "settled", "in_flight", "settled_by_hour", "rejected")
 
 
 class PostgresContents:
@@ -40,8 +39,8 @@ class PostgresContents:
     def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
         return read_messages(self._run, held, cells)
 
-    def marks(self, held: Held) -> dict[Series, Mark]:
-        return read_marks(self._run, held)
+    def released(self, held: Held) -> set[Series]:
+        return read_released(self._run, held)
 
     def rejected(self, held: Held) -> dict[bytes, int]:
         rows = self._run(

@@ -48,12 +48,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITH (fillfactor = 70)
         """,
         """
-        CREATE TABLE mark (
+        CREATE TABLE released (
             feed_id bigint NOT NULL REFERENCES feed,
             family text NOT NULL,
             labels text NOT NULL,
-            shown_ms bigint NOT NULL,
-            released boolean NOT NULL,
             PRIMARY KEY (feed_id, family, labels)
         )
         """,

@@ -23,14 +23,12 @@ TABLES = (
         PRIMARY KEY (feed_id, family, labels)
     ) WITHOUT ROWID
     """,
-    # When a series was first shown at zero (wall clock), and whether its real value may be shown.
+    # The series whose real value may be shown.
     """
-    CREATE TABLE mark (
+    CREATE TABLE released (
         feed_id INTEGER NOT NULL REFERENCES feed,
         family TEXT NOT NULL,
         labels TEXT NOT NULL,
-        shown_ms INTEGER NOT NULL,
-        released INTEGER NOT NULL,
         PRIMARY KEY (feed_id, family, labels)
     ) WITHOUT ROWID
     """,

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from infobip_exporter.ledger.encoding import (
 from infobip_exporter.ledger.schema import TABLES, VERSION
 from infobip_exporter.ledger.sqlite_file import OwnFile, explain
 from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
 
@@ -197,21 +196,16 @@ class SqliteStore:
                 ).fetchone()
             }
 
-    def marks(self, held: Held) -> dict[Series, Mark]:
+    def released(self, held: Held) -> set[Series]:
         with self._reading() as cursor:
-            rows = cursor.execute(
-                "SELECT family, labels, shown_ms, released FROM mark WHERE feed_id = ?", (held.feed_id,)
-            )
-            return {
-                Series(family, labels_of(labels)): Mark(shown_ms, bool(released))
-                for family, labels, shown_ms, released in rows
-            }
+            rows = cursor.execute("SELECT family, labels FROM released WHERE feed_id = ?", (held.feed_id,))
+            return {Series(family, labels_of(labels)) for family, labels in rows}
 
-    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None:
+    def save_released(self, held: Held, series: Collection[Series]) -> None:
         with self._transaction() as cursor:
             cursor.executemany(
-                "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)",
-                [(held.feed_id, series.family, labels_text(series), *mark) for series, mark in marks.items()],
+                "INSERT OR IGNORE INTO released VALUES (?, ?, ?)",
+                [(held.feed_id, each.family, labels_text(each)) for each in series],
             )
 
     def may_act(self) -> bool:
@@ -272,7 +266,7 @@ class SqliteStore:
 def _has_our_tables(cursor: sqlite3.Cursor, version: int) -> bool:
     return (
         version == VERSION
-        and cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'cell'").fetchone() is not None
+        and cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'released'").fetchone() is not None
     )
 
 

@@ -12,7 +12,6 @@ from infobip_exporter.ledger.schema import VERSION
 from infobip_exporter.ledger.sqlite import SqliteStore, other_schema
 from infobip_exporter.ledger.sqlite_file import BUSY_TIMEOUT_S, explain
 from infobip_exporter.ledger.store import Held, Messages, Saved
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.series import Series
 
 MOST_FINDINGS = 20
@@ -39,8 +38,8 @@ class SqliteContents:
     def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
         return self._store.messages(held, cells)
 
-    def marks(self, held: Held) -> dict[Series, Mark]:
-        return self._store.marks(held)
+    def released(self, held: Held) -> set[Series]:
+        return self._store.released(held)
 
     def rejected(self, held: Held) -> dict[bytes, int]:
         return dict(

@@ -1,10 +1,9 @@
 """What keeps ledgers durably: the interface, with SQLite (`sqlite.py`) and PostgreSQL (`postgres.py`) behind it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series, Value
 
@@ -58,7 +57,7 @@ class Writes:
 class Store(Protocol):
     """The ledgers of all feeds. Every method raises LedgerError, with the place and what to do, and may block.
 
-    When `commit` or `save_marks` returns, what it wrote survives a crash and a power cut. When it raises, nothing was
+    When `commit` or `save_released` returns, what it wrote survives a crash and a power cut. When it raises, nothing was
     written, or the same may be written again. It raises LeaseLost where the feed has another owner now.
     """
 
@@ -75,9 +74,9 @@ class Store(Protocol):
     def known_rejected(self, held: Held, fingerprints: Iterable[bytes]) -> set[bytes]:
         """Which of these rows have been counted as rejected already."""
 
-    def marks(self, held: Held) -> dict[Series, Mark]: ...
+    def released(self, held: Held) -> set[Series]: ...
 
-    def save_marks(self, held: Held, marks: Mapping[Series, Mark]) -> None: ...
+    def save_released(self, held: Held, series: Collection[Series]) -> None: ...
 
     def may_act(self) -> bool:
         """Whether this process is surely the only one that asks and shows. Returns at once."""

@@ -49,12 +49,12 @@ def hang(self, *_):
         told()
 SqliteStore.commit = hang
 """,
-    "marks": """
+    "releases": """
 from infobip_exporter.ledger.sqlite import SqliteStore
 def hang(self, *_):
     with self._lock:
         told()
-SqliteStore.save_marks = hang
+SqliteStore.save_released = hang
 """,
     "look-up of a name": """
 import socket

@@ -19,7 +19,7 @@ from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot
-from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.model.record import Record
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.json_text import STRANGE_TEXTS, rows
@@ -58,7 +58,7 @@ def page_of(records: list[Record], *, open_metrics: bool = False) -> str:
         last_sent_ms=max((record.sent_ms for record in records), default=None),
     )
     series = (*changes.counters, *changes.histograms, *ALWAYS_THERE)
-    shown = ZeroStart(60, {each: Mark(0, released=True) for each in series}, NOW)
+    shown = ZeroStart(60, series)
     page = Renderer("1.2.3", Process()).render([Feed(feed, shown)], NOW, open_metrics=open_metrics)
     return page.body.decode()
 

@@ -11,7 +11,6 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.opening import open_store
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.ledger.store import Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.series import Series
 from infobip_exporter.state_command import state as run
 from infobip_sandbox.postgres import Postgres
@@ -28,7 +27,7 @@ def source(tmp_path: Path) -> State:
     store = SqliteStore.open(state.url)
     ledger = Ledger(store, "main", "instagram")
     ledger.commit(changes())
-    ledger.save_marks({Series.of("infobip_messages_sent_total", entity_id="\x00☃"): Mark(5, True)})
+    ledger.save_released({Series.of("infobip_messages_sent_total", entity_id="\x00☃")})
     more = Writes(
         settled={2000: bytes(range(256))},
         settled_by_hour={(7, "D\x00LIVERED"): 3},

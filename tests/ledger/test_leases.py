@@ -19,7 +19,6 @@ from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.store import Held, Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
 from infobip_sandbox.postgres import Postgres
@@ -242,14 +241,14 @@ def test_whoever_does_not_renew_loses_everything_and_can_write_nothing(join: Joi
     with pytest.raises(LeaseLost):
         a.store.commit(held, Writes({SENT: 2}, cells=[Cell(0, 1)], settled={0: b"x"}))
     with pytest.raises(LeaseLost):
-        a.store.save_marks(held, {SENT: Mark(1)})
+        a.store.save_released(held, {SENT})
     with pytest.raises(LeaseLost):
         a.store.load("main", "sms")
     assert not a.leases.renew()
     b.store.commit(taken, Writes({SENT: 3}))
     after = b.store.load("main", "sms")
     assert (after.series, after.cells) == ({SENT: 3}, [])
-    assert b.store.marks(after.held) == {}
+    assert b.store.released(after.held) == set()
 
 
 def test_a_replica_that_was_taken_for_dead_comes_back_as_a_new_one(join: Join) -> None:

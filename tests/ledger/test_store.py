@@ -14,7 +14,6 @@ from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.ledger.store import Messages, Saved, Store, Writes
-from infobip_exporter.metrics.zero_start import Mark
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Histogram, Series, Value
 from infobip_sandbox.postgres import Postgres
@@ -86,14 +85,15 @@ def test_what_was_committed_is_there_for_the_next_process(reopen: Callable[[], S
             progress=b"far",
         ),
     )
-    store.save_marks(feed, {SERIES: Mark(5, True)})
+    store.save_released(feed, {SERIES})
+    store.save_released(feed, {SERIES})
     store = reopen()
     saved = store.load("main", "sms")
     assert (saved.progress, saved.series, saved.cells) == (b"far", values, [cell])
     assert saved.settled_by_hour == {(7, "DELIVERED"): 2}
     assert store.messages(feed, [10, 99]) == {10: Messages(b"s", b"f"), 99: Messages()}
     assert store.known_rejected(feed, [b"row", b"other"]) == {b"row"}
-    assert store.marks(feed) == {SERIES: Mark(5, True)}
+    assert store.released(feed) == {SERIES}
 
 
 def test_feeds_do_not_share_anything(reopen: Callable[[], Store]) -> None:

@@ -20,7 +20,7 @@ from infobip_exporter.metrics.catalog import FAMILIES, labels_of
 from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot, Reloaded
-from infobip_exporter.metrics.zero_start import Mark, Moment, ZeroStart
+from infobip_exporter.metrics.zero_start import Moment, ZeroStart
 from infobip_exporter.model.series import Histogram, Series
 
 NOW = Moment(1_700_000_000.0, 100.0)
@@ -34,7 +34,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def released(snapshot: FeedSnapshot) -> ZeroStart:
     series = (*snapshot.counters, *snapshot.histograms, *ALWAYS_THERE)
-    return ZeroStart(60, {each: Mark(0, released=True) for each in series}, NOW)
+    return ZeroStart(60, series)
 
 
 def rendered(*snapshots: FeedSnapshot, open_metrics: bool = False, reloaded: Reloaded | None = None) -> str:
@@ -311,18 +311,16 @@ def test_a_series_that_is_gone_is_forgotten() -> None:
 
 
 def test_new_series_are_shown_at_zero_and_then_for_real() -> None:
-    ledger: dict[Series, Mark] = {}
     observed = Histogram((3,) * BUCKETS, Decimal("7.5"))
     feed = FeedSnapshot("main", "sms", counters={SENT: 5}, histograms={DELIVERED: observed})
-    zero_start = ZeroStart(60, ledger, NOW)
+    zero_start = ZeroStart(60, [])
     renderer = Renderer("1", PROCESS)
 
     def scrape(at_s: float) -> tuple[Samples, set[Series]]:
         now = Moment(NOW.wall_s + at_s, NOW.monotonic_s + at_s)
         page = renderer.render([Feed(feed, zero_start)], now)
         page.was_answered(now)
-        marks = zero_start.unsaved(now)
-        zero_start.saved(marks)
+        zero_start.saved(zero_start.unsaved(now))
         return samples(page.body.decode()), set(page.zeros[0][1])
 
     first, zeros = scrape(0)
@@ -341,13 +339,13 @@ def test_new_series_are_shown_at_zero_and_then_for_real() -> None:
 
 def test_a_page_nobody_got_begins_no_hold() -> None:
     feed = FeedSnapshot("main", "sms", counters={SENT: 5})
-    zero_start = ZeroStart(60, {}, NOW)
+    zero_start = ZeroStart(60, [])
     Renderer("1", PROCESS).render([Feed(feed, zero_start)], NOW)
-    assert zero_start.unsaved(Moment(NOW.wall_s + 59, NOW.monotonic_s + 59)) == {}
+    assert zero_start.unsaved(Moment(NOW.wall_s + 59, NOW.monotonic_s + 59)) == set()
 
 
 def test_only_what_a_page_shows_counts_as_shown() -> None:
-    zero_start = ZeroStart(60, {}, NOW)
+    zero_start = ZeroStart(60, [])
     zero_start.add([SENT])
     page = Renderer("1", PROCESS).render([Feed(FeedSnapshot("main", "sms"), zero_start)], NOW)
     page.was_answered(NOW)

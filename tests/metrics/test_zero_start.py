@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infobip_exporter.metrics.zero_start import RELEASE_AHEAD_S, Mark, Moment, ZeroStart
+from infobip_exporter.metrics.zero_start import RELEASE_AHEAD_S, Moment, ZeroStart
 from infobip_exporter.model.series import Series
 
 A, B, C = (Series.of("infobip_messages_sent_total", entity_id=name, application_id="") for name in "abc")
@@ -17,90 +17,73 @@ def after(seconds: float, *, wall_step_s: float = 0.0) -> Moment:
     return Moment(START.wall_s + seconds + wall_step_s, START.monotonic_s + seconds)
 
 
-def save(zero_start: ZeroStart, now: Moment, ledger: dict[Series, Mark]) -> None:
-    marks = zero_start.unsaved(now)
-    ledger.update(marks)
-    zero_start.saved(marks)
+def save(zero_start: ZeroStart, now: Moment) -> set[Series]:
+    released = zero_start.unsaved(now)
+    zero_start.saved(released)
+    return released
 
 
 def shown_and_released(hold_s: float = 60.0) -> ZeroStart:
-    zero_start = ZeroStart(hold_s, {}, START)
+    zero_start = ZeroStart(hold_s, [])
     zero_start.add([A])
     zero_start.shown([A], START)
-    save(zero_start, after(hold_s - RELEASE_AHEAD_S), {})
+    save(zero_start, after(hold_s - RELEASE_AHEAD_S))
     return zero_start
 
 
 def test_a_new_series_is_held_until_the_hold_has_passed_since_its_first_showing() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     assert zero_start.held(after(1000)) == {A}
     zero_start.shown([A], after(1000))
     zero_start.shown([A], after(1030))
-    save(zero_start, after(1058), {})
+    save(zero_start, after(1058))
     assert zero_start.held(after(1059.9)) == {A}
     assert zero_start.held(after(1060)) == set()
 
 
 def test_a_scrape_that_was_not_answered_shows_nothing() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.held(START)
-    assert zero_start.unsaved(after(59)) == {}
+    assert zero_start.unsaved(after(59)) == set()
     assert zero_start.held(after(1000)) == {A}
 
 
 def test_the_release_is_offered_a_little_before_the_hold_ends_and_not_earlier() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
-    first = Mark(round(START.wall_s * 1000))
-    assert zero_start.unsaved(after(57.9)) == {A: first}
-    assert zero_start.unsaved(after(58)) == {A: first._replace(released=True)}
+    assert zero_start.unsaved(after(57.9)) == set()
+    assert zero_start.unsaved(after(58)) == {A}
 
 
 def test_a_hold_shorter_than_that_is_offered_for_release_at_once() -> None:
-    zero_start = ZeroStart(1, {}, START)
+    zero_start = ZeroStart(1, [])
     zero_start.add([A])
     zero_start.shown([A], START)
-    assert zero_start.unsaved(START)[A].released
-    save(zero_start, START, {})
+    assert save(zero_start, START) == {A}
     assert zero_start.held(after(0.9)) == {A}
     assert zero_start.held(after(1)) == set()
 
 
 def test_zero_goes_on_being_shown_while_the_release_is_not_saved() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
     zero_start.unsaved(after(59))
     assert zero_start.held(after(600)) == {A}
-    save(zero_start, after(600), {})
+    save(zero_start, after(600))
     assert zero_start.held(after(600)) == set()
 
 
-def test_a_mark_is_offered_until_it_is_saved_and_then_no_more() -> None:
-    zero_start = ZeroStart(60, {}, START)
+def test_a_release_is_offered_until_it_is_saved_and_then_no_more() -> None:
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
-    assert zero_start.unsaved(START) == zero_start.unsaved(after(5)) != {}
-    save(zero_start, after(5), {})
-    assert zero_start.unsaved(after(6)) == {}
-
-
-def test_an_older_mark_saved_late_does_not_undo_a_release() -> None:
-    zero_start = ZeroStart(60, {}, START)
-    zero_start.add([A])
-    zero_start.shown([A], START)
-    early = zero_start.unsaved(START)
-    save(zero_start, after(58), {})
-    zero_start.saved(early)
-    assert zero_start.held(after(60)) == set()
-
-
-def test_a_release_once_saved_is_not_taken_back_by_an_older_moment() -> None:
-    zero_start = shown_and_released()
-    assert zero_start.unsaved(after(1)) == {}
+    assert zero_start.unsaved(after(58)) == zero_start.unsaved(after(65)) == {A}
+    save(zero_start, after(65))
+    assert zero_start.unsaved(after(66)) == set()
 
 
 def test_adding_a_series_again_does_not_hold_it_again() -> None:
@@ -110,64 +93,41 @@ def test_adding_a_series_again_does_not_hold_it_again() -> None:
     assert zero_start.held(after(61)) == {B}
 
 
-def test_after_a_restart_a_series_never_scraped_is_new() -> None:
-    zero_start = ZeroStart(60, {B: Mark(0, released=True)}, START)
+def test_after_a_restart_a_series_is_held_anew_until_it_is_released() -> None:
+    """Whatever the clocks say of the time between: another machine may have shown the series before."""
+    zero_start = ZeroStart(60, [B])
     zero_start.add([A, B])
     assert zero_start.held(after(10_000)) == {A}
-
-
-def test_after_a_restart_the_rest_of_the_hold_is_held() -> None:
-    shown_ms = round((START.wall_s - 45) * 1000)
-    zero_start = ZeroStart(60, {A: Mark(shown_ms)}, START)
-    assert zero_start.unsaved(after(12.9)) == {}
-    save(zero_start, after(13), {})
-    assert zero_start.held(after(14.9)) == {A}
-    assert zero_start.held(after(15)) == set()
-
-
-def test_after_a_restart_with_the_clock_set_back_a_day_no_series_is_held_longer_than_a_new_one() -> None:
-    tomorrow_ms = round((START.wall_s + 86_400) * 1000)
-    zero_start = ZeroStart(60, {A: Mark(tomorrow_ms), B: Mark(tomorrow_ms, released=True)}, START)
-    assert zero_start.held(START) == {A}
-    save(zero_start, after(58), {})
-    assert zero_start.held(after(60)) == set()
-
-
-def test_after_a_restart_past_the_hold_zero_is_shown_until_the_release_is_saved() -> None:
-    zero_start = ZeroStart(60, {A: Mark(0)}, START)
-    assert zero_start.held(START) == {A}
-    save(zero_start, START, {})
-    assert zero_start.held(START) == set()
+    zero_start.shown([A], after(10_000))
+    save(zero_start, after(10_058))
+    assert zero_start.held(after(10_059.9)) == {A}
+    assert zero_start.held(after(10_060)) == set()
 
 
 def test_the_hold_runs_by_the_monotonic_clock() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
-    save(zero_start, after(58, wall_step_s=-86_400), {})
+    save(zero_start, after(58, wall_step_s=-86_400))
     assert zero_start.held(after(59, wall_step_s=86_400)) == {A}
     assert zero_start.held(after(60, wall_step_s=-86_400)) == set()
 
 
 def test_without_a_hold_nothing_is_held_and_a_later_run_with_one_is_told() -> None:
-    ledger: dict[Series, Mark] = {}
-    zero_start = ZeroStart(0, {}, START)
+    zero_start = ZeroStart(0, [])
     zero_start.add([A])
     assert zero_start.held(START) == set()
-    save(zero_start, START, ledger)
-    assert zero_start.unsaved(after(1)) == {}
-    assert ZeroStart(60, ledger, after(2)).held(after(2)) == set()
+    assert save(zero_start, START) == {A}
+    assert zero_start.unsaved(after(1)) == set()
 
 
 def test_a_series_shown_without_a_hold_is_not_held_when_a_hold_comes() -> None:
-    ledger: dict[Series, Mark] = {}
-    zero_start = ZeroStart(0, {}, START)
+    zero_start = ZeroStart(0, [])
     zero_start.add([A])
     zero_start.change_hold(60)
     zero_start.add([B])
     assert zero_start.held(after(1)) == {B}
-    save(zero_start, after(1), ledger)
-    assert ledger == {A: Mark(round(after(1).wall_s * 1000), released=True)}
+    assert save(zero_start, after(1)) == {A}
 
 
 def test_a_longer_hold_holds_what_is_held_and_nothing_that_was_released() -> None:
@@ -176,42 +136,35 @@ def test_a_longer_hold_holds_what_is_held_and_nothing_that_was_released() -> Non
     zero_start.add([B])
     zero_start.shown([B], after(11))
     zero_start.change_hold(60)
-    save(zero_start, after(69), {})
+    save(zero_start, after(69))
     assert zero_start.held(after(70)) == {B}
     assert zero_start.held(after(71)) == set()
 
 
 def test_a_shorter_hold_ends_as_soon_as_the_release_is_saved() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
     zero_start.change_hold(10)
     assert zero_start.held(after(20)) == {A}
-    save(zero_start, after(20), {})
+    save(zero_start, after(20))
     assert zero_start.held(after(20)) == set()
 
 
 def test_when_the_hold_is_taken_away_zero_is_shown_until_the_release_is_saved() -> None:
     """A later run may have a hold again, and would show 0 after the real value."""
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     zero_start.add([A])
     zero_start.shown([A], START)
     zero_start.change_hold(0)
     assert zero_start.held(after(1)) == {A}
-    save(zero_start, after(1), {})
+    save(zero_start, after(1))
     assert zero_start.held(after(1)) == set()
-    assert zero_start.unsaved(after(2)) == {}
-
-
-def test_after_a_restart_without_a_hold_what_was_held_is_until_the_release_is_saved() -> None:
-    zero_start = ZeroStart(0, {A: Mark(round(START.wall_s * 1000))}, START)
-    assert zero_start.held(START) == {A}
-    save(zero_start, START, {})
-    assert zero_start.held(START) == set()
+    assert zero_start.unsaved(after(2)) == set()
 
 
 def test_threads_can_use_it_at_once() -> None:
-    zero_start = ZeroStart(60, {}, START)
+    zero_start = ZeroStart(60, [])
     failures: list[BaseException] = []
 
     def commit() -> None:
@@ -220,7 +173,7 @@ def test_threads_can_use_it_at_once() -> None:
                 zero_start.add(
                     [Series.of("infobip_messages_sent_total", entity_id=str(i), application_id="")]
                 )
-                zero_start.saved(zero_start.unsaved(START) if i % 500 == 0 else {})
+                zero_start.saved(zero_start.unsaved(START) if i % 500 == 0 else ())
         except BaseException as error:  # noqa: BLE001 - told to the test's own thread
             failures.append(error)
 
@@ -239,7 +192,7 @@ class Run(RuleBasedStateMachine):
     @initialize(hold_s=st.sampled_from([0.5, 2.0, 10.0, 60.0]))
     def start(self, hold_s: float) -> None:
         self.hold_s = hold_s
-        self.ledger: dict[Series, Mark] = {}
+        self.ledger: set[Series] = set()
         self.totals: dict[Series, int] = {}
         self.seen: dict[Series, int] = {}
         self.unheld: set[Series] = set()
@@ -248,13 +201,13 @@ class Run(RuleBasedStateMachine):
         self.restart()
 
     def restart(self) -> None:
-        self.zero_start = ZeroStart(self.hold_s, self.ledger, self.now)
+        self.zero_start = ZeroStart(self.hold_s, self.ledger)
         self.zero_start.add(self.totals)
         self.real_from: dict[Series, float] = {}
         """By the monotonic clock: when the hold of a series has passed in this run at the latest."""
         self.released_by_save: set[Series] = set()
-        for series in self.ledger:
-            self.real_from[series] = self.now.monotonic_s + self.hold_s
+        if self.hold_s == 0:
+            self.unheld.update(self.totals)
 
     @rule(series=st.sampled_from([A, B, C]), count=st.integers(1, 5))
     def commit(self, series: Series, count: int) -> None:
@@ -270,8 +223,7 @@ class Run(RuleBasedStateMachine):
         for series, value in values.items():
             assert value >= self.seen.get(series, 0), "a counter fell"
             if series not in held and series not in self.unheld:
-                assert series in self.seen or series in self.ledger, "not shown at 0 first"
-                assert self.ledger[series].released, "a later run could show 0"
+                assert series in self.ledger, "a later run could show 0"
             late = self.now.monotonic_s >= self.real_from.get(series, float("inf"))
             if late and series in self.released_by_save:
                 assert series not in held, "held too long"
@@ -287,7 +239,7 @@ class Run(RuleBasedStateMachine):
 
     @rule(hold_s=st.sampled_from([0.0, 0.5, 10.0, 60.0]))
     def reload(self, hold_s: float) -> None:
-        save(self.zero_start, self.now, self.ledger)  # as the service does before it reloads
+        self.ledger |= save(self.zero_start, self.now)  # as the service does before it reloads
         self.zero_start.change_hold(hold_s)
         self.hold_s = hold_s
         if hold_s == 0:
@@ -302,12 +254,12 @@ class Run(RuleBasedStateMachine):
         self.now = self.now._replace(wall_s=self.now.wall_s + seconds)
 
     @rule(then=st.sampled_from(["saved", "failed", "committed, then killed"]))
-    def save_marks(self, then: str) -> None:
-        marks = self.zero_start.unsaved(self.now)
+    def save_released(self, then: str) -> None:
+        released = self.zero_start.unsaved(self.now)
         if then != "failed":
-            self.ledger.update(marks)
+            self.ledger |= released
         if then == "saved":
-            self.zero_start.saved(marks)
+            self.zero_start.saved(released)
             for series, at in self.real_from.items():
                 if self.now.monotonic_s >= at - RELEASE_AHEAD_S:
                     self.released_by_save.add(series)
