@@ -84,7 +84,7 @@ def test_it_ends_within_five_seconds_while_something_hangs_that_can_not_be_inter
         of: dict[str, Any] = account(api)
         if what == "look-up of a name":
             of["base_url"] = "https://nowhere.example"
-        exporter = make_exporter({"accounts": [of], "metrics": {"zero_hold": "60s"}})
+        exporter = make_exporter({"accounts": [of], "metrics": {"zero_hold": "1s"}})
         command = [sys.executable, str(program), f"--config.file={exporter.config_file}"]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process:
