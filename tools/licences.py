@@ -13,8 +13,9 @@ def files() -> dict[str, str]:
         "docs/licences.md": f"""\
 # Licences
 
-The exporter's own is [Apache-2.0](../LICENSE). With it are installed, with the versions of `requirements.txt` and the licences
-(SPDX) that the packages state; `make licences` writes this page:
+The exporter's own is [Apache-2.0](../LICENSE). These packages are installed with it,
+in the versions of `requirements.txt`, under the licences (SPDX) that they state. `make licences`
+writes this page.
 
 | package | version | licence |
 |---|---|---|

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, PAGES, README, anchors, links, name_of
+from tests.docs.pages import DOCS, PAGES, README, anchors, links, name_of, prose
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -39,3 +39,10 @@ def test_every_picture_is_shown_somewhere() -> None:
     shown = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
     pictures = list((DOCS / "pictures").iterdir())
     assert [path.name for path in pictures if path.resolve() not in shown] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_prose_wraps_at_100(page: Path) -> None:
+    """Tables, headings and what can't be broken may be longer."""
+    lines = [line for line in prose(page).splitlines() if not line.lstrip().startswith(("|", "#", "<", "!"))]
+    assert [line for line in lines if len(line) > 100 and " " in line.strip()[:100].partition("](")[0]] == []
