@@ -136,6 +136,7 @@ class Guard:
             was = next((each for each in around if each.final and each.range.covers(cell.range)), None)
             if was is None:
                 self._becomes_final(cell)
+                self._keeps_what_the_log_lacks(cell, changes.settled.get(cell.since_ms, b""))
             elif cell.reads > was.reads and cell.audited:
                 self.audits.append(Proof(cell.range, cell.read_ms, self.time.now_ms()))
 
@@ -225,6 +226,26 @@ class Guard:
             raise Violated(
                 f"final {now_ms - cell.until_ms} ms after it was sent, should be {age_ms} at least: {cell}"
             )
+
+    def _keeps_what_the_log_lacks(self, cell: Cell, kept: bytes) -> None:
+        """Settled messages are kept of a final cell only if the read that made it final did not show them.
+
+        Of one that can't be audited no read shows all.
+        """
+        if not kept or not cell.auditable or self.is_misled():
+            return
+        keys = known.decode_settled(kept, cell.since_ms)["key"]
+        shown_ms = cell.read_ms + self.clock_error_ms + SLACK_MS
+        shown = [
+            who
+            for who, last_ms in self.witness.last_shown.items()
+            if cell.range.holds(who[1]) and last_ms > shown_ms
+        ]
+        still = np.isin(
+            known.keys([who[0] for who in shown], np.array([who[1] for who in shown], np.int64)), keys
+        )
+        if still.any():
+            raise Violated(f"settled messages are kept of {cell}, which is final, and the log still has them")
 
     def poll_ended(self, began_ms: int, *, certain: bool) -> None:
         """After a poll that went well nothing is left to be read that had left the log long before it began."""
@@ -322,8 +343,6 @@ def _holds_its_messages(ledger: Ledger) -> None:
         keys += settled["key"].tolist()
         if len(in_flight) != cell.in_flight:
             raise Violated(f"{len(in_flight)} messages in flight are kept of {cell}")
-        if cell.final and len(settled):
-            raise Violated(f"{len(settled)} settled messages are kept of {cell}, which is final")
         if not cell.final and len(settled) + len(in_flight) != cell.messages:
             raise Violated(f"{len(settled) + len(in_flight)} messages are kept of {cell}")
     if len(set(keys)) != len(keys):

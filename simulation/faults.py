@@ -248,11 +248,16 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "settled messages of a final cell are kept",
-        'b"" if cell.final else known_.encode_settled', "known_.encode_settled",
+        "_without(inside.settled, rows.keys) if cell.final else inside.settled", "inside.settled",
+    ),
+    Mutant(
+        FEED + "recorder.py", "settled messages that the log lacks are forgotten once their cell is final",
+        "_without(inside.settled, rows.keys) if cell.final", "inside.settled[:0] if cell.final",
     ),
     Mutant(
         FEED + "writer.py", "messages in flight are not known any more once their cell is final",
-        "if not cell.final or cell.in_flight]", "if not cell.final]",
+        "moments = [cell.since_ms for cell in cells]",
+        "moments = [cell.since_ms for cell in cells if not cell.final]",
     ),
     Mutant(
         FEED + "recorder.py", "a page is committed in two parts, the progress first",

@@ -102,11 +102,13 @@ def audit(cell: Cell, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
     return after, Finding(cell.range, found)
 
 
-def divide(cell: Cell, proven: TimeRange, shown: Shown, known: ByTime, statuses: Statuses) -> list[Cell]:
+def divide(
+    cell: Cell, proven: TimeRange, shown: Shown, new_settled: ByTime, statuses: Statuses
+) -> list[Cell]:
     """The final cell in two, where an answer has shown a part of it that reaches one of its ends; else as it is.
 
     What was shown gets the log's numbers, and the rest what the cell's then leave: when that is read, too, the sum of
-    both has been held against the log. `known` holds the messages that have settled by this answer, which the cell's
+    both has been held against the log. `new_settled` are the messages that have settled by this answer, which the cell's
     numbers do not know yet.
     """
     part = cell.range.meet(proven)
@@ -119,7 +121,7 @@ def divide(cell: Cell, proven: TimeRange, shown: Shown, known: ByTime, statuses:
     else:
         return [cell]
     messages, ids, outcome = shown.numbers(part)
-    outcome = (outcome - _sum_settled(known.within(part).settled, statuses)) % (1 << 64)
+    outcome = (outcome - _sum_settled(new_settled.within(part).settled, statuses)) % (1 << 64)
     if messages > cell.messages:  # the part alone differs from all that was counted
         messages, ids, outcome = cell.messages, cell.ids, cell.outcomes
     left = cell._replace(

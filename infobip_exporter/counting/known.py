@@ -1,7 +1,8 @@
 """The messages that are known one by one: those of provisional time, and those in flight.
 
 A settled message of provisional time takes 13 bytes in the ledger; one in flight is kept with its id, for it will be
-asked for by that, and with the labels it was first counted under.
+asked for by that, and with the labels it was first counted under. Of final time only those settled messages are kept
+that the log lacks: they may have moved.
 """
 
 from bisect import bisect_left

@@ -163,7 +163,7 @@ class Recorder(Writer):
             proven=reading.proven,
             postpones=reading.postpones,
         )
-        findings = self._into_cells(changes, reading, rows, cells, counted, asked_ms)
+        findings = self._into_cells(changes, reading, rows, cells, known, counted, asked_ms)
         await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
@@ -208,14 +208,18 @@ class Recorder(Writer):
         reading: Reading,
         rows: Rows,
         cells: Sequence[Cell],
+        known_before: Known,
         counted: Counted,
         asked_ms: int,
     ) -> list[Finding]:
         """Write the cells as they are after the answer. Returns what the audit has found."""
         known = ByTime(counted.known)
+        new_settled = cache(
+            lambda: ByTime(Known(_without(counted.known.settled, known_before.settled["key"])))
+        )
         shown = cache(lambda: Shown(rows, self.statuses))
         after = cut(
-            [part for cell in cells for part in self._divided(cell, known, reading, shown)],
+            [part for cell in cells for part in self._divided(cell, new_settled, reading, shown)],
             known.sent_ms,
             reading.proven,
             asked_ms,
@@ -238,7 +242,10 @@ class Recorder(Writer):
             if not (changed or proven or looked):
                 continue
             inside = known.within(each.range)
-            cell, finding = self._audited(each, inside, reading, shown, counted, final_until_ms)
+            cell = each
+            if cell.final:
+                cell = settle(cell, new_settled().within(cell.range).settled, self.statuses)
+            cell, finding = self._audited(cell, inside, reading, shown, counted, final_until_ms)
             findings += [finding] if finding else []
             cell = with_in_flight(cell, inside)
             if looked:
@@ -246,9 +253,9 @@ class Recorder(Writer):
             if not cell.final:
                 cell = cell._replace(messages=len(inside.settled) + len(inside.in_flight))
             if changed or cell.final is not each.final:
-                changes.settled[cell.since_ms] = (
-                    b"" if cell.final else known_.encode_settled(inside.settled, cell.since_ms)
-                )
+                # Of a final cell those that the log lacks: they may have moved into one that is not final.
+                kept = _without(inside.settled, rows.keys) if cell.final else inside.settled
+                changes.settled[cell.since_ms] = known_.encode_settled(kept, cell.since_ms)
                 changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(
                     inside.in_flight, cell.since_ms
                 )
@@ -258,14 +265,20 @@ class Recorder(Writer):
             self._note_lateness(cells, counted, asked_ms)
         return findings
 
-    def _divided(self, cell: Cell, known: ByTime, reading: Reading, shown: Callable[[], Shown]) -> list[Cell]:
+    def _divided(
+        self,
+        cell: Cell,
+        new_settled: Callable[[], ByTime],
+        reading: Reading,
+        shown: Callable[[], Shown],
+    ) -> list[Cell]:
         """A final cell in parts, where the answer proves one of them."""
         proven = reading.proven
         if not cell.final or proven is None or proven.covers(cell.range):
             return [cell]
         if cell.auditable and not _audits(cell, reading):
             return [cell]
-        return divide(cell, proven, shown(), known, self.statuses)
+        return divide(cell, proven, shown(), new_settled(), self.statuses)
 
     def _audited(
         self,
@@ -276,12 +289,10 @@ class Recorder(Writer):
         counted: Counted,
         final_until_ms: int,
     ) -> tuple[Cell, Finding | None]:
-        """The cell with its audit numbers brought up to date, and what a read of all of it has found."""
+        """The cell as final, or held against the log, and what a read of all of it has found."""
         proven = reading.proven is not None and reading.proven.covers(cell.range)
         if proven and reading.oversized:
             cell = cell._replace(auditable=False)
-        if cell.final:
-            cell = settle(cell, inside.settled, self.statuses)
         if not proven:
             return cell, None
         since_ms, until_ms = cell.range
@@ -370,6 +381,11 @@ class Recorder(Writer):
                 message_id=record.message_id,
                 **{name: LABELS[name].of(kind) for name in names},
             )
+
+
+def _without(settled: NDArray[np.void], keys: NDArray[np.uint64]) -> NDArray[np.void]:
+    """The settled messages with other keys than these."""
+    return settled[~np.isin(settled["key"], keys)]
 
 
 def _audits(cell: Cell, reading: Reading) -> bool:

@@ -133,7 +133,7 @@ class Writer:
 
     async def known_in(self, cells: Sequence[Cell]) -> Known:
         """The messages known one by one of these cells."""
-        moments = [cell.since_ms for cell in cells if not cell.final or cell.in_flight]
+        moments = [cell.since_ms for cell in cells]
         found = await self.look(lambda: self.ledger.messages(moments)) if moments else {}
         return known_.join(
             Known(

@@ -56,6 +56,42 @@ def test_a_message_that_moves_into_the_next_cell_is_counted_once() -> None:
     asyncio.run(live())
 
 
+def test_a_message_that_moves_out_of_a_cell_that_becomes_final_first_is_counted_once() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(0, 1000, [row("other", 500)], now_s=3600)
+        await feed.read(1000, 2000, [row("moves", 1001), row("stays", 1500)], now_s=3600)
+        now_s = 10_000.0
+        await feed.read(1000, 2000, [row("stays", 1500)], now_s=now_s)
+        feed.start()
+        again = await feed.read(0, 1000, [row("other", 500), row("moves", 999)], now_s=now_s)
+        for each in again:
+            since_s, until_s = ((moment - BEGIN_MS) / 1000 for moment in each)
+            await feed.read(since_s, until_s, [row("moves", 999)], now_s=now_s)
+        assert feed.sent == 3
+
+    asyncio.run(live())
+
+
+def test_a_final_cell_keeps_the_settled_messages_that_the_log_lacks_and_no_others() -> None:
+    async def live() -> None:
+        feed = Recording()
+        await feed.read(
+            0, 1000, [row("gone", 500), row("stays", 600), row("settles", 700, PENDING)], now_s=1000
+        )
+        final = [row("stays", 600), row("settles", 700, PENDING)]
+        await feed.read(0, 1000, final, now_s=10_000)
+        await feed.read(0, 1000, [row("stays", 600), row("settles", 700)], now_s=10_001)
+        known = await feed.recorder.known_in(feed.ledger.cells.between(TimeRange(0, 1 << 62)))
+        assert known.settled["sent_ms"].tolist() == [BEGIN_MS + 500_000]
+        for now_s in (10_002, 10_003):
+            await feed.read(0, 1000, [row("stays", 600), row("settles", 700)], now_s=now_s)
+        assert feed.total(catalog.AUDIT, result="vanished") == 1
+        assert feed.total(catalog.AUDIT, result="missed") == 0
+
+    asyncio.run(live())
+
+
 def test_what_can_not_be_audited_is_not_reported_as_vanished() -> None:
     async def live() -> None:
         feed = Recording()

@@ -1,11 +1,14 @@
 """Each invariant is seen to be broken when it is."""
 
 import sqlite3
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
+from infobip_exporter.counting import known
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
@@ -100,6 +103,21 @@ def test_time_made_final_that_nobody_asked_for(ledger: WatchedLedger, guard: Gua
     guard.witness.asked = TimeRanges([(T, T + 200), (T + 210, NOW)])
     with pytest.raises(Violated, match="without having been asked for"):
         ledger.commit(Changes(cells=[cell(0, 500, final=True)], progress=progress()))
+
+
+@pytest.mark.parametrize(("shown_ms", "held"), [(NOW - 10_000, True), (NOW + 10_000, False)])
+def test_a_final_cell_keeps_what_the_log_lacks_only(
+    ledger: WatchedLedger, guard: Guard, shown_ms: int, held: bool
+) -> None:
+    kept = np.array([(known.keys(["gone"], np.array([T + 7]))[0], T + 7, 0)], known.SETTLED)
+    guard.witness.last_shown["gone", T + 7] = shown_ms
+    changes = Changes(
+        cells=[cell(0, 400, final=True)],
+        settled={T: known.encode_settled(kept, T)},
+        progress=progress((400, 500)),
+    )
+    with nullcontext() if held else pytest.raises(Violated, match="the log still has them"):
+        ledger.commit(changes)
 
 
 def test_lost_time_is_told_to_the_millisecond(ledger: WatchedLedger, guard: Guard) -> None:
