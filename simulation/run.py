@@ -262,6 +262,7 @@ class LivedFeed:
         self._gaps = Random(f"gaps {seed}")
         self._was_certain = False
         self._slept_s = 0.0
+        self._gap_ended_s = 0.0
 
     def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
@@ -340,24 +341,27 @@ class LivedFeed:
     async def be_held_up(self) -> None:
         """Where nothing happens, time goes by faster. Raises Ended when all is over."""
         now_s = self.life.time.now_s
-        if now_s >= self.life.ends_s and self._has_come_to_rest():
-            raise Ended
+        if now_s >= self.life.ends_s:
+            if self._has_come_to_rest():
+                raise Ended
+            return
         quiet_for_s = (self.time.now_ms() - self.world.traffic_until_ms) / 1000
         longest_s = min(max(FIRST_GAPS_S, quiet_for_s / 2), LONGEST_GAP_S)
         gap_s = min(self._quiet_s(), self._gaps.uniform(600, longest_s))
         if gap_s > self.interval_s:
             await asyncio.sleep(gap_s)
+            self._gap_ended_s = self.life.time.run_s
 
     def _has_come_to_rest(self) -> bool:
-        """Whether the process has been up for long enough since the last jump of time to know that."""
+        """Whether the process has polled for long enough since the last jump of time, and since it was held up, to know that."""
         time, world = self.life.time, self.life.world
         rest_s = (
             max(10 * self.interval_s, LAST_UP_S)
             if not world.wall_steps
             else max(25 * self.interval_s, 2400.0)
         )
-        last_s = max((each.at_s for each in world.suspends if each.at_s <= time.run_s), default=0.0)
-        return time.run_s - last_s >= rest_s
+        jumps_s = (each.at_s for each in world.suspends if each.at_s <= time.run_s)
+        return time.run_s - max([self._gap_ended_s, *jumps_s]) >= rest_s
 
     def _quiet_s(self) -> float:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
