@@ -91,14 +91,16 @@ def count(
     is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
     proven: TimeRange | None = None,
     postpones: bool = True,
+    readable: Callable[[TimeRange], bool] = lambda _: True,
 ) -> Counted:
     """Count the messages of `rows` into `changes`.
 
     `known` are the messages known of the time in which they were sent. `is_open` says whether messages sent at these
     moments may be new; elsewhere only messages in flight matter. `proven` is the range that the page has shown completely.
-    Unless it `postpones`, a message is another one where the page can't tell whether it has moved.
+    Unless it `postpones`, a message is another one where the page can't tell whether it has moved. It is taken for the
+    known one where the range that would tell is not `readable`: the API fails for it.
     """
-    counting = _Counting(rows, known, changes, caps, statuses, proven, postpones=postpones)
+    counting = _Counting(rows, known, changes, caps, statuses, proven, readable, postpones=postpones)
     if rows.records:
         counting.page(is_open)
     return counting.finish()
@@ -113,6 +115,7 @@ class _Counting:
         caps: Caps,
         statuses: Statuses,
         proven: TimeRange | None,
+        readable: Callable[[TimeRange], bool],
         *,
         postpones: bool,
     ) -> None:
@@ -120,6 +123,7 @@ class _Counting:
         self._caps = caps
         self._statuses = statuses
         self._proven = proven
+        self._readable = readable
         self._postpones = postpones
         self._known = Known(known.settled.copy(), known.in_flight)
         self._counted = Counted(self._known)
@@ -185,7 +189,7 @@ class _Counting:
                 if self._proven is not None and not self._postpones:
                     continue
                 both = TimeRange(min(old_ms, record.sent_ms), max(old_ms, record.sent_ms) + 1)
-                if self._proven is not None:
+                if self._proven is not None and self._readable(both):
                     self._counted.postponed.append(both)
                 return True
             self._move(number, old_ms, place)

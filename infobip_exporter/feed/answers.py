@@ -99,6 +99,8 @@ class Answers:
             return [job]
         if part.open_ended:
             return self._with_an_end(job, part)
+        if job.postponed:  # all of its time was read before, or is asked for on its own
+            return [] if failed_before else [job]
         jobs = self._jobs.of_range(ReadRange(job.why, part.range))
         if failed_before and [each.part for each in jobs] == [part]:
             return None  # nothing else was answered meanwhile, for all of the head waits for this: it is backlog now
@@ -232,6 +234,7 @@ class Answers:
                 only_in_flight=bool(job.ids),
                 looked=job.looked,
                 postpones=not job.postponed and not oversized,
+                readable=self._readable,
             )
         )
         if self._recorder.durations_ms:
@@ -239,6 +242,10 @@ class Answers:
             self._recorder.durations_ms = []
             self._recorder.move(settling=tuple(self._learnt.settling.to_list()))
         return postponed
+
+    def _readable(self, wanted: TimeRange) -> bool:
+        """Whether the API is asked for the whole range at once at present."""
+        return self._avoided.parts(wanted, self._clock.monotonic_s()) == [wanted]
 
     async def _looked_up(self, job: Job, answer: Answer) -> None:
         page = answer.page

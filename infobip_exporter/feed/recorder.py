@@ -56,7 +56,8 @@ class Reading:
     was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
     messages come from a backlog, their freshness is not the exporter's. `head`: what it has of cells before the
     watermark is an overlap. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
-    that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` as in `count`.
+    that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` and
+    `readable` as in `count`.
     """
 
     page: Page
@@ -71,6 +72,7 @@ class Reading:
     only_in_flight: bool = False
     looked: tuple[int, ...] = ()
     postpones: bool = True
+    readable: Callable[[TimeRange], bool] = lambda _: True
 
 
 class Recorder(Writer):
@@ -162,6 +164,7 @@ class Recorder(Writer):
             is_open=self._opens(closed, only_in_flight=reading.only_in_flight),
             proven=reading.proven,
             postpones=reading.postpones,
+            readable=reading.readable,
         )
         findings = self._into_cells(changes, reading, rows, cells, known, counted, asked_ms)
         await self._reject(changes, reading.page, reading.now.latest_ms)

@@ -31,7 +31,9 @@ class Pages:
     def __post_init__(self) -> None:
         self.caps = Caps(self.most_values, choice=self.choice)
 
-    def show(self, records: Sequence[Record], proven: TimeRange | None = ALL) -> Counted:
+    def show(
+        self, records: Sequence[Record], proven: TimeRange | None = ALL, *, readable: bool = True
+    ) -> Counted:
         counted = count(
             Rows(records),
             self.known,
@@ -40,6 +42,7 @@ class Pages:
             self.statuses,
             is_open=lambda sent_ms: sent_ms >= 0,
             proven=proven,
+            readable=lambda _: readable,
         )
         self.known = counted.known
         return counted
@@ -82,6 +85,14 @@ def test_what_may_have_moved_waits_until_both_places_are_read() -> None:
     pages.show([row("a", 1)])
     beside = TimeRange(BEGIN_MS + 3000, BEGIN_MS + 9000)
     assert pages.show([row("a", 4)], beside).postponed == [TimeRange(BEGIN_MS + 1000, BEGIN_MS + 4001)]
+    assert pages.total(catalog.SENT) == 1
+
+
+def test_what_may_have_moved_is_the_same_message_where_the_api_fails_for_both_places() -> None:
+    pages = Pages()
+    pages.show([row("a", 1)])
+    beside = TimeRange(BEGIN_MS + 3000, BEGIN_MS + 9000)
+    assert pages.show([row("a", 4)], beside, readable=False).postponed == []
     assert pages.total(catalog.SENT) == 1
 
 

@@ -89,6 +89,22 @@ def test_a_row_that_can_not_be_shown_keeps_back_its_own_second_only() -> None:
     asyncio.run(live())
 
 
+def test_a_row_that_can_not_be_shown_between_two_places_of_an_id_is_not_asked_for_over_and_over() -> None:
+    async def live() -> None:
+        feed = Polling(records=[row("moves", 999)], lookback_s=100.0, interval_s=600.0)
+        await feed.live(1)
+        feed.unshowable = row("spoilt", 1002)
+        feed.records = [feed.unshowable, row("moves", 1004)]
+        for _ in range(20):
+            asked = len(feed.queries)
+            await feed.live(1)
+            assert len(feed.queries) - asked < 50
+        assert feed.sent == 1
+        assert feed.feed.snapshot.up
+
+    asyncio.run(live())
+
+
 def test_a_gap_is_read_also_where_the_newest_message_is_an_hour_old() -> None:
     async def live() -> None:
         feed = Polling(records=[row("old", 1005, PENDING)])
