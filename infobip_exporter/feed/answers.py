@@ -93,14 +93,12 @@ class Answers:
             failed_before = self._avoided.has_failed(part.range)
             self._avoided.range_failed(part.range, self._clock.monotonic_s(), self._sender.well)
         self._sender.failed(failure)
-        if job.why is not Why.HEAD:
-            return []
-        if part is None or (part.open_ended and not tells_of_query):
+        if job.why is not Why.HEAD or (job.postponed and failed_before):
+            return []  # what is postponed keeps no time from being read
+        if part is None or job.postponed or (part.open_ended and not tells_of_query):
             return [job]
         if part.open_ended:
             return self._with_an_end(job, part)
-        if job.postponed:  # all of its time was read before, or is asked for on its own
-            return [] if failed_before else [job]
         jobs = self._jobs.of_range(ReadRange(job.why, part.range))
         if failed_before and [each.part for each in jobs] == [part]:
             return None  # nothing else was answered meanwhile, for all of the head waits for this: it is backlog now
