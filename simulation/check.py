@@ -179,8 +179,12 @@ class Guard:
         }
         before = self.progress
         since_ms = max(before.watermark_ms, self.begin_ms or 0)
-        passed = (since_ms, progress.watermark_ms if before.watermark_ms else 0)
-        gone = before.unread.add(passed).without(progress.unread).below(progress.watermark_ms)
+        passed = TimeRanges([(since_ms, progress.watermark_ms if before.watermark_ms else 0)])
+        if (
+            passed
+        ):  # what was read ahead of the watermark, or before the watermark went back, needs no telling
+            passed = passed.without(_proven(self.cells))
+        gone = TimeRanges([*before.unread, *passed]).without(progress.unread).below(progress.watermark_ms)
         ended = TimeRanges(
             cell.range
             for cell in map(self.cells.at, changes.gone)

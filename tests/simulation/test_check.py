@@ -131,6 +131,15 @@ def test_time_told_as_lost_is_remembered(ledger: WatchedLedger, guard: Guard) ->
     assert guard.lost == TimeRanges([(T, T + 120)])
 
 
+def test_final_time_that_a_clock_repeats_is_lost_once(ledger: WatchedLedger, guard: Guard) -> None:
+    ledger.commit(Changes(cells=[cell(0, 400, final=True)], progress=progress((400, 500))))
+    back = Changes(progress=progress(watermark=100))
+    back.add(Series.of(catalog.LOST.name, reason="clock_set_back"), Decimal("0.300"))
+    ledger.commit(back)
+    ledger.commit(Changes(gone={T}, progress=progress((400, 500), begin=400)))
+    assert guard.lost == TimeRanges([(T + 100, T + 400)])
+
+
 def test_a_counter_that_falls(ledger: WatchedLedger) -> None:
     with pytest.raises(Violated, match="falls by 1"):
         ledger.commit(Changes(counters={SENT: -1}))
