@@ -44,6 +44,42 @@ BELIEVED_AFTER_MS = 1_785_000
 """So many answers, over so long, are believed against our own clock (infobip/clock.py, CONFIRMED_ALONE_BY); less by how
 long an answer may take to come back, for that clock goes by when answers arrive."""
 
+CONTRADICTION_S = 60.0
+"""Clocks that differ by less agree (infobip/clock.py, CONTRADICTION_MS)."""
+
+
+@dataclass(slots=True)
+class Knowable:
+    """Whether answers can have told the API's time since it jumped beside our monotonic clock.
+
+    Where our own clock shows the same as before, beside the API's, a few answers are enough. Else only many answers, for
+    long, tell the new time: nothing is proven of what was sent after the old one meanwhile, and nothing is final.
+    """
+
+    _api_s: float | None = None
+    """The API's time less our monotonic clock's."""
+    _wall_s: float = 0.0
+    """The API's time less our own, when it was known."""
+    _jumped_s: float = 0.0
+    _answers: int = 0
+    known: bool = True
+
+    def process_began(self, run_s: float, answers: int) -> None:
+        """What answers told the process before is forgotten."""
+        self._jumped_s, self._answers = run_s, answers
+
+    def polled(self, api_s: float, wall_s: float, run_s: float, answers: int) -> None:
+        """A poll has ended; the clocks show this, and so many answers were good."""
+        ahead_s = api_s - wall_s
+        if self._api_s is None or abs(api_s - run_s - self._api_s) >= CONTRADICTION_S:
+            self._jumped_s, self._answers = run_s, answers
+            self.known = min(abs(ahead_s), abs(ahead_s - self._wall_s)) < CONTRADICTION_S
+        elif answers - self._answers > BELIEVED_BY and (run_s - self._jumped_s) * 1000 > BELIEVED_AFTER_MS:
+            self.known = True
+        self._api_s = api_s - run_s
+        if self.known:
+            self._wall_s = ahead_s
+
 
 @dataclass(slots=True)
 class Told:

@@ -56,12 +56,15 @@ BUCKET = "bucket"
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A poll that ended. Moments by the API's clock; `eager` is whether it used up its requests."""
+    """A poll that ended. Moments by the API's clock; `eager` is whether it used up its requests, `knows` whether answers
+    can have told the API's time.
+    """
 
     began_ms: int
     ended_ms: int
     well: bool
     eager: bool
+    knows: bool = True
 
 
 @dataclass(slots=True)
@@ -250,6 +253,7 @@ def needless(messages: Sequence[Message], evidence: Evidence) -> list[str]:
         chances = sum(
             poll.well
             and not poll.eager
+            and poll.knows
             and lost.until_ms < poll.began_ms
             and poll.ended_ms < leaves_ms - 600_000
             for poll in evidence.polls

@@ -221,6 +221,7 @@ class SharedFeed(LivedFeed):
     def begin_on(self, replica: "SimulatedReplica", store: TroubledStore) -> WatchedFeed:
         self.lives += 1
         self._was_certain = False
+        self._knowable.process_began(self.life.time.run_s, self.api.answered)
         world = self.life.world
         self.api.process = Process()
         self.ledger = WatchedLedger(store, "main", self.world.channel, self.guard)

@@ -36,7 +36,7 @@ from simulation import check, oracle
 from simulation.api import SimulatedApi
 from simulation.check import Guard, WatchedLedger
 from simulation.crash import Fate, InlineWorker, Killed, MortalConnection, Process
-from simulation.dates import Told
+from simulation.dates import Knowable, Told
 from simulation.loop import VirtualLoop
 from simulation.oddities import make_strange
 from simulation.scrapes import Scraper
@@ -263,10 +263,12 @@ class LivedFeed:
         self._was_certain = False
         self._slept_s = 0.0
         self._gap_ended_s = 0.0
+        self._knowable = Knowable()
 
     def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
         self._was_certain = False
+        self._knowable.process_began(self.life.time.run_s, self.api.answered)
         world = self.life.world
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
@@ -301,7 +303,11 @@ class LivedFeed:
         self._be_scraped(snapshot)
         eager = snapshot.requests_last_minute >= 0.5 * snapshot.requests_per_minute
         well = bool(snapshot.up)
-        self.polls.append(oracle.Poll(before.at_ms, self.time.now_ms(), well, eager))
+        time = self.life.time
+        knew = self._knowable.known
+        self._knowable.polled(self.time.now_ms() / 1000, time.wall_s(), time.run_s, self.api.answered)
+        knows = knew and self._knowable.known
+        self.polls.append(oracle.Poll(before.at_ms, self.time.now_ms(), well, eager, knows))
         if well and self.api.answered == before.answered:
             raise Violated("up is 1 after a poll without an answer")
         self._ends_in_time(before)

@@ -119,3 +119,5 @@ def test_time_told_as_lost_that_could_have_been_read() -> None:
     assert "could read it" in problem
     assert needless([plain_message(f"m{n}", T) for n in range(60)], replace(SETTLED, lost=LOST)) == []
     assert needless([MESSAGE], replace(SETTLED, lost=LOST, polls=[])) == []
+    unknowing = [replace(poll, knows=False) for poll in POLLS]
+    assert needless([MESSAGE], replace(SETTLED, lost=LOST, polls=unknowing)) == []
