@@ -1,8 +1,8 @@
 """`make bench`: measure the exporter, with the same work done in parts beside it, and say which goals are reached.
 
-ARGS="backlog quiet memory scrapes planning load attacks feeds replicas" picks parts. BENCH_BACKLOG, BENCH_MEMORY and BENCH_SCRAPES set the numbers of
-messages, for a quick run; BENCH_FOLDER is where the state is kept meanwhile (default: a folder under /var/tmp, which
-is a real disk where /tmp may be none).
+ARGS="backlog quiet memory scrapes planning load attacks feeds replicas" picks parts. BENCH_BACKLOG, BENCH_MEMORY and BENCH_SCRAPES set
+the numbers of messages, for a quick run; BENCH_ATTACKS="pipelined silent" picks attacks by their names in `bench/attacker.py`.
+BENCH_FOLDER is where the state is kept meanwhile (default: a folder under /var/tmp, which is a real disk where /tmp may be none).
 """
 
 import os

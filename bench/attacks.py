@@ -1,11 +1,12 @@
 """What hostile clients do to an honest scraper, and to the memory: here and at Debian's node exporter, side by side.
 
-`python -m bench attacks`; `docs/security-model.md` shows the figures. The node exporter gets a page of the same size by its
+`python -m bench attacks`, or some of them with BENCH_ATTACKS="pipelined silent"; `docs/security-model.md` shows the figures. The node exporter gets a page of the same size by its
 textfile collector, and the same file for TLS and passwords. Every attack meets servers that were just started.
 """
 
 import base64
 import http.client
+import os
 import shutil
 import ssl
 import subprocess
@@ -228,7 +229,7 @@ def measure(folder: Path) -> list[Figure]:
         try:
             subprocess.run(["curl", "-s", f"{url}/bench/open"], check=True, stdout=subprocess.DEVNULL)
             page = _state(folder, url)
-            for name in ATTACKS:
+            for name in os.environ.get("BENCH_ATTACKS", "").split() or ATTACKS:
                 figures += _measured(name, folder / name, folder / "read", url, page)
         finally:
             log.terminate()

@@ -24,8 +24,9 @@ class Limits:
     """At a time. One that is secured by TLS holds 0.1 MB."""
     of_an_address: int = 150
     handshakes: int = 100
-    answers: int = 80
-    """Pages being made and sent at a time: with 40, as the node exporter has, 400 that do not read delay others by a second."""
+    answers: int = 140
+    """Pages being made and sent at a time, nearly as many as an address has connections. Each that is not read keeps its
+    place for `grace_s` and its page's making, so with 80 of them 410 clients that do not read delay others by a second."""
     answers_bytes: int = 48 * 1024 * 1024
     """What the pages being sent may take together; one that goes to several clients counts once."""
     handshake_s: float = 10.0

@@ -6,11 +6,14 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+SHORTEST_REST_S = 0.1
+"""From one page to the next: so a crowd shares few pages, which are short work on a fast machine, and leaves time to send them."""
+
 Page = TypeVar("Page")
 
 
 class SharedRendering(Generic[Page]):
-    """Renders pages in a thread, which rests as long as it worked. Belongs to the event loop."""
+    """Renders pages in a thread, which rests as long as it worked, and for 0.1 s at least. Belongs to the event loop."""
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "rendering")
@@ -32,4 +35,4 @@ class SharedRendering(Generic[Page]):
             return render()
         finally:
             # Whoever asks meanwhile gets the next page, so a flood of scrapes takes half a core at most.
-            self._worker.submit(time.sleep, time.monotonic() - began_s)
+            self._worker.submit(time.sleep, max(SHORTEST_REST_S, time.monotonic() - began_s))
