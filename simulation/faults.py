@@ -159,8 +159,8 @@ MUTANTS = (
         "settled * self.kind.parts", "settled",
     ),
     Mutant(
-        COUNTING + "count.py", "durations include those that the log can't hold",
-        "sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)", "sound = told",
+        COUNTING + "durations.py", "durations include those that the log can't hold",
+        "np.asarray((durations_ms >= 0) & (durations_ms <= LONGEST_MS))", "durations_ms == durations_ms",
     ),
     Mutant(
         COUNTING + "tally.py", "messages in flight settle under the labels that are chosen by then",
@@ -231,28 +231,28 @@ MUTANTS = (
         "self.move(unread=TimeRanges())",
     ),
     Mutant(
-        FEED + "recorder.py", "cells become final at once",
-        "final_until_ms = asked_ms - reading.final_age_ms if", "final_until_ms = asked_ms if",
+        COUNTING + "cells_after.py", "cells become final at once",
+        "self._asked_ms - self._reading.final_age_ms if", "self._asked_ms if",
     ),
     Mutant(
-        FEED + "recorder.py", "cells become final at half the final age",
-        "final_until_ms = asked_ms - reading.final_age_ms if", "final_until_ms = asked_ms - reading.final_age_ms // 2 if",
+        COUNTING + "cells_after.py", "cells become final at half the final age",
+        "self._asked_ms - self._reading.final_age_ms if", "self._asked_ms - self._reading.final_age_ms // 2 if",
     ),
     Mutant(
-        FEED + "recorder.py", "cells become final while the API's time is uncertain",
-        "if reading.asked.certain else 0", "if True else 0",
+        COUNTING + "cells_after.py", "cells become final while the API's time is uncertain",
+        "if self._reading.asked.certain else 0", "if True else 0",
     ),
     Mutant(
         FEED + "recorder.py", "records of final cells are new once more",
         "(sent_ms >= begin_ms) & ~final", "sent_ms >= begin_ms",
     ),
     Mutant(
-        FEED + "recorder.py", "settled messages of a final cell are kept",
-        "_without(inside.settled, rows.keys) if cell.final else inside.settled", "inside.settled",
+        COUNTING + "cells_after.py", "settled messages of a final cell are kept",
+        "_without(inside.settled, self._rows.keys) if cell.final else inside.settled", "inside.settled",
     ),
     Mutant(
-        FEED + "recorder.py", "settled messages that the log lacks are forgotten once their cell is final",
-        "_without(inside.settled, rows.keys) if cell.final", "inside.settled[:0] if cell.final",
+        COUNTING + "cells_after.py", "settled messages that the log lacks are forgotten once their cell is final",
+        "_without(inside.settled, self._rows.keys) if cell.final", "inside.settled[:0] if cell.final",
     ),
     Mutant(
         FEED + "writer.py", "messages in flight are not known any more once their cell is final",

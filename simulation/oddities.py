@@ -8,7 +8,7 @@ from typing import NamedTuple
 from infobip_sandbox.message import Message, Step
 
 MOVES_BY_MS = 9_000
-"""A message that moves by less, while its time is provisional, is the same message (counting/count.py, MOVED_MS)."""
+"""A message that moves by less, while its time is provisional, is the same message (counting/moved.py, MOVED_MS)."""
 YEAR_9999_MS = 253_402_214_400_000
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.count import Statuses
 from infobip_exporter.counting.known import STATUS_MASK, ByTime, Known, outcomes
 from infobip_exporter.counting.rows import Rows
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.time_range import TimeRange

@@ -1,64 +1,34 @@
 """What a page means: which messages are new, which have settled, and what that adds to the totals."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infobip_exporter.counting.caps import Caps
+from infobip_exporter.counting.durations import histogram, is_possible
 from infobip_exporter.counting.known import (
-    MOST_STATUSES,
     SETTLED,
     STATUS_MASK,
     WITHOUT_PRICE,
     InFlight,
     Known,
     Labels,
-    id_hashes,
     scattered,
 )
+from infobip_exporter.counting.moved import has_id, near
 from infobip_exporter.counting.rows import Rows
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.counting.tally import Tally, in_flight_series
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
-from infobip_exporter.metrics.catalog import Family
 from infobip_exporter.model.labels import OTHER
 from infobip_exporter.model.record import DELIVERED, Kind, Record
-from infobip_exporter.model.series import Histogram, Series
+from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange
-
-MOVED_MS = 10_000
-"""A sent time that moves by less between two reads is the same message's (DESIGN: provisional time)."""
-LONGEST_DURATION_MS = 49 * HOUR_MS
-"""The log shows a message for 48 h: one that took longer to settle can't be in it."""
-
-
-class Statuses:
-    """Numbers for general statuses, for what is kept of settled messages. Numbers never change their meaning."""
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.names = list(names)
-        self._numbers = {name: number for number, name in enumerate(self.names)}
-
-    def number(self, name: str) -> int:
-        if name not in self._numbers:
-            if len(self.names) >= MOST_STATUSES:
-                name = OTHER
-            self._numbers[name] = self._numbers.get(name, len(self.names))
-            if self._numbers[name] == len(self.names):
-                self.names.append(name)
-        return self._numbers[name]
-
-    def kept(self, name: str) -> str:
-        """The name under which a status is kept: `__other__` where the numbers have run out."""
-        return self.names[self.number(name)]
-
-    def name(self, flags: int) -> str:
-        return self.names[flags & STATUS_MASK]
 
 
 @dataclass(slots=True)
@@ -144,7 +114,7 @@ class _Counting:
                     waiting[number] = False
                     self._in_flight_again(number, message)
         new = np.flatnonzero(waiting & is_open(self._rows.sent_ms))
-        elsewhere = self._elsewhere(self._rows.id_hashes[new])
+        elsewhere = has_id(self._known, self._rows.id_hashes[new])
         if elsewhere.any():
             for place in np.flatnonzero(elsewhere).tolist():
                 elsewhere[place] = self._is_known_elsewhere(int(new[place]))
@@ -166,20 +136,10 @@ class _Counting:
                 self._settled_again(int(rows[number]), self._records[number])
         return known
 
-    def _elsewhere(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether a message with this id is known, at whatever sent time."""
-        settled = self._known.settled
-        if not len(settled) and not self._known.in_flight:
-            return np.zeros(len(hashes), np.bool_)
-        known = [settled["key"] ^ scattered(settled["sent_ms"])]
-        if self._known.in_flight:
-            known.append(id_hashes([message_id for message_id, _ in self._known.in_flight]))
-        return np.isin(hashes, np.concatenate(known))
-
     def _is_known_elsewhere(self, number: int) -> bool:
         """Whether the record is that of a message known at another sent time, or can't be told from it yet."""
         record, id_hash = self._records[number], int(self._rows.id_hashes[number])
-        for old_ms, place in self._near(record, id_hash):
+        for old_ms, place in near(self._known, self._gone, record, id_hash):
             old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
             if old_key in self._rows.keys:
                 continue  # both are there: the sender has used the id twice
@@ -195,21 +155,6 @@ class _Counting:
             self._move(number, old_ms, place)
             return True
         return False
-
-    def _near(self, record: Record, id_hash: int) -> list[tuple[int, int | None]]:
-        """Where the same id is known less than `MOVED_MS` away: sent time, and place among the settled."""
-        settled = self._known.settled
-        near = np.abs(settled["sent_ms"] - record.sent_ms) < MOVED_MS
-        same = near & ((settled["key"] ^ scattered(settled["sent_ms"])) == np.uint64(id_hash)) & ~self._gone
-        found: list[tuple[int, int | None]] = [
-            (int(settled["sent_ms"][place]), int(place)) for place in np.flatnonzero(same)
-        ]
-        found += [
-            (sent_ms, None)
-            for message_id, sent_ms in self._known.in_flight
-            if message_id == record.message_id and abs(sent_ms - record.sent_ms) < MOVED_MS
-        ]
-        return sorted(found, key=lambda each: abs(each[0] - record.sent_ms))
 
     def _move(self, number: int, old_ms: int, place: int | None) -> None:
         """The message is known at `old_ms`, where a whole read lacks it now: it has moved."""
@@ -329,7 +274,7 @@ class _Counting:
         told = np.array([done_ms is not None for done_ms in done])
         done_ms = np.array([done_ms or 0 for done_ms in done], np.int64)
         durations_ms = done_ms - sent_ms
-        sound = told & (durations_ms >= 0) & (durations_ms <= LONGEST_DURATION_MS)
+        sound = told & is_possible(durations_ms)
         counted.done_ms += done_ms[sound].tolist()
         counted.durations_ms += durations_ms[sound].tolist()
         if rejected := int(np.sum(told & ~sound)):
@@ -344,15 +289,6 @@ class _Counting:
             if (of_this & sound).any():
                 observed = histogram(catalog.DELIVERY_DURATION, durations_ms[of_this & sound])
                 self._changes.observe(series, observed)
-
-
-def histogram(family: Family, durations_ms: Sequence[int] | NDArray[np.int64]) -> Histogram:
-    """The observations in the buckets of `family`."""
-    bounds_ms = [round(bound_s * 1000) for bound_s in family.buckets]
-    durations = np.asarray(durations_ms, np.int64)
-    places = np.searchsorted(bounds_ms, durations, side="left")
-    counts = tuple(np.bincount(places, minlength=len(bounds_ms) + 1).tolist())
-    return Histogram(counts, Decimal(int(durations.sum())).scaleb(-3))
 
 
 def _places(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:

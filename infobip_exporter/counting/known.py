@@ -77,6 +77,14 @@ class Known:
         self.settled = np.empty(0, SETTLED) if settled is None else settled
         self.in_flight: dict[Identity, InFlight] = dict(in_flight or {})
 
+    @property
+    def span(self) -> TimeRange | None:
+        """From the first to the last of them."""
+        moments = [sent_ms for _, sent_ms in self.in_flight]
+        if len(self.settled):
+            moments += [int(self.settled["sent_ms"].min()), int(self.settled["sent_ms"].max())]
+        return TimeRange(min(moments), max(moments) + 1) if moments else None
+
     def keys_in_flight(self) -> NDArray[np.uint64]:
         ids = [message_id for message_id, _ in self.in_flight]
         return keys(ids, np.fromiter((sent_ms for _, sent_ms in self.in_flight), np.int64, len(ids)))

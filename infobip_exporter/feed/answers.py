@@ -5,12 +5,13 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import NamedTuple
 
+from infobip_exporter.counting.cells_after import Reading
 from infobip_exporter.errors import RequestFailed
 from infobip_exporter.feed.avoided import Avoided
 from infobip_exporter.feed.clock import Clock
 from infobip_exporter.feed.jobs import Job, Jobs
 from infobip_exporter.feed.learnt import Learnt
-from infobip_exporter.feed.recorder import Reading, Recorder
+from infobip_exporter.feed.recorder import Recorder
 from infobip_exporter.feed.sender import REFUSED, THROTTLED, Sender
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.infobip.query import Query

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from infobip_exporter.counting import known as known_
+from infobip_exporter.counting.cells_after import with_in_flight
 from infobip_exporter.counting.known import InFlight
 from infobip_exporter.counting.tally import in_flight_series, unresolved_series
-from infobip_exporter.feed.writer import Writer, lose, with_in_flight
+from infobip_exporter.feed.writer import Writer, lose
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.model.cells import NEVER_MS, Cell

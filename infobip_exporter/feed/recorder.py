@@ -1,36 +1,28 @@
 """From an answer to the ledger: one commit for each page, whole or not at all."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.audit import EDGE_MS, Finding, Shown, audit, divide, finalize, settle
+from infobip_exporter.counting.audit import Finding
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.counting.count import (
-    MOVED_MS,
-    Counted,
-    count,
-    histogram,
-)
-from infobip_exporter.counting.cut import cut
-from infobip_exporter.counting.known import ByTime, Known
+from infobip_exporter.counting.cells_after import Reading, write_cells
+from infobip_exporter.counting.count import Counted, count
+from infobip_exporter.counting.durations import histogram
+from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.moved import MOVED_MS
 from infobip_exporter.counting.rows import Rows
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.feed.writer import Writer, lose, with_in_flight
-from infobip_exporter.infobip.clock import Bounds
+from infobip_exporter.feed.writer import Writer, lose
 from infobip_exporter.infobip.rate_limit import Kept
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import NEVER_MS, Cell
-from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.labels import LABELS
 from infobip_exporter.model.record import Page, Record
 from infobip_exporter.model.series import Series
@@ -46,33 +38,6 @@ class Found:
 
     new: int = 0
     settled: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An answer to be recorded.
-
-    `proven` is the range that it has shown completely, None if it proves nothing. `asked` bounds the API's now when it
-    was asked for, `now` when it had arrived. `final_age_ms` is the age from which it makes cells final. `late`: its
-    messages come from a backlog, their freshness is not the exporter's. `head`: what it has of cells before the
-    watermark is an overlap. `too_dense`: the API can't show all of it. `only_in_flight`: only messages
-    that are in flight matter. `looked` are cells of which all messages in flight were asked for. `postpones` and
-    `readable` as in `count`.
-    """
-
-    page: Page
-    proven: TimeRange | None
-    asked: Bounds
-    now: Bounds
-    final_age_ms: int
-    late: bool = False
-    head: bool = False
-    too_dense: bool = False
-    oversized: bool = False
-    only_in_flight: bool = False
-    looked: tuple[int, ...] = ()
-    postpones: bool = True
-    readable: Callable[[TimeRange], bool] = lambda _: True
 
 
 class Recorder(Writer):
@@ -127,11 +92,11 @@ class Recorder(Writer):
             places.update((np.flatnonzero(unproven) + around.start).tolist())
         return [Cell(*row) for row in table[sorted(places)].tolist()]
 
-    def _beside(self, cells: Sequence[Cell], sent_ms: NDArray[np.int64]) -> list[TimeRange]:
+    def _beside(self, cells: Sequence[Cell], known: Known) -> list[TimeRange]:
         """The time between these messages that cells hold which have nothing to do with the answer."""
-        if not len(sent_ms):
+        span = known.span
+        if span is None:
             return []
-        span = TimeRange(int(sent_ms[0]), int(sent_ms[-1]) + 1)
         loaded = {cell.since_ms for cell in cells}
         first, last = self.ledger.cells.places(span)
         table = self.ledger.cells.table[first:last]
@@ -166,7 +131,20 @@ class Recorder(Writer):
             postpones=reading.postpones,
             readable=reading.readable,
         )
-        findings = self._into_cells(changes, reading, rows, cells, known, counted, asked_ms)
+        findings = write_cells(
+            changes,
+            reading,
+            rows,
+            counted,
+            known,
+            cells,
+            self.statuses,
+            beside=self._beside(cells, counted.known),
+            page_rows=self._page_rows,
+        )
+        self._note_findings(changes, findings, asked_ms)
+        if reading.postpones:  # else what is new was seen before
+            self._note_lateness(cells, counted, asked_ms)
         await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
@@ -204,109 +182,6 @@ class Recorder(Writer):
             return np.asarray((sent_ms >= begin_ms) & ~final)
 
         return is_open
-
-    def _into_cells(
-        self,
-        changes: Changes,
-        reading: Reading,
-        rows: Rows,
-        cells: Sequence[Cell],
-        known_before: Known,
-        counted: Counted,
-        asked_ms: int,
-    ) -> list[Finding]:
-        """Write the cells as they are after the answer. Returns what the audit has found."""
-        known = ByTime(counted.known)
-        new_settled = cache(
-            lambda: ByTime(Known(_without(counted.known.settled, known_before.settled["key"])))
-        )
-        shown = cache(lambda: Shown(rows, self.statuses))
-        after = cut(
-            [part for cell in cells for part in self._divided(cell, new_settled, reading, shown)],
-            known.sent_ms,
-            reading.proven,
-            asked_ms,
-            self._page_rows,
-            beside=self._beside(cells, known.sent_ms),
-            splits=not reading.head,
-        )
-        changes.gone |= {cell.since_ms for cell in cells} - {cell.since_ms for cell in after}
-        before = {cell.since_ms: cell for cell in cells}
-        final_until_ms = asked_ms - reading.final_age_ms if reading.asked.certain else 0
-        touched_ms = sorted(counted.touched_ms)
-        findings: list[Finding] = []
-        for each in after:
-            was = before.get(each.since_ms)
-            same = was is not None and was.range == each.range
-            touched = bisect_left(touched_ms, each.until_ms) > bisect_left(touched_ms, each.since_ms)
-            changed = touched or not same
-            proven = reading.proven is not None and reading.proven.covers(each.range)
-            looked = each.since_ms in reading.looked
-            if not (changed or proven or looked):
-                continue
-            inside = known.within(each.range)
-            cell = each
-            if cell.final:
-                cell = settle(cell, new_settled().within(cell.range).settled, self.statuses)
-            cell, finding = self._audited(cell, inside, reading, shown, counted, final_until_ms)
-            findings += [finding] if finding else []
-            cell = with_in_flight(cell, inside)
-            if looked:
-                cell = cell._replace(looked_ms=max(cell.looked_ms, asked_ms))
-            if not cell.final:
-                cell = cell._replace(messages=len(inside.settled) + len(inside.in_flight))
-            if changed or cell.final is not each.final:
-                # Of a final cell those that the log lacks: they may have moved into one that is not final.
-                kept = _without(inside.settled, rows.keys) if cell.final else inside.settled
-                changes.settled[cell.since_ms] = known_.encode_settled(kept, cell.since_ms)
-                changes.in_flight_messages[cell.since_ms] = known_.encode_in_flight(
-                    inside.in_flight, cell.since_ms
-                )
-            changes.cells.append(cell)
-        self._note_findings(changes, findings, asked_ms)
-        if reading.postpones:  # else what is new was seen before
-            self._note_lateness(cells, counted, asked_ms)
-        return findings
-
-    def _divided(
-        self,
-        cell: Cell,
-        new_settled: Callable[[], ByTime],
-        reading: Reading,
-        shown: Callable[[], Shown],
-    ) -> list[Cell]:
-        """A final cell in parts, where the answer proves one of them."""
-        proven = reading.proven
-        if not cell.final or proven is None or proven.covers(cell.range):
-            return [cell]
-        if cell.auditable and not _audits(cell, reading):
-            return [cell]
-        return divide(cell, proven, shown(), new_settled(), self.statuses)
-
-    def _audited(
-        self,
-        cell: Cell,
-        inside: Known,
-        reading: Reading,
-        shown: Callable[[], Shown],
-        counted: Counted,
-        final_until_ms: int,
-    ) -> tuple[Cell, Finding | None]:
-        """The cell as final, or held against the log, and what a read of all of it has found."""
-        proven = reading.proven is not None and reading.proven.covers(cell.range)
-        if proven and reading.oversized:
-            cell = cell._replace(auditable=False)
-        if not proven:
-            return cell, None
-        since_ms, until_ms = cell.range
-        audits = _audits(cell, reading)
-        if cell.final:
-            return audit(cell, shown(), reading.asked.earliest_ms) if audits else (cell, None)
-        if until_ms > final_until_ms or any(each.meet(cell.range).length_ms for each in counted.postponed):
-            return cell, None
-        recovered = sum(1 for at_ms in counted.new_ms if since_ms <= at_ms < until_ms)
-        final, finding = finalize(cell, inside, shown(), self.statuses, recovered=recovered)
-        return final, finding if audits else None
 
     def _note_findings(self, changes: Changes, findings: Sequence[Finding], now_ms: int) -> None:
         for finding in findings:
@@ -384,14 +259,3 @@ class Recorder(Writer):
                 message_id=record.message_id,
                 **{name: LABELS[name].of(kind) for name in names},
             )
-
-
-def _without(settled: NDArray[np.void], keys: NDArray[np.uint64]) -> NDArray[np.void]:
-    """The settled messages with other keys than these."""
-    return settled[~np.isin(settled["key"], keys)]
-
-
-def _audits(cell: Cell, reading: Reading) -> bool:
-    """Whether an answer that shows all of the cell holds it against the log."""
-    in_log = cell.since_ms > reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-    return cell.auditable and in_log and reading.asked.certain

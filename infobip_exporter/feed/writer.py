@@ -8,10 +8,8 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting import known as known_
-from infobip_exporter.counting.count import (
-    Statuses,
-)
 from infobip_exporter.counting.known import Known
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.clock import Clock, Worker
 from infobip_exporter.feed.incidents import Incidents
@@ -153,9 +151,3 @@ def lose(changes: Changes, lost_ms: int, reason: str) -> None:
     """Report that messages of so much sent time may be missing."""
     if lost_ms:
         changes.add(Series.of(catalog.LOST.name, reason=reason), Decimal(lost_ms).scaleb(-3))
-
-
-def with_in_flight(cell: Cell, inside: Known) -> Cell:
-    """The cell with what is known of its messages in flight."""
-    moments = [sent_ms for _, sent_ms in inside.in_flight]
-    return cell._replace(in_flight=len(moments), oldest_in_flight_ms=min(moments, default=0))

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from infobip_exporter.counting.audit import AUDIT_AGE_MS, Shown, audit, divide, finalize
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.counting.count import Statuses, count
+from infobip_exporter.counting.count import count
 from infobip_exporter.counting.known import ByTime, Known
 from infobip_exporter.counting.rows import Rows
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.record import Record

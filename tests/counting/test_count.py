@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.counting.count import Counted, Statuses, count
+from infobip_exporter.counting.count import Counted, count
 from infobip_exporter.counting.known import Known
 from infobip_exporter.counting.rows import Rows
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family

@@ -10,8 +10,9 @@ from typing import TypeVar
 import structlog
 
 from infobip_exporter.counting.caps import Caps
+from infobip_exporter.counting.cells_after import Reading
 from infobip_exporter.feed.incidents import Incidents
-from infobip_exporter.feed.recorder import Reading, Recorder
+from infobip_exporter.feed.recorder import Recorder
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.infobip.rate_limit import Kept
 from infobip_exporter.ledger.ledger import Ledger

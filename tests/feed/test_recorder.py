@@ -3,8 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+from infobip_exporter.counting.cells_after import Reading
 from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
-from infobip_exporter.feed.recorder import Reading
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.record import Page, RejectedRow

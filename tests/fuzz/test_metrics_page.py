@@ -11,9 +11,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.counting.count import Statuses, count
+from infobip_exporter.counting.count import count
 from infobip_exporter.counting.known import Known
 from infobip_exporter.counting.rows import Rows
+from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics.process import Process

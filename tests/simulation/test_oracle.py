@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from infobip_exporter.counting.count import histogram
+from infobip_exporter.counting.durations import histogram
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Histogram, Series
