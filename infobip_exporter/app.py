@@ -195,8 +195,12 @@ class App:
         """The feeds whose API does not answer here, for a lease and two polls."""
         if self._replica is None:
             return []
-        patience_s = self._replica.lease.lease_s + 2 * self._config.poll.interval_s
-        return [key for key, feed in self._feeds.items() if feed.feed.unreached_s > patience_s]
+        lease_s = self._replica.lease.lease_s
+        return [
+            key
+            for key, feed in self._feeds.items()
+            if feed.feed.unreached_s > lease_s + 2 * feed.feed.interval_s
+        ]
 
     async def begin(self, key: Key) -> None:
         """Run a feed that this replica has come to own."""

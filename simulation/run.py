@@ -329,7 +329,7 @@ class LivedFeed:
 
     def _ends_in_time(self, before: "Before") -> None:
         took_s = self.life.time.run_s - before.run_s
-        longest_s = self.interval_s + self.life.world.config.poll.timeout_s + 1
+        longest_s = before.interval_s + self.life.world.config.poll.timeout_s + 1
         if took_s > longest_s and self.life.fate.writes_failed == before.writes_failed:
             raise Violated(f"a poll took {took_s:.1f} s")
 
@@ -458,6 +458,8 @@ class Before:
 
     at_ms: int
     run_s: float
+    interval_s: float
+    """Within which the poll should end, by the budget of that moment."""
     requests: int
     answered: int
     writes_failed: int
@@ -480,6 +482,7 @@ class WatchedFeed(Feed):
         before = Before(
             lived.time.now_ms(),
             lived.life.time.run_s,
+            self.interval_s,
             api.requests,
             api.answered,
             lived.life.fate.writes_failed,

@@ -58,7 +58,7 @@ class Answers:
         self._values = KnownValues()
         self._begun: dict[TimeRange, _Begun] = {}
 
-    async def finish(self, job: Job, task: "asyncio.Task[Answer]", ends_s: float) -> list[Job] | None:
+    async def finish(self, job: Job, task: "asyncio.Task[Answer]") -> list[Job] | None:
         """Record the answer, or take note of the failure.
 
         Returns what is to be asked for in its place, None where a part of the head is given up for this poll.
@@ -82,7 +82,7 @@ class Answers:
                 await self._read_status(job, answer, status, wanted)
                 return []
             case _:
-                return await self._read_part(job, answer, ends_s)
+                return await self._read_part(job, answer)
 
     def _failed(self, job: Job, failure: RequestFailed) -> list[Job] | None:
         """Take note of the failure. Returns as `finish` does."""
@@ -130,12 +130,12 @@ class Answers:
             *self._jobs.of_range(ReadRange(job.why, TimeRange(since_ms, now_ms))),
         ]
 
-    async def _read_part(self, job: Job, answer: Answer, ends_s: float) -> list[Job]:
+    async def _read_part(self, job: Job, answer: Answer) -> list[Job]:
         part, page, asked = job.part, answer.page, self._sender.asked(answer)
         assert part is not None  # noqa: S101 - a range job has one
         self._note_rows(job, answer, asked)
         if is_full(page, self._page_limit) or may_be_capped(page, self._page_limit):
-            return await self._split(job, part, answer, ends_s)
+            return await self._split(job, part, answer)
         proven = self._proven(part, asked)
         postponed = await self._record(job, page, asked, proven)
         self._avoided.range_read(part.range)
@@ -143,12 +143,12 @@ class Answers:
             self._recorder.advance(proven.until_ms)
         return [replace(self._jobs.of_part(job.why, Part(each)), postponed=True) for each in postponed]
 
-    async def _split(self, job: Job, part: Part, answer: Answer, ends_s: float) -> list[Job]:
+    async def _split(self, job: Job, part: Part, answer: Answer) -> list[Job]:
         """An answer that proves nothing: count what it shows, and ask for less."""
         page, asked = answer.page, self._sender.asked(answer)
         parts = split(part, page, self._page_limit, asked.latest_ms)
         if not parts:
-            whole = await self._read_oversized(job, part.range, page, asked, ends_s)
+            whole = await self._read_oversized(job, part.range, page, asked)
             return [] if whole else [job]
         await self._record(job, page, asked, None)
         if not is_full(page, self._page_limit):
@@ -164,9 +164,7 @@ class Answers:
             for each in parts
         ]
 
-    async def _read_oversized(
-        self, job: Job, wanted: TimeRange, first: Page, asked: Bounds, ends_s: float
-    ) -> bool:
+    async def _read_oversized(self, job: Job, wanted: TimeRange, first: Page, asked: Bounds) -> bool:
         """Read a millisecond that fills a page. False where the poll has ended meanwhile: the next that asks goes on."""
         begun = self._begun.pop(wanted, None)
         try:
@@ -175,7 +173,7 @@ class Answers:
                 begun = _Begun(steps, next(steps), asked)
             steps, query, asked = begun
             while True:
-                if not await self._sender.wait_for_turn(ends_s):
+                if not await self._sender.wait_for_turn():
                     self._begun[wanted] = _Begun(steps, query, asked)
                     return False
                 await self._sender.reserve()

@@ -31,8 +31,10 @@ from infobip_exporter.model.record import Answer
 from infobip_exporter.model.time_range import DAY_MS, TimeRanges
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import Request, Why
-from infobip_exporter.planning.situation import Situation
+from infobip_exporter.planning.situation import SPENT, Situation
 
+FEWEST = 2.1
+"""Requests that each poll has: one for the newest time, one for all else, and some for a range that comes back full."""
 UNDER_WAY = 4
 """Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds."""
 LATEST_POLLS = 3
@@ -119,6 +121,11 @@ class Feed:
         return self._sender.answered
 
     @property
+    def interval_s(self) -> float:
+        """From one poll to the next: longer than `poll.interval` where the budget has less than `FEWEST` for each."""
+        return max(self._poll.interval_s, FEWEST * 60 / (self._limiter.effective * SPENT))
+
+    @property
     def progressed_s(self) -> float:
         """When the feed's work last made progress, by the monotonic clock."""
         return max(self._progressed_s, self._sender.progressed_s)
@@ -133,20 +140,22 @@ class Feed:
         """Poll until cancelled."""
         while True:
             began_s = self._progressed_s = self._clock.monotonic_s()
+            interval_s = self.interval_s
             await self.poll()
-            await self._clock.sleep(began_s + self._poll.interval_s - self._clock.monotonic_s())
+            await self._clock.sleep(began_s + interval_s - self._clock.monotonic_s())
 
     async def poll(self) -> None:
-        """One poll: no request is sent after `poll.interval`."""
+        """One poll: no request is sent after `interval_s`."""
         began_s = self._clock.monotonic_s()
-        ends_s = began_s + self._poll.interval_s
+        interval_s = self.interval_s
+        self._sender.poll_begins(began_s + interval_s, interval_s)
         sent_before = self._sender.sent
         self._recorder.found = Found()
         well = False
-        if await self._start(ends_s):
+        if await self._start():
             await set_back(self._recorder, self._sender.bounds())
             await self._expire()
-            well = await self._ask(ends_s)
+            well = await self._ask()
             self._recorder.prune(self._sender.bounds())
         self._up = well
         self._last_poll_s = self._clock.wall_s()
@@ -169,14 +178,14 @@ class Feed:
 
     # The start
 
-    async def _start(self, ends_s: float) -> bool:
+    async def _start(self) -> bool:
         """Learn the API's time before the first poll, and begin where a feed is new. False if no answer came."""
         if self._started:
             return True
         asked = 0
         newest = True
         while not self._api_clock.known and asked < TIMES_ASKED:
-            if not await self._sender.wait_for_turn(ends_s):
+            if not await self._sender.wait_for_turn():
                 return False
             day_ago_ms = round(self._clock.wall_s() * 1000) - DAY_MS
             await self._sender.reserve()
@@ -219,7 +228,7 @@ class Feed:
 
     # A poll's requests
 
-    async def _ask(self, ends_s: float) -> bool:
+    async def _ask(self) -> bool:
         """Send the poll's requests. True if all of the head was read."""
         self._learnt.poll_begins()
         situation = self._advance()
@@ -234,7 +243,7 @@ class Feed:
         try:
             while True:
                 asked_all = False
-                while len(running) < UNDER_WAY and await self._sender.may_send(ends_s):
+                while len(running) < UNDER_WAY and await self._sender.may_send():
                     under_way = [each.request for each in running.values()]
                     job = await self._take_job(jobs, quota, under_way, head_read=head == given_up)
                     if job is None:
@@ -243,13 +252,13 @@ class Feed:
                     await self._sender.reserve()
                     quota -= 1
                     running[asyncio.ensure_future(self._sender.send(job.query))] = job
-                if not running and (asked_all or not await self._sender.wait_for_turn(ends_s)):
+                if not running and (asked_all or not await self._sender.wait_for_turn()):
                     break
                 if running:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in [each for each in running if each.done()]:
                     job = running.pop(task)
-                    more = await self._answers.finish(job, task, ends_s)
+                    more = await self._answers.finish(job, task)
                     jobs.extendleft(more or ())
                     self._progressed_s = self._clock.monotonic_s()
                     if job.why is Why.HEAD and more is None:
@@ -285,7 +294,7 @@ class Feed:
             self._well_before, self._head_since_ms = self._sender.well, progress.watermark_ms
         before_ms = min(progress.watermark_ms, self._head_since_ms)
         self._recorder.advance(bounds.earliest_ms)
-        latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self._poll.interval_s * 1000)
+        latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self.interval_s * 1000)
         return self._situation(watermark_ms=max(before_ms, latest_ms))
 
     def _situation(self, watermark_ms: int | None = None) -> Situation:
@@ -299,7 +308,7 @@ class Feed:
             latest_ms=bounds.latest_ms,
             watermark_ms=progress.watermark_ms if watermark_ms is None else watermark_ms,
             requests_per_minute=self._limiter.effective,
-            interval_s=self._poll.interval_s,
+            interval_s=self.interval_s,
             late_arrival_s=self._poll.late_arrival_s,
             cells=self._recorder.ledger.cells,
             # Nothing is proven of time that, for all that is known, has not come yet.

@@ -69,6 +69,14 @@ class Sender:
         self._resume_s = float("-inf")
         self._prepare_again_s = float("-inf")
         self._refused = False
+        self._ends_s = float("-inf")
+        self._interval_s = 0.0
+        self._has_asked = False
+        """Whether this poll has asked its first question."""
+
+    def poll_begins(self, ends_s: float, interval_s: float) -> None:
+        """A poll begins, in which no request is sent after `ends_s`; another one each `interval_s`."""
+        self._ends_s, self._interval_s, self._has_asked = ends_s, interval_s, False
 
     def wait_s(self) -> float:
         """Seconds until the next request may be sent; 0 if it may be sent now."""
@@ -77,7 +85,10 @@ class Sender:
         if self._refused and pause_s > 0:
             # A new key need not wait until the API may be asked again with the old one.
             pause_s = 0.0 if self._api.has_new_key() else min(pause_s, LOOK_FOR_KEY_EVERY_S)
-        return max(0.0, pause_s, self._prepare_again_s - now, self.limiter.wait_s(now))
+        ends_s = self._ends_s if self._has_asked else None
+        return max(
+            0.0, pause_s, self._prepare_again_s - now, self.limiter.wait_s(now, ends_s, self._interval_s)
+        )
 
     async def prepare(self) -> bool:
         """Get what a request needs beforehand. False where it is not to be had; then `wait_s` is not 0.
@@ -96,19 +107,19 @@ class Sender:
         self._incidents.ended(TOKEN_INCIDENT)
         return True
 
-    async def may_send(self, ends_s: float) -> bool:
+    async def may_send(self) -> bool:
         """Whether a request may be sent now. Getting ready for it may take time."""
         return (
-            self._clock.monotonic_s() < ends_s
+            self._clock.monotonic_s() < self._ends_s
             and self.wait_s() == 0
             and await self.prepare()
-            and self._clock.monotonic_s() < ends_s
+            and self._clock.monotonic_s() < self._ends_s
         )
 
-    async def wait_for_turn(self, ends_s: float) -> bool:
+    async def wait_for_turn(self) -> bool:
         """Wait until a request may be sent. False if the poll is over first."""
-        while (left_s := ends_s - self._clock.monotonic_s()) > 0:
-            if await self.may_send(ends_s):
+        while (left_s := self._ends_s - self._clock.monotonic_s()) > 0:
+            if await self.may_send():
                 return True
             wait_s = self.wait_s()
             self.progressed_s = self._clock.monotonic_s()
@@ -117,6 +128,7 @@ class Sender:
 
     async def reserve(self) -> None:
         """Count the next request against the budget, for a process that is started after a kill, too."""
+        self._has_asked = True
         await self._writer.reserve()
         self.limiter.spend(self._clock.monotonic_s())
 

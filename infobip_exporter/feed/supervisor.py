@@ -102,8 +102,7 @@ class Supervisor:
     @property
     def _allowed_s(self) -> float:
         """How long a feed may take from one sign of progress to the next."""
-        poll = self.settings.poll
-        return STALLED_POLLS * poll.interval_s + poll.timeout_s + STALLED_MARGIN_S
+        return STALLED_POLLS * self.feed.interval_s + self.settings.poll.timeout_s + STALLED_MARGIN_S
 
     async def _run(self, *, from_ledger: bool = False) -> None:
         try:

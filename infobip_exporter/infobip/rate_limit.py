@@ -1,5 +1,6 @@
 """How many requests a feed may make: a hard limit for any minute, which 429s lower for a while."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,11 +45,19 @@ class RateLimiter:
         allowed = int(self._effective)
         return max(0, allowed - len(self._spent))
 
-    def wait_s(self, now: float) -> float:
-        """Seconds to wait before the next request; 0 when it may be made now."""
-        if self.free(now):
+    def wait_s(self, now: float, ends: float | None = None, interval_s: float = 60.0) -> float:
+        """Seconds to wait before the next request; 0 when it may be made now.
+
+        With `ends`, when the poll under way does, one request is kept for each poll, one in `interval_s`, that begins
+        before another of the last minute's requests is forgotten.
+        """
+        free = self.free(now)
+        kept = 0
+        if ends is not None and self._spent:
+            kept = max(0, math.ceil((self._spent[0] + WINDOW_S - ends) / interval_s))
+        if free > kept:
             return 0.0
-        return self._spent[-int(self._effective)] + WINDOW_S - now
+        return self._spent[max(0, len(self._spent) - int(self._effective))] + WINDOW_S - now
 
     def spend(self, now: float) -> None:
         """A request is made now."""

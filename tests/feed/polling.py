@@ -80,9 +80,9 @@ class Polling:
 
     async def live(self, polls: int) -> None:
         for _ in range(polls):
-            began_s = self.clock.now_s
+            began_s, interval_s = self.clock.now_s, self.feed.interval_s
             await self.feed.poll()
-            self.clock.now_s = max(self.clock.now_s, began_s + self.interval_s)
+            self.clock.now_s = max(self.clock.now_s, began_s + interval_s)
 
     @property
     def sent(self) -> float:
