@@ -226,6 +226,11 @@ class State:
         return is_postgres(self.url)
 
     @property
+    def file(self) -> Path:
+        """Of SQLite."""
+        return Path(self.url.removeprefix(rules.SQLITE))
+
+    @property
     def place(self) -> str:
         """The URL without its password."""
         return split_password(self.url)[0] if self.is_postgres else self.url
