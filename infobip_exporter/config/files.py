@@ -26,6 +26,11 @@ def read_file(path: str | Path, most: int) -> bytes:
         return file.read(most)
 
 
+def stamp_of(status: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a file does."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 def read_text(path: str | Path, absent: str = "") -> str:
     """The text of a configuration. ConfigError where there is none; `absent` says what to do without the file."""
     try:

@@ -10,9 +10,10 @@ from weakref import WeakValueDictionary
 import httpx
 import structlog
 
+from infobip_exporter.config.files import stamp_of
 from infobip_exporter.config.schema import TlsConfig
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.credentials import stamp_of, warn_if_all_may_read
+from infobip_exporter.infobip.credentials import warn_if_all_may_read
 
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _NO_CERTIFICATES = "it holds no certificates in PEM form"
@@ -104,7 +105,7 @@ def _with_authorities(config: TlsConfig) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
-    warn_if_all_may_read(key_file.stat(), f"tls_config.key_file {key_file}")
+    warn_if_all_may_read(key_file, f"tls_config.key_file {key_file}")
     try:
         context.load_cert_chain(cert_file, key_file, password=no_password)
     except Encrypted:
