@@ -16,7 +16,6 @@ from functools import partial
 import structlog
 
 from infobip_exporter import __version__, logs
-from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, Config
 from infobip_exporter.errors import LeaseLost, LedgerError
 from infobip_exporter.feed.clock import RealClock, ThreadWorker
@@ -315,9 +314,7 @@ class App:
 
     def _hide_keys(self, config: Config) -> None:
         """Keep the new keys out of the log as well; those of before may still be in messages."""
-        accounts = (*self._config.accounts, *config.accounts)
-        secrets = [secret for each in accounts for secret in secrets_of(each)]
-        logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
+        logs.configure(config.log, secrets=[*self._config.secrets, *config.secrets])
 
     # What the web server shows. Called from its thread.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from infobip_exporter import __version__
-from infobip_exporter.config import rules
+from infobip_exporter.config import addresses, rules
 from infobip_exporter.config.problems import Unshown, shown
 
 PROGRAM = "infobip-exporter"
@@ -89,7 +89,7 @@ def _flags() -> dict[str, argparse.ArgumentParser]:
     )
     add(
         "web.listen-address", "host:port, :port, [v6]:port, unix:/path", metavar="ADDRESS",
-        action=_Several, type=_checked(rules.listen_address),
+        action=_Several, type=_checked(addresses.listen_address),
     )  # fmt: skip
     add("web.config.file", "TLS and basic auth (exporter-toolkit)", metavar="PATH", action=_Path, type=Path)
     add("web.enable-lifecycle", "reload the configuration at POST /-/reload", action="store_true")

@@ -12,7 +12,6 @@ import structlog
 
 from infobip_exporter import logs
 from infobip_exporter.arguments import FLAGS_OF, UNUSABLE, parser
-from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.load import load_config, load_state, warnings
 from infobip_exporter.config.schema import Config, Log, State, Web
 from infobip_exporter.errors import ConfigError, ExporterError, LedgerError, ListenError
@@ -152,5 +151,4 @@ def _config_file(flags: _Flags) -> str:
 
 
 def _configure_logs(config: Config) -> None:
-    secrets = [secret for each in config.accounts for secret in secrets_of(each)]
-    logs.configure(config.log, secrets=[*secrets, *filter(None, [config.state.password])])
+    logs.configure(config.log, secrets=config.secrets)

@@ -9,8 +9,8 @@ import msgspec
 from infobip_exporter.config.schema import State
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.ledger import copying, inspect, sqlite_contents
+from infobip_exporter.ledger.contents import reading
 from infobip_exporter.ledger.inspect import FeedHeld, StateHeld
-from infobip_exporter.ledger.sqlite import PREFIX
 
 
 def state(source: State, action: str | None = None, target: str = "", style: str = "text") -> int:
@@ -27,14 +27,14 @@ def state(source: State, action: str | None = None, target: str = "", style: str
         case "copy":
             return _copy(source, State(url=target), style)
         case _:
-            with copying.reading(source) as contents:
+            with reading(source) as contents:
                 found = inspect.held(contents)
             print(_json(found) if style == "json" else _text(found))
             return 0
 
 
 def _check(source: State, style: str) -> int:
-    with copying.reading(source) as contents:
+    with reading(source) as contents:
         where = contents.where
         wrong = list(inspect.findings(contents))
     if style == "json":
@@ -47,7 +47,7 @@ def _check(source: State, style: str) -> int:
 def _back_up(source: State, target: str, style: str) -> int:
     if source.is_postgres:
         raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
-    sqlite_contents.back_up(Path(source.url.removeprefix(PREFIX)), Path(target))
+    sqlite_contents.back_up(source.file, Path(target))
     print(_json({"backup": target}) if style == "json" else f"ok    {target}")
     return 0
 

@@ -26,7 +26,7 @@ import infobip_exporter.feed.replica as replica_module
 from infobip_exporter.errors import LeaseLost, LedgerAway, LedgerError
 from infobip_exporter.feed.replica import Replica
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, Query
-from infobip_exporter.ledger.leases import Key, Lease, Now, PostgresLeases
+from infobip_exporter.ledger.leases import Key, Lease, Leases, Now
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.model.record import Answer
@@ -363,7 +363,7 @@ class SimulatedReplica:
             await self._kill()
 
     async def _live_once(self) -> None:
-        leases = PostgresLeases(self.life.database.connections, self.lease, self.name)
+        leases = Leases(self.life.database.connections, self.lease, self.name)
         log = cast("FilteringBoundLogger", TraceLog(self.life.trace))
         replica = Replica(leases, self.lease, self, self, LeaseWorker(self), log)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from infobip_exporter.errors import LeaseLost, LedgerAway
-from infobip_exporter.ledger.postgres import PostgresStore, read_messages, read_saved
+from infobip_exporter.ledger.postgres import PostgresStore, PostgresTables
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
@@ -64,21 +64,17 @@ class ReadOnlyStore(PostgresStore):
     """Looks at a feed without owning it."""
 
     def __init__(self, connections: Connections) -> None:
-        self.where = connections.where
-        self._connections = connections
+        PostgresTables.__init__(self, connections.where, connections.run)
 
     def load(self, account: str, channel: str) -> Saved:
-        rows = self._connections.run(
+        rows = self._run(
             "SELECT id, progress FROM feed WHERE account = %(account)s AND channel = %(channel)s",
             {"account": account, "channel": channel},
         )
         if not rows:
             return Saved(Held(0))
         [(feed_id, progress)] = rows
-        return read_saved(self._connections.run, self.where, Held(feed_id), progress)
-
-    def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
-        return read_messages(self._connections.run, held, cells)
+        return self.saved(Held(feed_id), progress)
 
 
 @dataclass

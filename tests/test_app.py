@@ -35,7 +35,7 @@ Life = Callable[[App], Awaitable[None]]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore.open(f"sqlite:///{tmp_path / 'state.db'}")
+    store = SqliteStore.open(tmp_path / "state.db")
     yield store
     store.close()
 

@@ -1,6 +1,7 @@
 """The mistakes of a configuration, collected so that all are told at once, a line each."""
 
 import json
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from infobip_exporter.errors import ConfigError
@@ -48,7 +49,7 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(cut, ensure_ascii=False))
 
 
-def suggestion(word: str, known: list[str]) -> str:
+def suggestion(word: str, known: Sequence[str]) -> str:
     """What to use instead of the unknown `word`: the one it looks like, else all that are known."""
     close = get_close_matches(word.lower(), known, n=1)
     return f'did you mean "{close[0]}"?' if close else f"allowed: {', '.join(known)}"

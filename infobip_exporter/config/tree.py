@@ -1,18 +1,17 @@
 """A YAML text as values that know their key and line, say what is wrong with them, and fill in `${VARIABLE}`."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
+from infobip_exporter.config.files import MAX_CHARACTERS
 from infobip_exporter.config.merge import MergeError, merge
 from infobip_exporter.config.problems import Problems, Unshown, shown, suggestion
 from infobip_exporter.config.rules import in_quotes
-
-MAX_CHARACTERS = 256 * 1024
-"""The longest text that is read: enough for a thousand accounts."""
 
 T = TypeVar("T")
 
@@ -44,13 +43,19 @@ class Value:
         return isinstance(self.node, yaml.SequenceNode)
 
     @property
-    def is_mapping(self) -> bool:
-        return isinstance(self.node, yaml.MappingNode)
+    def is_bare(self) -> bool:
+        """Whether it is a mapping that holds nothing."""
+        return self.empty or (isinstance(self.node, yaml.MappingNode) and not self.node.value)
 
     @property
     def length(self) -> int:
         """How many values or members it holds; of a text, its characters."""
         return len(self.node.value)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+        return Path(self.problems.where).parent
 
     def wrong(self, text: str, *, show: bool = True) -> None:
         """Note that this value is wrong; it is shown as the file has it, so no variable's content gets out."""
@@ -125,71 +130,54 @@ class Value:
             Value(f"{self.key}[{i}]", node, self.env, self.problems) for i, node in enumerate(self.node.value)
         ]
 
-    def members(self, known: list[str], ignored: str | None = None) -> dict[str, "Value"]:
+    def members(self, known: Sequence[str], ignored: str | None = None) -> dict[str, "Value"]:
         """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping.
 
         Names that begin with `ignored` are passed over.
         """
-        if self.empty:
-            return {}
-        if not isinstance(self.node, yaml.MappingNode):
-            self.wrong(f"must be a mapping with the keys {', '.join(known)}", show=False)
-            return {}
         members: dict[str, Value] = {}
-        for name_node, node in self.node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else None
-            key = f"{self.key}.{name}" if self.key else str(name)
-            line = name_node.start_mark.line + 1
-            if name is None:
-                self.problems.add(self.key, "a key must be plain text", line)
-            elif ignored and name.startswith(ignored):
-                continue
-            elif not _NAME.fullmatch(name):
-                # It may be `{api_key:...}`, key and secret in one word.
-                self.problems.add(self.key, "a key that is no word; is a space missing after a colon?", line)
-            elif name not in known:
-                self.problems.add(key, f"unknown key; {suggestion(name, known)}", line)
-            elif name in members:
-                first = members[name].node.start_mark.line + 1
-                self.problems.add(key, f"is given twice, first in line {first}", line)
+        # What is no word may be `{api_key:...}`, key and secret in one.
+        for name, value, line in self._named(
+            f"with the keys {', '.join(known)}", _NAME, "a key that is no word", ignored
+        ):
+            if name in known:
+                members[name] = value
             else:
-                members[name] = Value(key, node, self.env, self.problems)
+                self.problems.add(value.key, f"unknown key; {suggestion(name, known)}", line)
         return members
 
     def entries(self, form: re.Pattern[str], what: str) -> dict[str, "Value"]:
         """The values of a mapping whose names are the user's own, each of the `form`; `what` says what it holds."""
+        named = self._named(f"of {what}", form, f"must be a mapping of {what}")
+        return {name: value for name, value, _ in named}
+
+    def _named(
+        self, what: str, form: re.Pattern[str], unfit: str, ignored: str | None = None
+    ) -> Iterator[tuple[str, "Value", int]]:
+        """Name, value and line of each member of a mapping. A name that is not of the `form` is not shown."""
         if self.empty:
-            return {}
+            return
         if not isinstance(self.node, yaml.MappingNode):
-            self.wrong(f"must be a mapping of {what}", show=False)
-            return {}
-        entries: dict[str, Value] = {}
+            self.wrong(f"must be a mapping {what}", show=False)
+            return
+        first: dict[str, int] = {}
         for name_node, node in self.node.value:
             name = name_node.value if isinstance(name_node, yaml.ScalarNode) else ""
             line = name_node.start_mark.line + 1
+            value = Value(f"{self.key}.{name}" if self.key else name, node, self.env, self.problems)
+            if ignored and name.startswith(ignored):
+                continue
             if not (form.fullmatch(name) and name.isprintable()):
-                # It may be name and secret in one word, so it is not shown.
-                self.problems.add(
-                    self.key, f"must be a mapping of {what}; is a space missing after a colon?", line
-                )
-            elif name in entries:
-                first = entries[name].node.start_mark.line + 1
-                self.problems.add(f"{self.key}.{name}", f"is given twice, first in line {first}", line)
+                self.problems.add(self.key, f"{unfit}; is a space missing after a colon?", line)
+            elif name in first:
+                self.problems.add(value.key, f"is given twice, first in line {first[name]}", line)
             else:
-                entries[name] = Value(f"{self.key}.{name}", node, self.env, self.problems)
-        return entries
+                first[name] = line
+                yield name, value, line
 
 
-EMPTY = "is empty; at least `accounts` is needed, see config.example.yaml"
-
-
-def parse_tree(
-    text: str, env: Mapping[str, str] | None, problems: Problems, *, empty: str = EMPTY
-) -> Value | None:
-    """The YAML document `text`; None, with the problem noted, where it is none.
-
-    `empty` is the problem that nothing written is; "" where it is none.
-    """
+def parse_tree(text: str, env: Mapping[str, str] | None, problems: Problems) -> Value | None:
+    """The YAML document `text`; None where it is empty, or none, with the problem noted."""
     if len(text) > MAX_CHARACTERS:
         problems.add("", f"is too large for a configuration: more than {MAX_CHARACTERS // 1024} KiB")
         return None
@@ -212,10 +200,7 @@ def parse_tree(
     except (ValueError, OverflowError):
         problems.add("", "is not valid YAML: an escape such as \\U00110000 names no character")
     else:
-        if node is not None:
-            return Value("", node, env, problems)
-        if empty:
-            problems.add("", empty)
+        return None if node is None else Value("", node, env, problems)
     return None
 
 

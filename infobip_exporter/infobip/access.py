@@ -7,7 +7,6 @@ from functools import partial
 import httpx
 
 from infobip_exporter.config import rules
-from infobip_exporter.config.authentication import secrets_of
 from infobip_exporter.config.schema import Account, OAuth2
 from infobip_exporter.infobip import credentials
 from infobip_exporter.infobip.client import Client
@@ -31,7 +30,7 @@ class Access:
         self._account = account
         self._timeout_s = timeout_s
         self._tls: Tls | None = None
-        self._unspeakable = [secret.reveal() for secret in secrets_of(account)]
+        self._unspeakable = [secret.reveal() for secret in account.secrets]
         self._transport(account.base_url)  # what can't be used is told at once
         self._credentials = self._credentials_of(account)
 

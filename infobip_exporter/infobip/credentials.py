@@ -1,9 +1,9 @@
 """What a request authenticates with: given in the configuration, or read from a file that may change meanwhile."""
 
 import base64
-import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +15,6 @@ from infobip_exporter.model.secret import Secret
 
 _LARGEST_FILE = 8192
 _log = structlog.get_logger()
-
-Stamp = tuple[int, int, int]
-"""What changes when a file does."""
 
 
 class CredentialsError(ExporterError):
@@ -46,31 +43,12 @@ class Credentials(Protocol):
         """What no text may repeat."""
 
 
-class Source(Protocol):
-    """Where a secret comes from."""
-
-    def value(self) -> str:
-        """The secret. Raises CredentialsError where there is none."""
-
-    def look_again(self) -> None:
-        """It was refused: read it again, even if nothing tells that it has changed."""
-
-
-class Given:
-    """A secret of the configuration."""
-
-    def __init__(self, secret: Secret) -> None:
-        self._secret = secret
-
-    def value(self) -> str:
-        return self._secret.reveal()
-
-    def look_again(self) -> None:
-        """A given secret stays the same."""
+Source = Callable[[], Secret]
+"""Where a secret comes from. Raises CredentialsError where there is none."""
 
 
 class SecretFile:
-    """A secret in a file, read again when the file changes and after a refusal.
+    """A secret in a file, read whenever it is needed.
 
     The last good one stays in use while the file can't be read, say because it is just being replaced. `name` is the
     key of the configuration, `rule` what the secret may be.
@@ -81,33 +59,25 @@ class SecretFile:
         self._place = f"{name} {path}"
         self._rule = rule
         self._secret: Secret | None = None
-        self._stamp: Stamp | None = None
-        """Of the file that `_secret` was read from."""
         self._warned = False
 
-    def value(self) -> str:
+    def __call__(self) -> Secret:
         try:
-            self._read_if_changed()
+            secret = self._read()
         except CredentialsError as error:
             if self._secret is None:
                 raise
             if not self._warned:
                 _log.warning("the key file can't be read, using the last key", error=str(error))
-                self._warned = True
+            self._warned = True
         else:
-            self._warned = False
-        assert self._secret is not None  # noqa: S101 - it was read now or before, or there was an error
-        return self._secret.reveal()
+            if secret != self._secret:
+                warn_if_all_may_read(self._path, self._place)
+            self._secret, self._warned = secret, False
+        return self._secret
 
-    def look_again(self) -> None:
-        self._stamp = None
-
-    def _read_if_changed(self) -> None:
+    def _read(self) -> Secret:
         try:
-            status = self._path.stat()
-            stamp = stamp_of(status)
-            if stamp == self._stamp:
-                return
             content = read_file(self._path, _LARGEST_FILE + 1)
         except OSError as error:
             raise CredentialsError(f"{self._place}: {error.strerror or 'not readable'}") from None
@@ -115,18 +85,19 @@ class SecretFile:
             raise CredentialsError(f"{self._place}: too large to be a key")
         try:
             # What no HTTP header could carry is refused here, where no error shows it.
-            self._secret = self._rule(content.decode("utf-8-sig", "replace").strip())
+            return self._rule(content.decode("utf-8-sig", "replace").strip())
         except ValueError as error:
             raise CredentialsError(f"{self._place}: {error}") from None
-        self._stamp = stamp
-        warn_if_all_may_read(status, self._place)
 
 
-def source_of(
-    secret: Secret | None, file: Path | None, name: str, rule: Callable[[str], Secret]
-) -> Given | SecretFile:
+def fixed(secret: Secret) -> Source:
+    """A secret of the configuration."""
+    return lambda: secret
+
+
+def source_of(secret: Secret | None, file: Path | None, name: str, rule: Callable[[str], Secret]) -> Source:
     """The secret that the configuration gives, or the file that its key `name` names."""
-    return SecretFile(file, name, rule) if file is not None else Given(secret or Secret(""))
+    return fixed(secret) if secret else SecretFile(file or Path(), name, rule)
 
 
 class HeaderCredentials:
@@ -135,16 +106,19 @@ class HeaderCredentials:
     def __init__(self, source: Source, write: Callable[[str], str], refusal: str) -> None:
         self._source = source
         self._write = write
+        self._secret = Secret("")
+        """The last one that was written."""
         self.refusal = refusal
 
     async def prepare(self) -> None:
         """Nothing: the secret is there."""
 
     def header(self) -> Secret:
-        return Secret(self._write(self._source.value()))
+        self._secret = self._source()
+        return Secret(self._write(self._secret.reveal()))
 
     def refused(self, _header: Secret) -> None:
-        self._source.look_again()
+        """Nothing: the source is asked each time."""
 
     def renewed(self, header: Secret | None) -> bool:
         try:
@@ -153,7 +127,7 @@ class HeaderCredentials:
             return False
 
     def unspeakable(self) -> tuple[str, ...]:
-        secret = self._source.value()
+        secret = self._secret.reveal()
         return secret, self._write(secret).partition(" ")[2]
 
 
@@ -181,11 +155,10 @@ IBSSO = "IBSSO"
 """The scheme of Infobip's session tokens."""
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def warn_if_all_may_read(status: os.stat_result, place: str) -> None:
+def warn_if_all_may_read(path: Path, place: str) -> None:
     """Log where a file with a secret is not kept to its owner and group."""
-    if status.st_mode & stat.S_IROTH:
-        _log.warning("a file with a secret can be read by every user of this machine: chmod o-r", file=place)
+    with suppress(OSError):  # it has gone meanwhile
+        if path.stat().st_mode & stat.S_IROTH:
+            _log.warning(
+                "a file with a secret can be read by every user of this machine: chmod o-r", file=place
+            )

@@ -103,7 +103,6 @@ class OAuth2Credentials:
         self._at_once = now - self._refused_s > REFUSED_APART_S
         self._refused_s = now
         self._token = None
-        self._source.look_again()
 
     def renewed(self, header: Secret | None) -> bool:
         return self._at_once if self._token is None else self.header() != header
@@ -118,7 +117,7 @@ class OAuth2Credentials:
     async def _renew(self) -> None:
         """Get a token. Raises TokenFailed where there is none and the last has expired."""
         try:
-            secret = Secret(self._source.value())
+            secret = self._source()
         except CredentialsError as error:
             raise TokenFailed("", str(error)) from None
         asked_s = self._monotonic_s()

@@ -10,11 +10,12 @@ from weakref import WeakValueDictionary
 import httpx
 import structlog
 
+from infobip_exporter.config.files import stamp_of
 from infobip_exporter.config.schema import TlsConfig
 from infobip_exporter.errors import ConfigError
-from infobip_exporter.infobip.credentials import stamp_of, warn_if_all_may_read
+from infobip_exporter.infobip.credentials import warn_if_all_may_read
 
-_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _NO_CERTIFICATES = "it holds no certificates in PEM form"
 
 _shared: WeakValueDictionary[object, ssl.SSLContext] = WeakValueDictionary()
@@ -77,7 +78,7 @@ def _stamp(name: str, path: Path | None) -> tuple[int, int, int] | None:
 
 def _context_of(config: TlsConfig) -> ssl.SSLContext:
     context = _with_authorities(config)
-    context.minimum_version = _VERSIONS[config.min_version]
+    context.minimum_version = VERSIONS[config.min_version]
     if config.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -104,10 +105,10 @@ def _with_authorities(config: TlsConfig) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
-    warn_if_all_may_read(key_file.stat(), f"tls_config.key_file {key_file}")
+    warn_if_all_may_read(key_file, f"tls_config.key_file {key_file}")
     try:
-        context.load_cert_chain(cert_file, key_file, password=_no_password)
-    except _Encrypted:
+        context.load_cert_chain(cert_file, key_file, password=no_password)
+    except Encrypted:
         raise _unusable("tls_config.key_file", "it is encrypted") from None
     except ssl.SSLError as error:
         reason = (
@@ -120,12 +121,12 @@ def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) 
         raise _unusable("tls_config.key_file or cert_file", error.strerror) from None
 
 
-class _Encrypted(Exception):
+class Encrypted(Exception):
     """The key asks for a password."""
 
 
-def _no_password() -> NoReturn:
-    raise _Encrypted
+def no_password() -> NoReturn:
+    raise Encrypted
 
 
 def _unusable(name: str, reason: str | None) -> ConfigError:

@@ -1,28 +1,28 @@
 """What a state holds, read at one moment while an exporter may be writing it. Nothing is changed."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
-from infobip_exporter.ledger.store import Held, Messages, Saved
-from infobip_exporter.model.series import Series
+from infobip_exporter.config.schema import State
+from infobip_exporter.ledger import postgres_contents, sqlite_contents
+from infobip_exporter.ledger.opening import connections_of
+from infobip_exporter.ledger.postgres_contents import PostgresContents
+from infobip_exporter.ledger.sqlite_contents import SqliteContents
+
+Contents: TypeAlias = SqliteContents | PostgresContents
 
 
-class Contents(Protocol):
-    """A state at one moment. Every method raises LedgerError for what no exporter wrote."""
-
-    where: str
-    schema: int
-    size_bytes: int
-
-    def feeds(self) -> Iterator[tuple[str, str, Saved]]:
-        """Account, channel, and what is kept of the feed."""
-
-    def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]: ...
-
-    def released(self, held: Held) -> set[Series]: ...
-
-    def rejected(self, held: Held) -> dict[bytes, int]:
-        """The fingerprints of rows that can't be counted, and when they were read."""
-
-    def damages(self) -> list[str]:
-        """What the database itself finds wrong, a line each. Then the rest says nothing more."""
+@contextmanager
+def reading(state: State) -> Iterator[Contents]:
+    """What `state` holds at one moment. Raises LedgerError if it can't be read."""
+    if state.is_postgres:
+        connections = connections_of(state)
+        try:
+            with postgres_contents.reading(connections) as tables:
+                yield tables
+        finally:
+            connections.close()
+    else:
+        with sqlite_contents.reading(state.file) as file:
+            yield file

@@ -1,33 +1,11 @@
 """A state copied to another place, SQLite or PostgreSQL, and held against the first."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from infobip_exporter.config.schema import State
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger import postgres_contents, sqlite_contents
-from infobip_exporter.ledger.contents import Contents
-from infobip_exporter.ledger.opening import connections_of, open_store
+from infobip_exporter.ledger.contents import Contents, reading
+from infobip_exporter.ledger.opening import open_store
 from infobip_exporter.ledger.progress import decode
-from infobip_exporter.ledger.sqlite import PREFIX
-from infobip_exporter.ledger.sqlite_file import refuse_if_in_use
 from infobip_exporter.ledger.store import Saved, Store, Writes
-
-
-@contextmanager
-def reading(state: State) -> Iterator[Contents]:
-    """What `state` holds at one moment. Raises LedgerError if it can't be read."""
-    if state.is_postgres:
-        connections = connections_of(state)
-        try:
-            with postgres_contents.reading(connections) as contents:
-                yield contents
-        finally:
-            connections.close()
-    else:
-        with sqlite_contents.reading(Path(state.url.removeprefix(PREFIX))) as file:
-            yield file
 
 
 def copy(source: State, target: State) -> int:
@@ -36,10 +14,7 @@ def copy(source: State, target: State) -> int:
     Nobody may use either meanwhile. Raises LedgerError, also where what was written is not what was read.
     """
     with reading(source) as contents:
-        if isinstance(contents, postgres_contents.PostgresContents):
-            contents.refuse_if_in_use()
-        else:
-            refuse_if_in_use(Path(contents.where))
+        contents.refuse_if_in_use()
         feeds = list(contents.feeds())
         store, replica = open_store(target)
         try:
@@ -77,7 +52,7 @@ def _copy_feed(contents: Contents, account: str, channel: str, saved: Saved, sto
             settled_by_hour=saved.settled_by_hour,
             rejected=contents.rejected(saved.held),
             progress=saved.progress,
-            read_up_to_ms=decode(saved.progress).read_up_to_ms if saved.progress else None,
+            read_up_to_ms=decode(saved.progress).read_up_to_ms,
         ),
     )
 

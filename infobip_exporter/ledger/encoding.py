@@ -31,9 +31,9 @@ def plain_value(value: Value) -> int | str:
 
 def value_of(stored: object) -> Value:
     """The value that `plain_value` wrote. Raises ValueError or TypeError for what it did not."""
-    if isinstance(stored, int):
-        return stored
     text = str(stored)
+    if text.removeprefix("-").isdigit():
+        return int(text)
     if text.startswith("["):
         counts, sum_s = json.loads(text)
         return Histogram(tuple(map(int, counts)), _decimal(sum_s))

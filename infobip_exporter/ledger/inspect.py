@@ -81,7 +81,7 @@ def findings(contents: Contents) -> Iterator[str]:
 
 def _progress(saved: Saved, where: str) -> Progress:
     try:
-        return progress_.decode(saved.progress) if saved.progress else Progress()
+        return progress_.decode(saved.progress)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise LedgerError(f"state {where}: the progress of a feed can't be read: run state check") from error
 

@@ -1,4 +1,4 @@
-"""Which replica owns which feed. The rules are values; `PostgresLeases` writes them down in the database.
+"""Which replica owns which feed. The rules are values; `Leases` writes them down in the database.
 
 A replica has a row that it renews. Whoever finds the row of another one expired, by the database's clock, removes it:
 that replica is dead from then on, owns nothing, and a process that wakes up later must begin as a new replica. A feed
@@ -9,7 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from infobip_exporter.ledger.postgres_connections import Connections, Row
 from infobip_exporter.ledger.postgres_schema import migrate
@@ -143,37 +143,11 @@ def decide(me: str, wanted: Collection[Key], directory: Directory, lease_s: floa
     )
 
 
-class Leases(Protocol):
-    """What a replica does in the database. Every method raises LedgerError and may block."""
+class Leases:
+    """What a replica does in the database. Every method raises LedgerError and may block.
 
-    def join(self) -> None:
-        """Become a replica."""
-
-    def add(self, wanted: Collection[Key]) -> None:
-        """Rows for the feeds that are new."""
-
-    def renew(self) -> bool:
-        """Renew the lease. False if this replica was taken for dead."""
-
-    def stirred(self) -> tuple[int, int]:
-        """How many feeds are free and how many replicas have expired: cheap, to be asked often."""
-
-    def look(self) -> Directory:
-        """Remove the dead, and list the rest."""
-
-    def take(self, rows: Sequence[FeedRow]) -> None:
-        """Become the owner of those that nobody has taken meanwhile; `look` shows which."""
-
-    def ask_for(self, rows: Sequence[FeedRow]) -> None: ...
-
-    def give(self, rows: Sequence[FeedRow]) -> None: ...
-
-    def leave(self) -> None:
-        """Give up everything at once."""
-
-
-class PostgresLeases:
-    """`name` is what people know this process by."""
+    `name` is what people know this process by.
+    """
 
     def __init__(self, connections: Connections, lease: Lease, name: str) -> None:
         self._connections = connections
@@ -181,6 +155,7 @@ class PostgresLeases:
         self._name = name
 
     def join(self) -> None:
+        """Become a replica."""
         migrate(self._connections)
         replica = secrets.token_hex(8)
         asked = self._lease.asking()
@@ -192,6 +167,7 @@ class PostgresLeases:
         self._lease.renewed(replica, asked)
 
     def add(self, wanted: Collection[Key]) -> None:
+        """Rows for the feeds that are new."""
         self._run(
             "INSERT INTO feed (account, channel)"
             " SELECT * FROM unnest(%(accounts)s::text[], %(channels)s::text[]) AS wanted (account, channel)"
@@ -201,6 +177,7 @@ class PostgresLeases:
         )
 
     def renew(self) -> bool:
+        """Renew the lease. False if this replica was taken for dead."""
         asked = self._lease.asking()
         rows = self._run(
             "UPDATE replica SET expires_at = now() + %(lease)s * interval '1 second' WHERE id = %(me)s RETURNING 1",
@@ -213,6 +190,7 @@ class PostgresLeases:
         return True
 
     def stirred(self) -> tuple[int, int]:
+        """How many feeds are free and how many replicas have expired: cheap, to be asked often."""
         [(free, expired)] = self._run(
             "SELECT (SELECT count(*) FROM feed WHERE owner IS NULL),"
             " (SELECT count(*) FROM replica WHERE expires_at < now())"
@@ -220,6 +198,7 @@ class PostgresLeases:
         return free, expired
 
     def look(self) -> Directory:
+        """Remove the dead, and list the rest."""
         self._run("DELETE FROM replica WHERE expires_at < now()")
         # The feeds first: whoever has taken one by now is among the replicas that are listed afterwards.
         rows = self._run(
@@ -239,6 +218,7 @@ class PostgresLeases:
         )
 
     def take(self, rows: Sequence[FeedRow]) -> None:
+        """Become the owner of those that nobody has taken meanwhile; `look` shows which."""
         self._run(
             "UPDATE feed SET owner = %(me)s, epoch = feed.epoch + 1, wanted_by = NULL"
             " FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[]) AS seen (id, epoch)"
@@ -271,6 +251,7 @@ class PostgresLeases:
         )
 
     def leave(self) -> None:
+        """Give up everything at once."""
         self._lease.end()
         self._run(
             "WITH gone AS (DELETE FROM replica WHERE id = %(me)s)"

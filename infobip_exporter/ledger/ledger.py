@@ -10,7 +10,6 @@ import msgspec
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.ledger import progress as progress_
 from infobip_exporter.ledger.changes import Changes
-from infobip_exporter.ledger.progress import Progress
 from infobip_exporter.ledger.store import Messages, Store, Writes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.cells import Cells
@@ -33,7 +32,7 @@ class Ledger:
         """Whether a commit has failed of which nobody can say that it wrote nothing: only the same may follow."""
         self._held = saved.held
         try:
-            self.progress = progress_.decode(saved.progress) if saved.progress else Progress()
+            self.progress = progress_.decode(saved.progress)
         except msgspec.MsgspecError as error:
             raise LedgerError(
                 f"state {store.where}: the progress of {account}/{channel} can't be read ({error}): restore a backup"

@@ -8,7 +8,7 @@ import structlog
 
 from infobip_exporter.config.schema import State
 from infobip_exporter.errors import LedgerAway
-from infobip_exporter.ledger.leases import Lease, Leases, Now, PostgresLeases
+from infobip_exporter.ledger.leases import Lease, Leases, Now
 from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
@@ -24,14 +24,14 @@ def open_store(state: State) -> tuple[Store, tuple[Leases, Lease] | None]:
     A database that can't be reached yet is waited for by whoever uses the leases.
     """
     if not state.is_postgres:
-        return SqliteStore.open(state.url), None
+        return SqliteStore.open(state.file), None
     connections = connections_of(state)
     try:
         migrate(connections)
     except LedgerAway as error:
         _log.error("state failed, retrying", error=str(error))
     lease = Lease(state.lease_s, lambda: Now(time.monotonic(), time.time()))
-    leases = PostgresLeases(connections, lease, f"{socket.gethostname()}/{os.getpid()}")
+    leases = Leases(connections, lease, f"{socket.gethostname()}/{os.getpid()}")
     return PostgresStore(connections, lease), (leases, lease)
 
 

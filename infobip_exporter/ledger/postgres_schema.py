@@ -170,7 +170,7 @@ def _migrate(cursor: "psycopg.Cursor[TupleRow]", where: str) -> int:
         cursor.execute("INSERT INTO ledger_version VALUES (0)")
     version = _value(cursor, "SELECT version FROM ledger_version FOR UPDATE")
     if not isinstance(version, int):
-        raise LedgerError("state {where}: is no ledger: ledger_version is empty: restore a backup")
+        raise LedgerError(f"state {where}: is no ledger: ledger_version is empty: restore a backup")
     if version > len(MIGRATIONS):
         raise LedgerError(_other_version(where, version))
     if 0 < version < len(MIGRATIONS):

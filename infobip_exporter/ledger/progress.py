@@ -58,4 +58,5 @@ def encode(progress: Progress) -> bytes:
 
 
 def decode(data: bytes) -> Progress:
-    return msgspec.json.decode(data, type=Progress, dec_hook=_from_plain)
+    """What `encode` wrote; that of a new feed where nothing is written yet. Raises msgspec's errors."""
+    return msgspec.json.decode(data or b"{}", type=Progress, dec_hook=_from_plain)

@@ -9,21 +9,14 @@ from pathlib import Path
 import structlog
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger.encoding import (
-    labels_of,
-    labels_text,
-    plain_value,
-    signed,
-    stored_cell,
-    value_of,
-)
+from infobip_exporter.ledger.encoding import labels_text, plain_value, signed
 from infobip_exporter.ledger.schema import TABLES, VERSION
 from infobip_exporter.ledger.sqlite_file import OwnFile, explain
 from infobip_exporter.ledger.store import Held, Messages, Saved, Writes
+from infobip_exporter.ledger.tables import Row, Tables
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
 
-PREFIX = "sqlite:///"
 _CELL_COLUMNS = len(Cell._fields)
 _MOST_PARAMETERS = 900
 """SQLite takes 999 in a statement, older ones too."""
@@ -31,7 +24,7 @@ _MOST_PARAMETERS = 900
 _log = structlog.get_logger()
 
 
-class SqliteStore:
+class SqliteStore(Tables):
     """One connection for all feeds, used by one thread at a time.
 
     Every commit reaches the disk before it returns (WAL, synchronous=FULL): what a scrape has shown can't be taken back
@@ -45,9 +38,9 @@ class SqliteStore:
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls, url: str) -> "SqliteStore":
-        """Open or create the file of `url` (`sqlite:///relative`, `sqlite:////absolute`). Raises LedgerError."""
-        path = Path(url.removeprefix(PREFIX)).absolute()
+    def open(cls, path: Path) -> "SqliteStore":
+        """Open or create the file at `path`. Raises LedgerError."""
+        path = path.absolute()
         file = OwnFile(path)
         store = cls(file.connection, str(path), file)
         try:
@@ -61,10 +54,9 @@ class SqliteStore:
     def create_tables(self) -> None:
         """Create what is missing. Raises LedgerError for a file with other tables; that one is left as it is."""
         with self._exclusive() as cursor:
-            version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
             is_empty = cursor.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-            if not is_empty and not _has_our_tables(cursor, version):
-                raise LedgerError(other_schema(self.where, version))
+            if not is_empty:
+                check_schema(cursor, self.where)
             if self._file:
                 self._file.mark(cursor)
             if is_empty:
@@ -84,42 +76,8 @@ class SqliteStore:
                     "INSERT INTO feed (account, channel, progress) VALUES (?, ?, ?)", (account, channel, b"")
                 )
                 return Saved(Held(int(cursor.lastrowid or 0)))
-            return self.saved(cursor, *found)
-
-    def saved(self, cursor: sqlite3.Cursor, feed_id: int, progress: bytes) -> Saved:
-        """What the tables hold of a feed. Raises LedgerError for values that no exporter wrote."""
-
-        def rows(statement: str) -> list[tuple[object, ...]]:
-            return cursor.execute(statement, (feed_id,)).fetchall()
-
-        try:
-            return Saved(
-                Held(feed_id),
-                progress,
-                {
-                    Series(str(family), labels_of(labels)): value_of(value)
-                    for family, labels, value in rows(
-                        "SELECT family, labels, value FROM series WHERE feed_id = ?"
-                    )
-                },
-                [
-                    stored_cell(row)
-                    for row in rows(
-                        f"SELECT {', '.join(Cell._fields)} FROM cell WHERE feed_id = ? ORDER BY since_ms"
-                    )
-                ],
-                {
-                    (int(hour), str(status)): int(messages)  # type: ignore[call-overload]
-                    for hour, status, messages in rows(
-                        "SELECT hour, general_status, messages FROM settled_by_hour WHERE feed_id = ?"
-                    )
-                },
-            )
-        except (ValueError, TypeError, ArithmeticError) as error:
-            raise LedgerError(
-                f"state {self.where}: holds a value that no exporter wrote ({error}): run state check, or restore a"
-                " backup"
-            ) from error
+            feed_id, progress = found
+            return self.saved(Held(feed_id), progress)
 
     def commit(self, held: Held, writes: Writes) -> None:
         feed_id = held.feed_id
@@ -196,10 +154,9 @@ class SqliteStore:
                 ).fetchone()
             }
 
-    def released(self, held: Held) -> set[Series]:
+    def select(self, statement: str) -> list[Row]:
         with self._reading() as cursor:
-            rows = cursor.execute("SELECT family, labels FROM released WHERE feed_id = ?", (held.feed_id,))
-            return {Series(family, labels_of(labels)) for family, labels in rows}
+            return cursor.execute(statement).fetchall()
 
     def save_released(self, held: Held, series: Collection[Series]) -> None:
         with self._transaction() as cursor:
@@ -263,21 +220,18 @@ class SqliteStore:
             raise LedgerError(f"state {self.where}: {explain(error)}") from error
 
 
-def _has_our_tables(cursor: sqlite3.Cursor, version: int) -> bool:
-    return (
-        version == VERSION
-        and cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'released'").fetchone() is not None
-    )
-
-
-def other_schema(where: str, version: int) -> str:
-    """What to do with a file of another schema."""
+def check_schema(cursor: sqlite3.Cursor, where: str) -> int:
+    """The version of a file's tables. Raises LedgerError, with what to do, unless it is this program's."""
+    version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
+    has_cells = cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'released'").fetchone() is not None
+    if version == VERSION and has_cells:
+        return version
     if version > VERSION:
-        return (
+        raise LedgerError(
             f"state {where}: written by a newer exporter (schema {version}, this one knows {VERSION}): use that version,"
             " or another state.url"
         )
-    return (
+    raise LedgerError(
         f"state {where}: written by a version before the first release, or by another program: name another state.url,"
         " or move the file away, and set poll.lookback to 48h to count again what the log still holds"
     )

@@ -2,54 +2,34 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger.schema import VERSION
-from infobip_exporter.ledger.sqlite import SqliteStore, other_schema
-from infobip_exporter.ledger.sqlite_file import BUSY_TIMEOUT_S, explain
-from infobip_exporter.ledger.store import Held, Messages, Saved
-from infobip_exporter.model.series import Series
+from infobip_exporter.ledger.sqlite import SqliteStore, check_schema
+from infobip_exporter.ledger.sqlite_file import BUSY_TIMEOUT_S, explain, refuse_if_in_use
 
 MOST_FINDINGS = 20
 """Of SQLite's own: a file that is damaged has thousands."""
 
 
-class SqliteContents:
+class SqliteContents(SqliteStore):
     """The file at `path`, by a connection that can't write."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self.where = str(path)
-        self.schema = _schema(connection, path)
+        super().__init__(connection, str(path))
+        self.schema = check_schema(connection.cursor(), self.where)
         log = path.with_name(path.name + "-wal")
         self.size_bytes = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
-        self._connection = connection
-        self._store = SqliteStore(connection, str(path))
-
-    def feeds(self) -> Iterator[tuple[str, str, Saved]]:
-        for feed_id, account, channel, progress in self._connection.execute(
-            "SELECT id, account, channel, progress FROM feed ORDER BY 2, 3"
-        ).fetchall():
-            yield account, channel, self._store.saved(self._connection.cursor(), feed_id, progress)
-
-    def messages(self, held: Held, cells: Sequence[int]) -> dict[int, Messages]:
-        return self._store.messages(held, cells)
-
-    def released(self, held: Held) -> set[Series]:
-        return self._store.released(held)
-
-    def rejected(self, held: Held) -> dict[bytes, int]:
-        return dict(
-            self._connection.execute(
-                "SELECT fingerprint, read_ms FROM rejected WHERE feed_id = ?", (held.feed_id,)
-            )
-        )
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         self._connection.backup(target)
+
+    def refuse_if_in_use(self) -> None:
+        """Raises LedgerError where an exporter has the file open."""
+        refuse_if_in_use(Path(self.where))
 
     def damages(self) -> list[str]:
         try:
@@ -99,11 +79,3 @@ def back_up(path: Path, target: Path) -> None:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-
-
-def _schema(connection: sqlite3.Connection, path: Path) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if version != VERSION or "cell" not in tables:
-        raise LedgerError(other_schema(str(path), version))
-    return version

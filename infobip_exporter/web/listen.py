@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from infobip_exporter.config.rules import split_listen_address, unix_socket
+from infobip_exporter.config.addresses import split_listen_address, unix_socket
 from infobip_exporter.errors import ListenError
 
 BACKLOG = 1024

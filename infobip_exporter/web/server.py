@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from starlette.types import ASGIApp
 
-from infobip_exporter.config.rules import unix_socket
+from infobip_exporter.config.addresses import unix_socket
 from infobip_exporter.errors import ListenError
 from infobip_exporter.web.connection import LARGEST_HEAD, Connection
 from infobip_exporter.web.crowd import Crowd, Limits, client_of, network_of

@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from infobip_exporter.config import rules
 from infobip_exporter.config.files import read_file
+from infobip_exporter.config.sections import EXISTING_FILE, Rule, Whole, each, made, sound
 from infobip_exporter.config.tree import Value
+from infobip_exporter.infobip.tls import VERSIONS, Encrypted, no_password
 
-_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _LARGEST_FILE = 1024 * 1024
 """Bytes of a certificate, a key or an authority's certificates."""
-
-_OBSOLETE = ("TLS10", "TLS11")
 
 _CLIENT_AUTH = {
     "NoClientCert": ssl.CERT_NONE,
@@ -32,9 +31,6 @@ _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
 
 _SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2, those that Go and Mozilla's intermediate configuration call safe: forward secrecy, and no CBC."""
-
-_NOT_SET_HERE = "is not supported: the safe ones are used; remove it"
-_INLINE = "is not read from here; name its file with {}_file"
 
 _EXPIRED = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
@@ -59,35 +55,17 @@ class Tls:
         return any(_canonical(name) in self.allowed_sans for _, name in names)
 
 
-def read_tls(section: Value, folder: Path) -> Tls | None:
+def read_tls(section: Value) -> Tls | None:
     """What `section` asks for; None where it is empty or, with the problems noted, wrong."""
-
-    def refused(reason: str) -> Callable[[Value], object]:
-        return lambda value: value.wrong(reason, show=False)
-
-    file = content_of_file_in(folder)
-    readers: dict[str, Callable[[Value], object]] = {
-        **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), lambda value: value.checked(file)),
-        "client_auth_type": lambda value: value.checked(_client_auth),
-        "client_allowed_sans": lambda value: _each(value, _san),
-        "min_version": lambda value: value.checked(_version),
-        **{key: refused(_INLINE.format(key)) for key in ("cert", "key", "client_ca")},
-        **dict.fromkeys(
-            ("max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
-            refused(_NOT_SET_HERE),
-        ),
-    }
-    given = section.members(list(readers))
+    given = section.members(list(_KEYS))
     if not given:
         return None
-    read: dict[str, Any] = {key: readers[key](value) for key, value in given.items()}
+    found = made(given, _KEYS.__getitem__)
     for key, inline in (("cert_file", "cert"), ("key_file", "key")):
         if key not in given and inline not in given:
             section.wrong(f"has no {key}", show=False)
-    _check_together(section, given, read)
-    if {"cert_file", "key_file"} <= read.keys() and None not in read.values():
-        return _made(given, read)
-    return None
+    _check_together(section, given, found)
+    return _tls_of(given, sound(found)) if found.get("cert_file") and found.get("key_file") else None
 
 
 class _File(NamedTuple):
@@ -95,27 +73,20 @@ class _File(NamedTuple):
     content: bytes
 
 
-def content_of_file_in(folder: Path) -> Callable[[str], _File]:
-    """A rule: the path of a file that can be read, relative to `folder`; with its content."""
-    path_of = rules.existing_file_in(folder)
-
-    def rule(text: str) -> _File:
-        path = path_of(text)
-        try:
-            return _File(path, read_file(path, _LARGEST_FILE))
-        except OSError as error:
-            raise ValueError(f"can't be read: {error.strerror}") from None
-
-    return rule
-
-
-def _each(values: Value, rule: Callable[[str], str]) -> tuple[str, ...] | None:
-    """What `rule` makes of each value of a list; None where one is wrong."""
-    items = values.items()
-    if items is None:
+def _file(value: Value) -> _File | None:
+    """A file that can be read, with its content."""
+    path = EXISTING_FILE.read(value)
+    if not isinstance(path, Path):
         return None
-    read = [item.checked(rule) for item in items]
-    return None if None in read else tuple(text for text in read if text is not None)
+    try:
+        return _File(path, read_file(path, _LARGEST_FILE))
+    except OSError as error:
+        value.wrong(f"can't be read: {error.strerror}")
+        return None
+
+
+def _refused(reason: str) -> Whole:
+    return Whole(lambda value: value.wrong(reason, show=False))
 
 
 def _client_auth(text: str) -> ssl.VerifyMode:
@@ -125,12 +96,6 @@ def _client_auth(text: str) -> ssl.VerifyMode:
             "use VerifyClientCertIfGiven or RequireAndVerifyClientCert"
         )
     return _CLIENT_AUTH[rules.one_of(list(_CLIENT_AUTH))(text)]
-
-
-def _version(text: str) -> ssl.TLSVersion:
-    if text in _OBSOLETE:
-        raise ValueError("is obsolete and not supported (RFC 8996); must be TLS12 or TLS13")
-    return _VERSIONS[rules.one_of(list(_VERSIONS))(text)]
 
 
 def _san(text: str) -> str:
@@ -145,6 +110,22 @@ def _canonical(name: str) -> str:
         return str(ipaddress.ip_address(name))
     except ValueError:
         return name
+
+
+_KEYS: Mapping[str, Rule | Whole] = {
+    **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), Whole(_file)),
+    "client_auth_type": _client_auth,
+    "client_allowed_sans": each(_san, "must list at least one name, or nobody would be let in"),
+    "min_version": rules.tls_version,
+    **{
+        key: _refused(f"is not read from here; name its file with {key}_file")
+        for key in ("cert", "key", "client_ca")
+    },
+    **dict.fromkeys(
+        ("max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
+        _refused("is not supported: the safe ones are used; remove it"),
+    ),
+}
 
 
 def _check_together(section: Value, given: Mapping[str, Value], read: Mapping[str, Any]) -> None:
@@ -163,24 +144,22 @@ def _check_together(section: Value, given: Mapping[str, Value], read: Mapping[st
         given["client_allowed_sans"].wrong(
             "needs client_auth_type: RequireAndVerifyClientCert, or there may be no certificate to look at"
         )
-    if read.get("client_allowed_sans") == ():
-        given["client_allowed_sans"].wrong("must list at least one name, or nobody would be let in")
 
 
-def _made(given: Mapping[str, Value], read: Mapping[str, Any]) -> Tls | None:
+def _tls_of(given: Mapping[str, Value], read: Mapping[str, Any]) -> Tls | None:
     cert, key, authority = read["cert_file"], read["key_file"], read.get("client_ca_file")
     verify = read.get("client_auth_type", ssl.CERT_NONE)
 
     def context() -> ssl.SSLContext:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.minimum_version = read.get("min_version", ssl.TLSVersion.TLSv1_2)
+        made.minimum_version = VERSIONS[read.get("min_version", "TLS12")]
         # Each connection is verified anew, also when a certificate has expired or an authority is gone.
         made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
         made.num_tickets = 0
         made.set_alpn_protocols(["http/1.1"])
         made.set_ciphers(_SUITES)
         with _as_file(cert.content) as cert_path, _as_file(key.content) as key_path:
-            made.load_cert_chain(cert_path, key_path, password=_no_password)
+            made.load_cert_chain(cert_path, key_path, password=no_password)
         if authority:
             made.load_verify_locations(cadata=authority.content.decode("latin-1"))
             # As in Go: what the file holds is trusted, root or not.
@@ -202,10 +181,6 @@ def _made(given: Mapping[str, Value], read: Mapping[str, Any]) -> Tls | None:
     )
 
 
-class _Encrypted(Exception):
-    """The key asks for a password."""
-
-
 def _is_sound(
     given: Mapping[str, Value], cert: _File, authority: _File | None, context: Callable[[], ssl.SSLContext]
 ) -> bool:
@@ -216,7 +191,7 @@ def _is_sound(
         is_sound = False
     try:
         context()
-    except _Encrypted:
+    except Encrypted:
         given["key_file"].wrong("is encrypted; nobody is there to type its password")
     except ssl.SSLError as error:
         if not is_sound and _holds_certificates(cert.content):
@@ -270,7 +245,3 @@ def _is_expired(context: ssl.SSLContext, cert: bytes) -> bool:
         except ssl.SSLCertVerificationError as error:
             return error.verify_code == _EXPIRED
     return False
-
-
-def _no_password() -> NoReturn:
-    raise _Encrypted

@@ -1,15 +1,16 @@
 """The web configuration: TLS, basic auth, headers and a rate limit, in the format of Prometheus' exporter-toolkit."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
 from infobip_exporter.config import rules
-from infobip_exporter.config.files import read_file
+from infobip_exporter.config.files import read_text
 from infobip_exporter.config.problems import Problems, Unshown
-from infobip_exporter.config.tree import MAX_CHARACTERS, Value, parse_tree
-from infobip_exporter.errors import ConfigError
+from infobip_exporter.config.sections import Whole, members, section, table
+from infobip_exporter.config.tree import Value, parse_tree
 from infobip_exporter.model.secret import Secret
 from infobip_exporter.web.tls import Tls, read_tls
 
@@ -26,8 +27,8 @@ _DAY_S = 86_400
 class RateLimit:
     """One request in `interval_s`, and up to `burst` of them at once."""
 
-    interval_s: float
-    burst: int
+    interval_s: Annotated[float, rules.duration(0, _DAY_S)] = 0.0
+    burst: Annotated[int, rules.whole(0, 1_000_000)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +45,22 @@ class WebConfig:
 
 def load_web_config(path: Path) -> WebConfig:
     """The web configuration in the file `path`, with the certificates it names. ConfigError tells every mistake."""
-    try:
-        text = read_file(path, 4 * MAX_CHARACTERS + 1).decode()
-    except OSError as error:
-        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
     problems = Problems(str(path))
-    top = parse_tree(text, None, problems, empty="")
-    sections = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"]
-    given = top.members(sections) if top else {}
-    notes: list[str] = []
-    config = WebConfig(
-        tls=read_tls(given["tls_server_config"], path.parent) if "tls_server_config" in given else None,
-        users=_users(given.get("basic_auth_users")),
-        headers=_http(given.get("http_server_config"), notes),
-        rate_limit=_rate_limit(given.get("rate_limit")),
-        notes=tuple(notes),
-    )
+    top = parse_tree(read_text(path), None, problems)
+    found: Mapping[str, Any] = _FILE.read(top) if top else {}
     problems.raise_if_any()
-    return config
-
-
-def _users(section: Value | None) -> Mapping[str, Secret]:
-    given = section.entries(_USER, "user names and bcrypt hashes") if section else {}
-    read = {name: value.checked(_bcrypt_hash) for name, value in given.items()}
-    return {name: hashed for name, hashed in read.items() if hashed}
+    http: _HttpServer = found.get("http_server_config", _HttpServer())
+    limit: RateLimit | None = found.get("rate_limit")
+    note = "http_server_config.http2: HTTP/1.1 is spoken here; clients agree on it by themselves"
+    return WebConfig(
+        tls=found.get("tls_server_config"),
+        users=found.get("basic_auth_users", {}),
+        headers={
+            name: text for name, text in http.headers.items() if text
+        },  # blank: not set, says the format
+        rate_limit=limit if limit and limit.interval_s else None,
+        notes=(note,) if http.http2 else (),
+    )
 
 
 def _bcrypt_hash(text: str) -> Secret:
@@ -81,49 +72,46 @@ def _bcrypt_hash(text: str) -> Secret:
     return Secret(text)
 
 
-def _http(section: Value | None, notes: list[str]) -> Mapping[str, str]:
-    given = section.members(["http2", "headers"]) if section else {}
-    if "http2" in given and given["http2"].checked(rules.boolean):
-        notes.append("http_server_config.http2: HTTP/1.1 is spoken here; clients agree on it by themselves")
-    return _headers(given["headers"]) if "headers" in given else {}
+def _header(*words: str) -> Whole:
+    """A header, one of `words`; without them any."""
 
-
-def _any_header(text: str) -> str:
-    if not _HEADER_VALUE.fullmatch(text):
-        raise ValueError("must be printable ASCII")
-    return text
-
-
-def _header_of(*words: str) -> Callable[[str], str]:
     def rule(text: str) -> str:
-        if text and text.lower() not in words:
+        if words and text and text.lower() not in words:
             raise ValueError(f"must be {' or '.join(words)}")
+        if not _HEADER_VALUE.fullmatch(text):
+            raise ValueError("must be printable ASCII")
         return text
 
-    return rule
+    return Whole(lambda value: None if value.empty else value.checked(rule))
 
 
-_HEADERS: Mapping[str, Callable[[str], str]] = {
-    "Content-Security-Policy": _any_header,
-    "X-Frame-Options": _header_of("deny", "sameorigin"),
-    "X-Content-Type-Options": _header_of("nosniff"),
-    "X-XSS-Protection": _any_header,
-    "Strict-Transport-Security": _any_header,
-}
+@dataclass(frozen=True, slots=True)
+class _HttpServer:
+    http2: Annotated[bool, rules.boolean] = False
+    headers: Annotated[
+        Mapping[str, str],
+        members(
+            {
+                "Content-Security-Policy": _header(),
+                "X-Frame-Options": _header("deny", "sameorigin"),
+                "X-Content-Type-Options": _header("nosniff"),
+                "X-XSS-Protection": _header(),
+                "Strict-Transport-Security": _header(),
+            }
+        ),
+    ] = field(default_factory=dict)
 
 
-def _headers(section: Value) -> Mapping[str, str]:
-    given = section.members(list(_HEADERS))
-    read = {name: value.checked(_HEADERS[name]) for name, value in given.items() if not value.empty}
-    return {name: text for name, text in read.items() if text}  # A blank one is not set, says the format.
+def _check_burst(limit: Value, _: Mapping[str, Value], found: Mapping[str, Any]) -> None:
+    if found.get("interval") and found.get("burst", 0) == 0:
+        limit.wrong("needs a burst of at least 1, or no request would be answered", show=False)
 
 
-def _rate_limit(section: Value | None) -> RateLimit | None:
-    given = section.members(["interval", "burst"]) if section else {}
-    if section is None or not given:
-        return None
-    interval_s = given["interval"].checked(rules.duration(0, _DAY_S)) if "interval" in given else 0.0
-    burst = given["burst"].checked(rules.whole(0, 1_000_000)) if "burst" in given else 0
-    if interval_s and burst == 0:
-        section.wrong("needs a burst of at least 1, or no request would be answered", show=False)
-    return RateLimit(interval_s, burst) if interval_s and burst else None
+_FILE = members(
+    {
+        "tls_server_config": Whole(read_tls),
+        "http_server_config": section(_HttpServer),
+        "basic_auth_users": table(_USER, "user names and bcrypt hashes", _bcrypt_hash),
+        "rate_limit": section(RateLimit, _check_burst),
+    }
+)

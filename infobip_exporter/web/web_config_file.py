@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from infobip_exporter.config.files import stamp_of
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.web.tls import Tls
 from infobip_exporter.web.web_config import WebConfig, load_web_config
@@ -100,7 +101,6 @@ class WebConfigFile:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        status = path.stat()
+        return stamp_of(path.stat())
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

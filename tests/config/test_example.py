@@ -3,12 +3,12 @@
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import yaml
 
 from infobip_exporter.config.load import load_config, warnings
-from infobip_exporter.config.rules import FILTERS
-from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.config.schema import FILTERS, Account, Config
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
 
@@ -31,7 +31,7 @@ def test_no_key_is_missing_from_the_example() -> None:
     for field in fields(Config):
         section = written[field.name]
         members = section[0] if field.name == "accounts" else section
-        schema = Account if field.name == "accounts" else field.type
+        schema = Account if field.name == "accounts" else get_type_hints(Config)[field.name]
         assert isinstance(schema, type)
         assert set(members) == {member.name.removesuffix("_s") for member in fields(schema)}
 

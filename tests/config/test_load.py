@@ -4,9 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infobip_exporter.config.authentication import secrets_of
+from infobip_exporter.config.addresses import split_listen_address, unix_socket
 from infobip_exporter.config.load import load_config, parse_config, warnings
-from infobip_exporter.config.rules import split_listen_address, unix_socket
 from infobip_exporter.config.schema import (
     Account,
     Authorization,
@@ -283,6 +282,6 @@ accounts:
     assert (oauth2.no_proxy, oauth2.proxy_from_environment) == ("login.example.com,10.0.0.0/8", True)
     assert session.authorization == Authorization("IBSSO", Secret(KEY))
     assert not session.proxy_from_environment
-    told = {secret.reveal() for each in (basic, oauth2, session) for secret in secrets_of(each)}
+    told = {secret.reveal() for each in (basic, oauth2, session) for secret in each.secrets}
     assert told == {KEY, "https://x.api.infobip.com", "http://user:pass%20word@proxy:3128", "pass word"}
     assert not [secret for secret in (KEY, "pass%20word") if secret in repr((basic, oauth2, session))]

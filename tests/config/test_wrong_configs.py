@@ -471,7 +471,7 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
         ("1: {}", "1: unknown key; allowed: accounts, poll, metrics, state, web, log"),
         ("poll: {timeout: 1s, timeout: 2s}", "poll.timeout: is given twice, first in line 2"),
         ("accounts: []", "accounts: is given twice, first in line 1"),
-        ("? [a, b]\n: c", "a key must be plain text"),
+        ("? [a, b]\n: c", "a key that is no word; is a space missing after a colon?"),
         ("interval:30s: x", "a key that is no word; is a space missing after a colon?"),
     ],
 )
@@ -484,7 +484,7 @@ def test_a_wrong_section(text: str, told: str) -> None:
     [
         ("", ": is empty; at least `accounts` is needed, see config.example.yaml"),
         ("# nothing\n", ": is empty; at least `accounts` is needed, see config.example.yaml"),
-        ("{}", ": accounts: is missing; it lists at least one account, see config.example.yaml"),
+        ("{}", ":1: has no accounts; at least one is needed, see config.example.yaml"),
         ("accounts: []", ":1: accounts: must list at least one account"),
         ("accounts:", ":1: accounts: must be a list"),
         ("accounts: main", ':1: accounts: must be a list, got "main"'),

@@ -9,7 +9,7 @@ import pytest
 
 from infobip_exporter.infobip import oauth2
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
-from infobip_exporter.infobip.credentials import Given, api_key, authorization, basic_auth
+from infobip_exporter.infobip.credentials import api_key, authorization, basic_auth, fixed
 from infobip_exporter.infobip.refusal import _HINTS
 from infobip_exporter.ledger import postgres_errors
 from infobip_exporter.ledger.sqlite_file import _ADVICE
@@ -65,7 +65,7 @@ def test_every_hint_about_a_refusal_is_told() -> None:
 
 
 def test_what_a_refusal_means_is_told_for_every_way_to_authenticate() -> None:
-    given = Given(Secret("x"))
+    given = fixed(Secret("x"))
     kinds = (api_key(given), basic_auth("u", given), authorization("IBSSO", given), authorization("X", given))
     hints = [*(kind.refusal for kind in kinds), oauth2.OAuth2Credentials.refusal, *oauth2._HINTS.values()]
     assert [hint for hint in hints if f"`{hint}`" not in PAGE.read_text()] == []

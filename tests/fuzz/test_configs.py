@@ -12,11 +12,10 @@ import trustme
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infobip_exporter.config import rules
-from infobip_exporter.config.authentication import KINDS, secrets_of
+from infobip_exporter.config import addresses, rules
 from infobip_exporter.config.duration import parse_duration
 from infobip_exporter.config.load import load_config, parse_config
-from infobip_exporter.config.schema import Account, Config
+from infobip_exporter.config.schema import FILTERS, KINDS, Account, Config
 from infobip_exporter.errors import ConfigError
 from infobip_exporter.infobip.proxy import proxy_of
 from infobip_exporter.model.channels import LOG_PATHS
@@ -74,7 +73,7 @@ def check_config(config: Config) -> None:
     assert config.state.url.startswith("sqlite:///")
     assert config.web.listen_address
     for address in config.web.listen_address:
-        assert rules.unix_socket(address) or rules.split_listen_address(address)
+        assert addresses.unix_socket(address) or addresses.split_listen_address(address)
     assert (config.log.level in rules.LOG_LEVELS, config.log.format in rules.LOG_FORMATS) == (True, True)
 
 
@@ -82,7 +81,7 @@ def check_account(account: Account) -> None:
     assert account.name.isprintable()
     assert 1 <= len(account.name) <= 64
     assert sum(getattr(account, kind) is not None for kind in KINDS) == 1
-    for secret in secrets_of(account):
+    for secret in account.secrets:
         assert secret.reveal()
         assert SECRET not in secret.reveal() or SECRET not in repr(account)
     for file in files_of(account):
@@ -93,7 +92,7 @@ def check_account(account: Account) -> None:
     assert set(account.channels) <= LOG_PATHS.keys()
     assert len(set(account.channels)) == len(account.channels)
     assert 1 <= account.requests_per_minute <= 6000
-    assert account.filters.keys() <= set(rules.FILTERS)
+    assert account.filters.keys() <= set(FILTERS)
     check_asks(account)
 
 
@@ -128,7 +127,7 @@ def check_reached(account: Account) -> None:
     if account.oauth2 and account.oauth2.token_url:
         url = httpx.URL(account.oauth2.token_url)
         assert url.host
-        assert url.scheme == "https" or rules.is_loopback(url.host)
+        assert url.scheme == "https" or addresses.is_loopback(url.host)
         assert not url.userinfo
     if account.proxy_url:
         assert account.proxy_from_environment
@@ -150,7 +149,7 @@ def check_asks(account: Account) -> None:
     assert request.url.port == (
         named.port if named.port != {"http": 80, "https": 443}[named.scheme] else None
     )
-    assert request.url.scheme == "https" or rules.is_loopback(request.url.host)
+    assert request.url.scheme == "https" or addresses.is_loopback(request.url.host)
     assert request.url.path == LOG_PATHS["sms"]
     assert dict(request.url.params) == account.filters
     assert not request.url.userinfo

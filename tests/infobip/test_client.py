@@ -22,7 +22,7 @@ from infobip_exporter.infobip import client as client_module
 from infobip_exporter.infobip import http as http_module
 from infobip_exporter.infobip.answer import decode_page
 from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.credentials import Credentials, Given, HeaderCredentials, SecretFile, api_key
+from infobip_exporter.infobip.credentials import Credentials, HeaderCredentials, SecretFile, api_key, fixed
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.labels import Label
 from infobip_exporter.model.record import Answer, Page
@@ -79,7 +79,7 @@ def client(handler: Handler, credentials: Credentials | None = None, **changes: 
     arguments: dict[str, Any] = {
         "base_url": "https://x.api.infobip.com",
         "path": "/instagram/1/logs",
-        "credentials": credentials or api_key(Given(Secret(KEY))),
+        "credentials": credentials or api_key(fixed(Secret(KEY))),
         "filters": {},
         "timeout_s": 10.0,
         "transport": httpx.MockTransport(handler),
@@ -381,7 +381,7 @@ def test_whether_there_is_a_new_key_is_told_without_asking(tmp_path: Path) -> No
 def test_after_a_401_the_key_is_looked_for_again_and_after_a_403_it_is_not() -> None:
     class Changing(HeaderCredentials):
         def __init__(self) -> None:
-            super().__init__(Given(Secret("old")), "App {}".format, "no")
+            super().__init__(fixed(Secret("old")), "App {}".format, "no")
             self.refusals: list[Secret] = []
 
         def refused(self, header: Secret) -> None:

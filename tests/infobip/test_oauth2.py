@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from infobip_exporter.config import rules
 from infobip_exporter.errors import TokenFailed
-from infobip_exporter.infobip.credentials import CredentialsError, Given, SecretFile, Source
+from infobip_exporter.infobip.credentials import CredentialsError, SecretFile, Source, fixed
 from infobip_exporter.infobip.http import Http
 from infobip_exporter.infobip.oauth2 import OAuth2Credentials
 from infobip_exporter.model.secret import Secret
@@ -36,7 +36,7 @@ class Endpoint:
         self.requests: list[httpx.Request] = []
         self.credentials = OAuth2Credentials(
             "shop",
-            source or Given(Secret(CLIENT_SECRET)),
+            source or fixed(Secret(CLIENT_SECRET)),
             URL,
             lambda: Http(httpx.MockTransport(self._answer), 10.0),
             monotonic_s=lambda: self.now_s,

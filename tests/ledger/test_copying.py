@@ -24,7 +24,7 @@ pytestmark = needs_postgres
 def source(tmp_path: Path) -> State:
     """An SQLite file with two feeds in it, one of them with something of everything."""
     state = State(f"sqlite:///{tmp_path / 'source.db'}")
-    store = SqliteStore.open(state.url)
+    store = SqliteStore.open(state.file)
     ledger = Ledger(store, "main", "instagram")
     ledger.commit(changes())
     ledger.save_released({Series.of("infobip_messages_sent_total", entity_id="\x00☃")})
@@ -79,7 +79,7 @@ def test_a_place_that_has_counted_already_is_left_alone(source: State, database:
 
 
 def test_a_state_in_use_is_not_copied(source: State, database: State, tmp_path: Path) -> None:
-    store = SqliteStore.open(source.url)
+    store = SqliteStore.open(source.file)
     with pytest.raises(LedgerError, match="in use by process"):
         run(source, "copy", database.url)
     store.close()

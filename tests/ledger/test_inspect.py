@@ -73,7 +73,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
     """A feed's ledger in use, with something in it."""
-    store = SqliteStore.open(f"sqlite:///{path}")
+    store = SqliteStore.open(path)
     ledger = Ledger(store, "main", "instagram")
     ledger.commit(changes())
     yield ledger

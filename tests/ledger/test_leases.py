@@ -10,8 +10,8 @@ from infobip_exporter.ledger.leases import (
     Directory,
     FeedRow,
     Lease,
+    Leases,
     Now,
-    PostgresLeases,
     ReplicaRow,
     decide,
 )
@@ -182,7 +182,7 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.lease = Lease(15, self.clock.now)
-        self.leases = PostgresLeases(self.connections, self.lease, self.name)
+        self.leases = Leases(self.connections, self.lease, self.name)
         self.store = PostgresStore(self.connections, self.lease)
         self.leases.join()
         self.leases.add({("main", "sms")})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger.leases import Lease, Now, PostgresLeases
+from infobip_exporter.ledger.leases import Lease, Leases, Now
 from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
@@ -31,7 +31,7 @@ class OwningStore(PostgresStore):
         lease = Lease(15, lambda: Now(0, 0))
         super().__init__(connections, lease)
         migrate(connections)
-        self.leases = PostgresLeases(connections, lease, "test")
+        self.leases = Leases(connections, lease, "test")
 
     def load(self, account: str, channel: str) -> Saved:
         self.leases.join()
@@ -45,7 +45,7 @@ class OwningStore(PostgresStore):
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the same store again, as the next process would."""
     opened: list[Store] = []
-    url = f"sqlite:///{tmp_path}/state.db"
+    url, path = "", tmp_path / "state.db"
     if request.param != "sqlite":
         server: Postgres = request.getfixturevalue("server")
         name = new_database(server)
@@ -56,7 +56,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
     def open_again() -> Store:
         for each in opened:
             each.close()
-        opened[:] = [SqliteStore.open(url) if request.param == "sqlite" else OwningStore(url)]
+        opened[:] = [SqliteStore.open(path) if request.param == "sqlite" else OwningStore(url)]
         return opened[0]
 
     yield open_again
@@ -129,5 +129,5 @@ def test_a_state_of_another_schema_is_refused_and_left_as_it_is(tmp_path: Path) 
         other.execute("CREATE TABLE old (a)")
     other.close()
     with pytest.raises(LedgerError, match=r"state\.db.*lookback to 48h"):
-        SqliteStore.open(f"sqlite:///{path}")
+        SqliteStore.open(path)
     assert sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall() == [("old",)]

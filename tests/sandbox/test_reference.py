@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.config.rules import FILTERS, LIST_FILTERS
+from infobip_exporter.config.schema import FILTERS, LIST_FILTERS
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, STATUS_GROUPS, Query
 from infobip_sandbox.access import SandboxAccount
 from infobip_sandbox.asked import KNOWN
