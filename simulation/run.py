@@ -477,7 +477,7 @@ class WatchedFeed(Feed):
     async def poll(self) -> None:
         lived = self.lived
         api = lived.api
-        lived.guard.final_age_ms = lambda: self._situation().final_age_ms
+        lived.guard.final_age_ms = lambda: self._situations.now().final_age_ms
         lived.guard.shown_final_age_ms = lambda: round(1000 * (self.snapshot.final_age_s or 0.0))
         before = Before(
             lived.time.now_ms(),

@@ -8,11 +8,11 @@ from random import Random
 from structlog.typing import FilteringBoundLogger
 
 from infobip_exporter.counting.caps import Caps
-from infobip_exporter.errors import LedgerError, RequestFailed
+from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.answers import Answers
 from infobip_exporter.feed.avoided import Avoided
 from infobip_exporter.feed.clock import Clock, Worker
-from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
+from infobip_exporter.feed.expiry import expire, set_back
 from infobip_exporter.feed.incidents import Incidents
 from infobip_exporter.feed.jobs import Job, Jobs
 from infobip_exporter.feed.learnt import Learnt
@@ -20,29 +20,22 @@ from infobip_exporter.feed.recorder import Found, Recorder
 from infobip_exporter.feed.sender import Api, Sender
 from infobip_exporter.feed.settings import Settings
 from infobip_exporter.feed.shown import show
+from infobip_exporter.feed.situations import Situations
+from infobip_exporter.feed.start import begin, learn_time
 from infobip_exporter.infobip.clock import ApiClock
-from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT, Query
+from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics.catalog import Choice
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer
-from infobip_exporter.model.time_range import DAY_MS, TimeRanges
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import Request, Why
-from infobip_exporter.planning.situation import SPENT, Situation
+from infobip_exporter.planning.situation import Situation
 
-FEWEST = 2.1
-"""Requests that each poll has: one for the newest time, one for all else, and some for a range that comes back full."""
 UNDER_WAY = 4
 """Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds."""
-LATEST_POLLS = 3
-"""A gap of more polls than this since the watermark is a backlog: the newest time comes first."""
-TIMES_ASKED = 5
-"""How many answers may fail to tell the API's time at the start before the exporter begins without."""
-START_INSIDE_MS = 60_000
-"""A first start reads this much less than the log keeps: what is about to leave can't be promised."""
 
 
 class Feed:
@@ -95,6 +88,9 @@ class Feed:
         self._avoided = Avoided(self._poll.interval_s)
         self._learnt = Learnt(ledger.progress.settling, page_limit, list_length)
         self._jobs = Jobs(self._recorder, self._avoided, self._learnt, clock)
+        self._situations = Situations(
+            self._poll, self._recorder, self._sender, self._avoided, self._learnt, clock
+        )
         self._answers = Answers(
             self._recorder,
             self._sender,
@@ -105,10 +101,8 @@ class Feed:
             clock,
             self._reckon_final_age_ms,
         )
-        self._head_since_ms = ledger.progress.watermark_ms
-        self._well_before = 0
         self._started = False
-        self._final_age_ms = self._situation().final_age_ms
+        self._final_age_ms = self._situations.now().final_age_ms
         """By the last answer."""
         self._up: bool | None = None
         self._last_poll_s: float | None = None
@@ -122,8 +116,8 @@ class Feed:
 
     @property
     def interval_s(self) -> float:
-        """From one poll to the next: longer than `poll.interval` where the budget has less than `FEWEST` for each."""
-        return max(self._poll.interval_s, FEWEST * 60 / (self._limiter.effective * SPENT))
+        """From one poll to the next."""
+        return self._situations.interval_s
 
     @property
     def progressed_s(self) -> float:
@@ -176,62 +170,19 @@ class Feed:
             took_s=round(self._clock.monotonic_s() - began_s, 2),
         )
 
-    # The start
-
     async def _start(self) -> bool:
-        """Learn the API's time before the first poll, and begin where a feed is new. False if no answer came."""
-        if self._started:
-            return True
-        asked = 0
-        newest = True
-        while not self._api_clock.known and asked < TIMES_ASKED:
-            if not await self._sender.wait_for_turn():
-                return False
-            day_ago_ms = round(self._clock.wall_s() * 1000) - DAY_MS
-            await self._sender.reserve()
-            try:
-                await self._sender.send(
-                    Query(limit=1) if newest else Query(day_ago_ms, day_ago_ms + 1, limit=1)
-                )
-            except RequestFailed as failure:
-                newest = not newest  # the API may be unable to show the newest row
-                self._sender.failed(failure)
-                await self._recorder.commit()
-                continue
-            self._sender.succeeded()
-            asked += 1
-        self._started = True
-        progress = self._recorder.progress
-        if progress.filters != self.settings.filters:
-            await self._filters_changed()
-        if progress.begin_ms is None:
-            now_ms = self._sender.bounds().earliest_ms
-            lookback_ms = min(round(self._poll.lookback_s * 1000), LOG_KEEPS_MS - START_INSIDE_MS)
-            begin_ms = now_ms - lookback_ms
-            self._recorder.move(
-                begin_ms=begin_ms,
-                first_ms=begin_ms,
-                watermark_ms=now_ms,
-                unread=TimeRanges([(begin_ms, now_ms)]),
-            )
-            # Where counting begins is promised from here on, even to a process that is killed before it reads a page.
-            await self._recorder.commit()
-        return True
-
-    async def _filters_changed(self) -> None:
-        """What was read under other filters can't be held against the log any more."""
-        cells = self._recorder.ledger.cells
-        if len(cells):
-            self._log.warning("filters have changed, time read before is not audited")
-        await exempt_from_audit(self._recorder)
-        self._recorder.move(filters=self.settings.filters)
+        """False if no answer has told the API's time before the first poll has ended."""
+        if not self._started and await learn_time(self._sender, self._recorder, self._clock):
+            await begin(self._recorder, self.settings, self._sender.bounds().earliest_ms, self._log)
+            self._started = True
+        return self._started
 
     # A poll's requests
 
     async def _ask(self) -> bool:
         """Send the poll's requests. True if all of the head was read."""
         self._learnt.poll_begins()
-        situation = self._advance()
+        situation = self._situations.advance()
         jobs = deque(
             job
             for each in reversed(self._planner.head(situation))
@@ -286,56 +237,13 @@ class Feed:
         new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
         self._learnt.traffic = self._learnt.traffic.observed(self._recorder.found.new, new_ms / 1000)
 
-    def _advance(self) -> Situation:
-        """The API's time has gone on since the last poll: there is more to read."""
-        bounds = self._sender.bounds()
-        progress = self._recorder.progress
-        if self._sender.well > self._well_before:  # else nothing has been read since the last poll
-            self._well_before, self._head_since_ms = self._sender.well, progress.watermark_ms
-        before_ms = min(progress.watermark_ms, self._head_since_ms)
-        self._recorder.advance(bounds.earliest_ms)
-        latest_ms = bounds.earliest_ms - round(LATEST_POLLS * self.interval_s * 1000)
-        return self._situation(watermark_ms=max(before_ms, latest_ms))
-
-    def _situation(self, watermark_ms: int | None = None) -> Situation:
-        bounds = self._sender.bounds()
-        progress = self._recorder.progress
-        now_s = self._clock.monotonic_s()
-        recent_ms = bounds.latest_ms - DAY_MS
-        lateness_ms = max((late for at_ms, late in progress.lateness_ms if at_ms > recent_ms), default=0)
-        return Situation(
-            now_ms=bounds.earliest_ms - self._learnt.behind_ms,
-            latest_ms=bounds.latest_ms,
-            watermark_ms=progress.watermark_ms if watermark_ms is None else watermark_ms,
-            requests_per_minute=self._limiter.effective,
-            interval_s=self.interval_s,
-            late_arrival_s=self._poll.late_arrival_s,
-            cells=self._recorder.ledger.cells,
-            # Nothing is proven of time that, for all that is known, has not come yet.
-            # No answer can prove time that may have left the log: it would be asked for over and over.
-            unread=progress.unread.below(bounds.earliest_ms)
-            .above(bounds.latest_ms - LOG_KEEPS_MS)
-            .without(self._avoided.resting(now_s)),
-            settling=self._learnt.settling,
-            certain=bounds.certain,
-            rows_per_s=self._learnt.traffic.rows_per_s,
-            failures_per_s={status: each.rows_per_s for status, each in self._learnt.failures.items()},
-            page_rows=self._learnt.page_rows,
-            ids_per_list=self._learnt.ids_per_list,
-            widest_ms=self._avoided.widest_ms,
-            may_look_up=self._avoided.may_use("messageId", now_s),
-            may_ask_status=self._avoided.may_use("generalStatus", now_s),
-            lateness_s=lateness_ms / 1000,
-            missed_recently=progress.missed_ms is not None and progress.missed_ms > recent_ms,
-        )
-
     def _reckon_final_age_ms(self) -> int:
-        self._final_age_ms = self._situation().final_age_ms
+        self._final_age_ms = self._situations.now().final_age_ms
         return self._final_age_ms
 
     async def _next_jobs(self, quota: float, under_way: Sequence[Request]) -> list[Job]:
         """What the planner chooses."""
-        while request := self._planner.next_request(self._situation(), quota, under_way):
+        while request := self._planner.next_request(self._situations.now(), quota, under_way):
             jobs = await self._jobs.of(request)
             if jobs:  # else all of it rests or has settled since the planner reckoned: it does not choose the same again
                 return jobs

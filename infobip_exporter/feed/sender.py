@@ -132,6 +132,11 @@ class Sender:
         await self._writer.reserve()
         self.limiter.spend(self._clock.monotonic_s())
 
+    @property
+    def knows_time(self) -> bool:
+        """Whether answers have told the API's time."""
+        return self._api_clock.known
+
     def bounds(self) -> Bounds:
         """The API's now."""
         return self._api_clock.bounds(self._clock.monotonic_s(), self._clock.wall_s())

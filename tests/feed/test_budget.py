@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from infobip_exporter.feed.feed import FEWEST
+from infobip_exporter.feed.situations import FEWEST
 from tests.feed.living import Living, message
 
 
