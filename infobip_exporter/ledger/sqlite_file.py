@@ -169,12 +169,12 @@ def _take_lock(path: Path) -> IO[str]:
     lock_path = _lock_path(path)
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+        lock_file = os.fdopen(descriptor, "r+")
+    except OSError as error:  # also for a named pipe
         raise LedgerError(
             f"state {path}: can't write {lock_path}: {error.strerror}: check that the directory exists and that"
             " this user may write there"
         ) from error
-    lock_file = os.fdopen(descriptor, "r+")
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -27,7 +27,7 @@ class Limits:
     answers: int = 140
     """Pages being made and sent at a time, nearly as many as an address has connections. Each that is not read keeps its
     place for `grace_s` and its page's making, so with 80 of them 410 clients that do not read delay others by a second."""
-    answers_bytes: int = 48 * 1024 * 1024
+    answers_bytes: int = 32 * 1024 * 1024
     """What the pages being sent may take together; one that goes to several clients counts once."""
     handshake_s: float = 10.0
     request_s: float = 10.0

@@ -34,6 +34,7 @@ class PlainStream:
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
+        del data  # what the kernel did not take is in the transport's buffer
         await self._writer.drain()
 
     async def close(self) -> None:
@@ -81,6 +82,7 @@ class SecureStream:
 
     async def write(self, data: bytes) -> None:
         self._tls.write(data)
+        del data
         await self._flush()
 
     async def close(self) -> None:
@@ -90,8 +92,8 @@ class SecureStream:
         await self._below.close()
 
     async def _flush(self) -> None:
-        if data := self._outgoing.read():
-            await self._below.write(data)
+        if self._outgoing.pending:
+            await self._below.write(self._outgoing.read())
 
     async def _feed(self) -> bool:
         """Take in more from the client; False at its end."""
