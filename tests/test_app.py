@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter import app as app_module
+from infobip_exporter import feeds as feeds_module
 from infobip_exporter import logs
 from infobip_exporter.app import App
 from infobip_exporter.config.schema import Account, Config, Metrics, OAuth2, Poll, State
@@ -46,19 +47,18 @@ def lived(store: SqliteStore) -> Callable[[Life], None]:
 
     async def live(life: Life) -> None:
         app = App(CONFIG, store)
-        for feed in feeds(app).values():
-            feed.start()
+        app.feeds.start()
         await asyncio.sleep(0)
         try:
             await life(app)
         finally:
-            await app._end()
+            await app.end()
 
     return lambda life: asyncio.run(asyncio.wait_for(live(life), 60))
 
 
 def feeds(app: App) -> dict[str, Supervisor]:
-    return {feed.settings.name: feed for feed in app._feeds.values()}
+    return {each.feed.settings.name: each.feed for each in app.feeds.by_key.values()}
 
 
 def runs(feed: Supervisor) -> bool:
@@ -209,7 +209,7 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
         return await (api.fetch() if "sms" in self._url else real(self, query))
 
     monkeypatch.setattr(Client, "fetch", fetch)
-    monkeypatch.setattr(app_module, "END_WITHIN_S", 0.05)
+    monkeypatch.setattr(feeds_module, "END_WITHIN_S", 0.05)
     return api
 
 
@@ -283,10 +283,10 @@ def test_releases_are_saved_though_a_reload_comes_in_between_and_offered_again_w
             raise LedgerError("disk full")
 
         monkeypatch.setattr(Ledger, "save_released", full)
-        await app._save_released()
+        await app.feeds.save_released()
         assert ledger.released() == set()
         monkeypatch.setattr(Ledger, "save_released", save)
-        saving = asyncio.create_task(app._save_released())
+        saving = asyncio.create_task(app.feeds.save_released())
         await asyncio.sleep(0)
         await app.change_to(replace(CONFIG, accounts=(TWO,)))
         await saving

@@ -17,7 +17,7 @@ LAYERS = (
     ("planning",),
     ("feed",),
     ("web",),
-    ("app", "reload"),
+    ("app", "feeds", "reload"),
     ("arguments", "cli", "check", "state_command", "__main__"),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -11,6 +11,7 @@ run that is killed in between is followed by one that shows the real value up to
 """
 
 import threading
+import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ class Moment(NamedTuple):
 
     wall_s: float
     monotonic_s: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        return cls(time.time(), time.monotonic())
 
 
 class _Hold:
