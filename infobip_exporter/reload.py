@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 from types import FrameType
 
 import structlog
@@ -70,7 +71,11 @@ class Reloads:
                 each.set_result(None)
             else:
                 each.set_exception(refusal)
-        return Reloaded(successful=True, success_s=time.time()) if refusal is None else _failed(last)
+        return (
+            Reloaded(successful=True, success_s=time.time())
+            if refusal is None
+            else replace(last, successful=False)
+        )
 
     async def _change(self, change_to: Callable[[Config], Awaitable[None]]) -> ExporterError | None:
         """What it was refused with, if it was."""
@@ -104,24 +109,24 @@ def hung_up(reloads: Reloads) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def _failed(last: Reloaded) -> Reloaded:
-    return replace(last, successful=False)
+_FIXED = (
+    "state.url",
+    "state.lease_s",
+    "state.password_file",
+    "web.listen_address",
+    "log.level",
+    "log.format",
+    "web.allowed_hosts",
+    "web.config_file",
+)
 
 
 def refuse_what_can_not_change(old: Config, new: Config) -> None:
     """ConfigError names each setting that differs and would need a restart."""
-    fixed = {
-        "state.url": (old.state.url, new.state.url),
-        "state.lease": (old.state.lease_s, new.state.lease_s),
-        "state.password_file": (old.state.password_file, new.state.password_file),
-        "web.listen_address": (old.web.listen_address, new.web.listen_address),
-        "log.level": (old.log.level, new.log.level),
-        "log.format": (old.log.format, new.log.format),
-        "web.allowed_hosts": (old.web.allowed_hosts, new.web.allowed_hosts),
-        "web.config_file": (old.web.config_file, new.web.config_file),
-    }
     problems = [
-        f"{key}: can't change while running: restart" for key, (was, wanted) in fixed.items() if was != wanted
+        f"{field.removesuffix('_s')}: can't change while running: restart"
+        for field in _FIXED
+        if attrgetter(field)(old) != attrgetter(field)(new)
     ]
     if problems:
         raise ConfigError(problems)

@@ -26,9 +26,10 @@ import infobip_exporter.feed.replica as replica_module
 from infobip_exporter.errors import LeaseLost, LedgerAway, LedgerError
 from infobip_exporter.feed.replica import Replica
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, Query
-from infobip_exporter.ledger.leases import Key, Lease, Leases, Now
+from infobip_exporter.ledger.leases import Key, Lease, Leases
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.postgres import PostgresStore
+from infobip_exporter.metrics.zero_start import Moment
 from infobip_exporter.model.record import Answer
 from infobip_sandbox import asked
 from infobip_sandbox.postgres import Postgres, postgres
@@ -309,9 +310,9 @@ class SimulatedReplica:
         await self.life.outlast_gap()
         await self.gate()
 
-    def _now(self) -> Now:
+    def _now(self) -> Moment:
         at_s = self.life.database_s()
-        return Now(at_s, at_s + self.skew_s)
+        return Moment(at_s + self.skew_s, at_s)
 
     async def gate(self) -> None:
         """Stand still while frozen."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from infobip_exporter.config import addresses
 from infobip_exporter.config.schema import Account
 from infobip_exporter.errors import ConfigError
 
@@ -29,7 +30,7 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str] = os.environ) -> httpx.
     one in upper case. Raises ConfigError for a proxy that can't be used.
     """
     name, value = _first(environ, f"{url.scheme}_proxy", "all_proxy")
-    if not value or _is_loopback(url.host) or _is_excepted(url, _first(environ, "no_proxy")[1]):
+    if not value or addresses.is_loopback(url.host) or _is_excepted(url, _first(environ, "no_proxy")[1]):
         return None
     try:
         proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
@@ -66,22 +67,10 @@ def _matches(entry: str, url: httpx.URL) -> bool:
     if name == "*":
         return True
     name = name.replace("[", "").replace("]", "")
-    if _is_address(host):
+    if addresses.is_ip(host):
         try:
             return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
         except ValueError:  # it is a name
             return False
     domain = name.lower().removeprefix("*.").strip(".")
     return host == domain or host.endswith(f".{domain}")
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -13,27 +13,24 @@ from typing import NamedTuple
 
 from infobip_exporter.ledger.postgres_connections import Connections, Row
 from infobip_exporter.ledger.postgres_schema import migrate
+from infobip_exporter.metrics.zero_start import Moment
 
 Key = tuple[str, str]
 """Account and channel of a feed."""
 
 
-class Now(NamedTuple):
-    """Two clocks in seconds. A process that was stopped, or a machine that slept, is found out by one of them."""
-
-    monotonic_s: float
-    wall_s: float
-
-
 class Lease:
-    """For how long this process may be sure that nobody else owns its feeds."""
+    """For how long this process may be sure that nobody else owns its feeds.
 
-    def __init__(self, lease_s: float, now: Callable[[], Now]) -> None:
+    Of two clocks one finds out a process that was stopped, or a machine that slept.
+    """
+
+    def __init__(self, lease_s: float, now: Callable[[], Moment] = Moment.now) -> None:
         self.lease_s = lease_s
         self.replica = ""
         """What this process is called in the database; a new one after each time it was taken for dead."""
         self._now = now
-        self._renewed: Now | None = None
+        self._renewed: Moment | None = None
         self._over = False
 
     def holds(self) -> bool:
@@ -46,11 +43,11 @@ class Lease:
         passed_s = max(now.monotonic_s - self._renewed.monotonic_s, now.wall_s - self._renewed.wall_s)
         return self.lease_s - passed_s
 
-    def asking(self) -> Now:
+    def asking(self) -> Moment:
         """To be called before the database is asked to renew."""
         return self._now()
 
-    def renewed(self, replica: str, asked: Now) -> None:
+    def renewed(self, replica: str, asked: Moment) -> None:
         """The database has renewed the lease, some time after `asked`."""
         self.replica, self._renewed = replica, asked
 

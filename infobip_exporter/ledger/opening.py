@@ -2,13 +2,12 @@
 
 import os
 import socket
-import time
 
 import structlog
 
 from infobip_exporter.config.schema import State
 from infobip_exporter.errors import LedgerAway
-from infobip_exporter.ledger.leases import Lease, Leases, Now
+from infobip_exporter.ledger.leases import Lease, Leases
 from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
@@ -30,7 +29,7 @@ def open_store(state: State) -> tuple[Store, tuple[Leases, Lease] | None]:
         migrate(connections)
     except LedgerAway as error:
         _log.error("state failed, retrying", error=str(error))
-    lease = Lease(state.lease_s, lambda: Now(time.monotonic(), time.time()))
+    lease = Lease(state.lease_s)
     leases = Leases(connections, lease, f"{socket.gethostname()}/{os.getpid()}")
     return PostgresStore(connections, lease), (leases, lease)
 

@@ -1,6 +1,6 @@
 """The beginnings of a feed's lines, kept from scrape to scrape: all that does not change while its numbers do."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Generic, NamedTuple, TypeVar
 
@@ -9,7 +9,6 @@ from prometheus_client.utils import floatToGoString
 from infobip_exporter.metrics.catalog import FAMILIES, Family
 from infobip_exporter.model.series import Series
 
-Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 Beginning = TypeVar("Beginning")
 Labels = Iterable[tuple[str, str]]
@@ -26,52 +25,46 @@ class Block(NamedTuple, Generic[Beginning]):
     beginnings: list[Beginning]
 
 
-class Lines(Generic[Key, Beginning]):
+class Lines(Generic[Beginning]):
     """The line beginnings of one mapping of a snapshot, by family.
 
-    `series_of` tells which series a key of the mapping stands for, `begin` makes its line beginnings. Both are called
-    once a series, for as long as it stays in the mapping; what leaves the mapping is forgotten.
+    `begin` makes those of a series. It is called once a series, for as long as it stays in the mapping; what leaves the
+    mapping is forgotten.
     """
 
-    def __init__(self, series_of: Callable[[Key], Series], begin: Callable[[Series], Beginning]) -> None:
-        self._series_of = series_of
+    def __init__(self, begin: Callable[[Series], Beginning]) -> None:
         self._begin = begin
-        self._keys: list[Key] = []
-        self._known: dict[Key, tuple[int, tuple[tuple[str, str], ...], Beginning]] = {}
+        self._series: list[Series] = []
+        self._known: dict[Series, Beginning] = {}
         self.blocks: dict[str, Block[Beginning]] = {}
         """The blocks by family name, as of the last `follow`."""
 
-    def follow(self, mapping: Mapping[Key, object]) -> list[Key]:
-        """Take over the keys of `mapping` as those to be shown. Returns the ones that were not there before."""
-        keys = list(mapping)
-        # Commits change values and add keys at the end, so most times the very same keys come in the same order.
-        if keys == self._keys:
+    def follow(self, mapping: Mapping[Series, object]) -> list[Series]:
+        """Take over the series of `mapping` as those to be shown. Returns the ones that were not there before."""
+        series = list(mapping)
+        # Commits change values and add series at the end, so most times the very same ones come in the same order.
+        if series == self._series:
             return []
-        new = [key for key in keys if key not in self._known]
-        self._known = {key: self._known.get(key) or self._begun(key) for key in keys}
-        self._keys = keys
+        new = [each for each in series if each not in self._known]
+        begun = {each: self._begin(each) for each in new}
+        self._known = {each: begun[each] if each in begun else self._known[each] for each in series}
+        self._series = series
         self._arrange()
         return new
 
-    def _begun(self, key: Key) -> tuple[int, tuple[tuple[str, str], ...], Beginning]:
-        series = self._series_of(key)
-        return _RANK[series.family], series.labels, self._begin(series)
-
     def _arrange(self) -> None:
         self.blocks = {}
-        ordered = sorted(
-            (rank, labels, place) for place, (rank, labels, _) in enumerate(self._known.values())
-        )
-        beginnings = [beginning for _, _, beginning in self._known.values()]
-        for rank, _, place in ordered:
-            block = self.blocks.setdefault(FAMILIES[rank].name, Block([], []))
+        ordered = sorted((_RANK[each.family], each.labels, place) for place, each in enumerate(self._series))
+        for _, _, place in ordered:
+            series = self._series[place]
+            block = self.blocks.setdefault(series.family, Block([], []))
             block.places.append(place)
-            block.beginnings.append(beginnings[place])
+            block.beginnings.append(self._known[series])
 
     def columns(
-        self, mapping: Mapping[Key, Value]
+        self, mapping: Mapping[Series, Value]
     ) -> Iterator[tuple[str, Sequence[Beginning], Sequence[Value]]]:
-        """For each family its name, line beginnings and values; `mapping` has the keys of the last `follow`."""
+        """For each family its name, line beginnings and values; `mapping` has the series of the last `follow`."""
         values = list(mapping.values())
         for family, block in self.blocks.items():
             yield family, block.beginnings, [values[place] for place in block.places]

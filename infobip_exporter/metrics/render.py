@@ -128,11 +128,9 @@ class _FeedLines:
     def __init__(self, account: str, channel: str) -> None:
         begin = beginner(account, channel)
         labels = label_set((("account", account), ("channel", channel)))
-        self._counters: Lines[Series, str] = Lines(_itself, begin)
-        self._in_flight: Lines[Series, str] = Lines(_itself, begin)
-        self._histograms: Lines[Series, tuple[str, ...]] = Lines(
-            _itself, histogram_beginner(account, channel)
-        )
+        self._counters: Lines[str] = Lines(begin)
+        self._in_flight: Lines[str] = Lines(begin)
+        self._histograms: Lines[tuple[str, ...]] = Lines(histogram_beginner(account, channel))
         self._gauges = {
             family.name: f"{family.name}{labels} " for family in FAMILIES if family.type == "gauge"
         }
@@ -189,10 +187,6 @@ def _emptied(histogram: Histogram) -> Histogram:
 def _values(histogram: Histogram) -> Iterable[str]:
     cumulated = [str(count) for count in accumulate(histogram.counts)]
     return (*cumulated, number(histogram.sum_s), cumulated[-1])
-
-
-def _itself(series: Series) -> Series:
-    return series
 
 
 def _build_labels(version: str) -> tuple[tuple[str, str], ...]:

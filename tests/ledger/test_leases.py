@@ -11,7 +11,6 @@ from infobip_exporter.ledger.leases import (
     FeedRow,
     Lease,
     Leases,
-    Now,
     ReplicaRow,
     decide,
 )
@@ -19,6 +18,7 @@ from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.store import Held, Writes
+from infobip_exporter.metrics.zero_start import Moment
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Series
 from infobip_sandbox.postgres import Postgres
@@ -121,8 +121,8 @@ class Clock:
     monotonic_s: float = 1000.0
     wall_s: float = 5000.0
 
-    def now(self) -> Now:
-        return Now(self.monotonic_s, self.wall_s)
+    def now(self) -> Moment:
+        return Moment(self.wall_s, self.monotonic_s)
 
     def passes(self, seconds: float) -> None:
         self.monotonic_s += seconds

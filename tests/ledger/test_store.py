@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter.errors import LedgerError
-from infobip_exporter.ledger.leases import Lease, Leases, Now
+from infobip_exporter.ledger.leases import Lease, Leases
 from infobip_exporter.ledger.postgres import PostgresStore
 from infobip_exporter.ledger.postgres_connections import Connections
 from infobip_exporter.ledger.postgres_schema import migrate
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.ledger.store import Messages, Saved, Store, Writes
+from infobip_exporter.metrics.zero_start import Moment
 from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.series import Histogram, Series, Value
 from infobip_sandbox.postgres import Postgres
@@ -28,7 +29,7 @@ class OwningStore(PostgresStore):
 
     def __init__(self, url: str) -> None:
         connections = Connections(url)
-        lease = Lease(15, lambda: Now(0, 0))
+        lease = Lease(15, lambda: Moment(0, 0))
         super().__init__(connections, lease)
         migrate(connections)
         self.leases = Leases(connections, lease, "test")

@@ -52,7 +52,7 @@ class FakeView:
 
     def __post_init__(self) -> None:
         self.starts = {
-            (feed.account, feed.channel): ZeroStart(self.hold_s, {}, self.moment) for feed in self.feeds
+            (feed.account, feed.channel): ZeroStart(self.hold_s, ()) for feed in self.feeds
         }
 
     def snapshots(self) -> list[FeedSnapshot]:
