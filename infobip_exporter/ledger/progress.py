@@ -22,7 +22,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_ms: int = 0
     watermark_ms: int = 0
     unread: TimeRanges = TimeRanges()
-    dated: bool = False
     last_sent_ms: int | None = None
     last_success_s: float | None = None
     requests: Kept | None = None
