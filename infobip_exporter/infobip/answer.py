@@ -5,16 +5,15 @@ reading; a body that is not quite what JSON allows (half an emoji, NaN) is read 
 """
 
 from collections.abc import Iterable
-from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from infobip_exporter.errors import ExporterError
-from infobip_exporter.infobip.kinds import kind_of
-from infobip_exporter.infobip.lenient import LONGEST_ID, LONGEST_NAME, parse_json, read_row
+from infobip_exporter.infobip.kinds import Group, Id, Platform, Price, kind_of
+from infobip_exporter.infobip.lenient import parse_json, read_row
 from infobip_exporter.infobip.moments import moments_ms
 from infobip_exporter.infobip.on_request import Values, reader_of
 from infobip_exporter.model.labels import Label
@@ -38,39 +37,17 @@ class InvalidBody(ExporterError, ValueError):
     """The body is not JSON of the form {"results": [...]}. The text says what it is; it holds none of the body."""
 
 
-_Id = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
-_Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
-
-
-# gc=False: none of these can be part of a cycle, and a page holds thousands of them.
-class _Group(msgspec.Struct, rename="camel", gc=False):
-    group_name: _Name | None = None
-    name: _Name | None = None
-    permanent: bool | None = None
-
-
-class _Price(msgspec.Struct, rename="camel", gc=False):
-    price_per_message: Decimal | None = None
-    currency: _Name | None = None
-
-
-class _Platform(msgspec.Struct, rename="camel", gc=False):
-    entity_id: _Id | None = None
-    application_id: _Id | None = None
-
-
-_NO_GROUP, _NO_PRICE, _NO_PLATFORM = _Group(), _Price(), _Platform()
-
-
+_NO_GROUP, _NO_PRICE, _NO_PLATFORM = Group(), Price(), Platform()
 _NOTHING = msgspec.Raw(b"null")
 
 
+# gc=False: as in kinds.py
 class _Row(msgspec.Struct, rename="camel", gc=False):
-    message_id: _Id | None = None
+    message_id: Id | None = None
     sent_at: str | None = None
     done_at: str | None = None
     message_count: int | None = None
-    sender: _Id | None = None
+    sender: Id | None = None
     status: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
     price: msgspec.Raw = _NOTHING
@@ -91,9 +68,9 @@ class _RawRows(msgspec.Struct):
 _decode_rows = msgspec.json.Decoder(_Rows).decode
 _decode_raw_rows = msgspec.json.Decoder(_RawRows).decode
 _decode_row = msgspec.json.Decoder(_Row).decode
-_decode_group = msgspec.json.Decoder(_Group | None).decode
-_decode_price = msgspec.json.Decoder(_Price | None).decode
-_decode_platform = msgspec.json.Decoder(_Platform | None).decode
+_decode_group = msgspec.json.Decoder(Group | None).decode
+_decode_price = msgspec.json.Decoder(Price | None).decode
+_decode_platform = msgspec.json.Decoder(Platform | None).decode
 # ValueError: msgspec's own errors and UnicodeDecodeError. TypeError: a price "sNaN", which has no hash.
 _NOT_TYPED = (ValueError, RecursionError, TypeError)
 
@@ -148,23 +125,12 @@ def _kind(
     on_request: Values,
 ) -> Kind | None:
     """The kind of a row with these JSON values, the same object each time. Raises msgspec's errors."""
-    status = _decode_group(raw_status) or _NO_GROUP
-    error = _decode_group(raw_error) or _NO_GROUP
-    price = _decode_price(raw_price) or _NO_PRICE
-    platform = _decode_platform(raw_platform) or _NO_PLATFORM
     return kind_of(
-        (
-            status.group_name,
-            status.name,
-            error.group_name,
-            error.name,
-            error.permanent,
-            platform.entity_id,
-            platform.application_id,
-            price.currency,
-            price.price_per_message,
-            count,
-        ),
+        _decode_group(raw_status) or _NO_GROUP,
+        _decode_group(raw_error) or _NO_GROUP,
+        _decode_price(raw_price) or _NO_PRICE,
+        _decode_platform(raw_platform) or _NO_PLATFORM,
+        count,
         on_request,
     )
 

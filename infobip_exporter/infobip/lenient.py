@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Any
 
-from infobip_exporter.infobip.kinds import RawKind, kind_of
+from infobip_exporter.infobip.kinds import LONGEST_ID, LONGEST_NAME, Group, Platform, Price, kind_of
 from infobip_exporter.infobip.moments import moment_ms
 from infobip_exporter.infobip.on_request import reader_of
 from infobip_exporter.model.labels import Label
@@ -17,12 +17,6 @@ from infobip_exporter.model.record import Record, RejectedRow
 
 _CHANGES_WITH_STATUS = frozenset({"status", "error", "doneAt", "price"})
 _MOST_COUNT_DIGITS = 10
-
-LONGEST_ID = 256
-"""Characters of messageId, sender, entityId and applicationId. They are kept, and shown with every scrape."""
-
-LONGEST_NAME = 128
-"""Characters of the names of statuses and errors, and of a currency."""
 
 
 class _Number(str):
@@ -58,46 +52,41 @@ def read_row(row: object, labels: tuple[Label, ...] = ()) -> Record | RejectedRo
     sent_ms = _moment(fields.get("sentAt"))
     if sent_ms is None:
         return RejectedRow("no_sent_at", fingerprint(row), message_id, "sentAt")
-    price, platform = _object(fields.get("price")), _object(fields.get("platform"))
-    status, error = _object(fields.get("status")), _object(fields.get("error"))
-    permanent = error.get("permanent")
-    raw_kind = (
-        _text(status.get("groupName")),
-        _text(status.get("name")),
-        _text(error.get("groupName")),
-        _text(error.get("name")),
-        permanent if isinstance(permanent, bool) else None,
-        _id(platform.get("entityId")),
-        _id(platform.get("applicationId")),
-        _text(price.get("currency")),
-        _decimal(price.get("pricePerMessage")),
-        _count(fields.get("messageCount")),
-    )
-    if too_long := _too_long(message_id, _id(fields.get("sender")), raw_kind):
-        return RejectedRow(
-            "too_long", fingerprint(row), message_id if len(message_id) <= LONGEST_ID else "", too_long
-        )
-    kind = kind_of(raw_kind, reader_of(labels).of_fields(fields))
-    if kind is None:
-        return RejectedRow("no_status", fingerprint(row), message_id, "status.groupName")
-    return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, _id(fields.get("sender")))
-
-
-def _too_long(message_id: str, sender: str, raw: RawKind) -> str:
-    """The first field that is longer than any that the API writes; "" for none."""
-    status_group, status, error_group, error, _, entity_id, application_id, currency, *_ = raw
+    status, error = _group(fields.get("status")), _group(fields.get("error"))
+    raw_price, raw_platform = _object(fields.get("price")), _object(fields.get("platform"))
+    price = Price(_decimal(raw_price.get("pricePerMessage")), _text(raw_price.get("currency")))
+    platform = Platform(_id(raw_platform.get("entityId")), _id(raw_platform.get("applicationId")))
+    sender = _id(fields.get("sender"))
     lengths = (
         ("messageId", message_id, LONGEST_ID),
         ("sender", sender, LONGEST_ID),
-        ("platform.entityId", entity_id, LONGEST_ID),
-        ("platform.applicationId", application_id, LONGEST_ID),
-        ("status.groupName", status_group, LONGEST_NAME),
-        ("status.name", status, LONGEST_NAME),
-        ("error.groupName", error_group, LONGEST_NAME),
-        ("error.name", error, LONGEST_NAME),
-        ("price.currency", currency, LONGEST_NAME),
+        ("platform.entityId", platform.entity_id, LONGEST_ID),
+        ("platform.applicationId", platform.application_id, LONGEST_ID),
+        ("status.groupName", status.group_name, LONGEST_NAME),
+        ("status.name", status.name, LONGEST_NAME),
+        ("error.groupName", error.group_name, LONGEST_NAME),
+        ("error.name", error.name, LONGEST_NAME),
+        ("price.currency", price.currency, LONGEST_NAME),
     )
-    return next((field for field, text, most in lengths if len(text or "") > most), "")
+    for field, text, most in lengths:
+        if len(text or "") > most:
+            known_id = message_id if len(message_id) <= LONGEST_ID else ""
+            return RejectedRow("too_long", fingerprint(row), known_id, field)
+    count = _count(fields.get("messageCount"))
+    kind = kind_of(status, error, price, platform, count, reader_of(labels).of_fields(fields))
+    if kind is None:
+        return RejectedRow("no_status", fingerprint(row), message_id, "status.groupName")
+    return Record(message_id, sent_ms, _moment(fields.get("doneAt")), kind, sender)
+
+
+def _group(value: object) -> Group:
+    fields = _object(value)
+    permanent = fields.get("permanent")
+    return Group(
+        _text(fields.get("groupName")),
+        _text(fields.get("name")),
+        permanent if isinstance(permanent, bool) else None,
+    )
 
 
 def fingerprint(row: object) -> bytes:

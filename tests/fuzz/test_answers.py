@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from infobip_exporter.infobip.answer import InvalidBody, decode_page
 from infobip_exporter.infobip.headers import LONGEST_WAIT_S, date_ms, retry_after_s
-from infobip_exporter.infobip.kinds import RawKind, kind_of
+from infobip_exporter.infobip.kinds import Group, Platform, Price, kind_of
 from infobip_exporter.infobip.lenient import parse_json, read_row
 from infobip_exporter.infobip.moments import moment_ms
 from infobip_exporter.infobip.refusal import LONGEST_TEXT, describe_refusal, log_hint
@@ -155,29 +155,26 @@ prices = (
 )
 
 
-raw_kinds = st.tuples(
-    texts,
-    texts,
-    texts,
-    texts,
-    st.none() | st.booleans(),
-    texts,
-    texts,
-    texts,
-    st.none() | prices,
+groups = st.builds(Group, texts, texts, st.none() | st.booleans())
+
+
+@given(
+    groups,
+    groups,
+    st.builds(Price, st.none() | prices, texts),
+    st.builds(Platform, texts, texts),
     st.none() | st.integers(),
 )
-
-
-@given(raw_kinds)
-@example(("A", "", "", "", None, "", "", "", Decimal("9999999999999999." + "9" * 50), 2**31))
+@example(Group("A"), Group(), Price(Decimal("9999999999999999." + "9" * 50)), Platform(), 2**31)
 @fuzzed(400)
-def test_what_a_message_costs_is_exact_or_nothing(raw: RawKind) -> None:
-    kind = kind_of(raw)
+def test_what_a_message_costs_is_exact_or_nothing(
+    status: Group, error: Group, paid: Price, platform: Platform, count: int | None
+) -> None:
+    kind = kind_of(status, error, paid, platform, count)
     if kind is None:
         return
     check_record(Record("a", 0, None, kind, ""))
-    price, count = raw[-2:]
+    price = paid.price_per_message
     assert (kind.cost is None) == (price is None)
     if kind.cost:
         assert price is not None

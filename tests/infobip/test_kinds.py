@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.infobip.kinds import MOST_PARTS, kind_of, normalised
+from infobip_exporter.infobip.kinds import MOST_PARTS, Group, Platform, Price, kind_of, normalised
 from infobip_exporter.model.record import Kind
 
 
 def kind(price: Decimal | None = Decimal("0.15"), count: int | None = 1, status: str = "DELIVERED") -> Kind:
-    made = kind_of((status, "NAME", "OK", "NO_ERROR", False, "entity", "app", "EUR", price, count))
+    error = Group("OK", "NO_ERROR", permanent=False)
+    made = kind_of(Group(status, "NAME"), error, Price(price, "EUR"), Platform("entity", "app"), count)
     assert made is not None
     return made
 
@@ -41,18 +42,19 @@ def test_a_status_nobody_has_heard_of_is_an_ordinary_final_value() -> None:
 
 @pytest.mark.parametrize("status", [None, "", " ", "-_-"])
 def test_a_status_without_a_name_has_no_kind(status: str | None) -> None:
-    assert kind_of((status, *[None] * 9)) is None  # type: ignore[arg-type]
+    assert kind_of(Group(status), Group(), Price(), Platform(), None) is None
 
 
 def test_what_is_missing_is_empty_and_has_no_cost() -> None:
-    made = kind_of(("PENDING", *[None] * 9))  # type: ignore[arg-type]
+    made = kind_of(Group("PENDING"), Group(), Price(), Platform(), None)
     assert made == Kind("PENDING", "", "", "", "", "", "", "", None, 1)
 
 
 @pytest.mark.parametrize(("permanent", "text"), [(True, "true"), (False, "false"), (None, "")])
 def test_why_a_message_failed_is_kept_by_the_names_of_the_api(permanent: bool | None, text: str) -> None:
-    raw = ("REJECTED", "REJECTED_NOT_ENOUGH_CREDITS", "USER_ERRORS", "EC_ABSENT_SUBSCRIBER", permanent)
-    made = kind_of((*raw, None, None, None, None, None))
+    status = Group("REJECTED", "REJECTED_NOT_ENOUGH_CREDITS")
+    error = Group("USER_ERRORS", "EC_ABSENT_SUBSCRIBER", permanent)
+    made = kind_of(status, error, Price(), Platform(), None)
     assert made is not None
     assert (made.status, made.error) == ("REJECTED_NOT_ENOUGH_CREDITS", "EC_ABSENT_SUBSCRIBER")
     assert made.permanent == text

@@ -51,9 +51,7 @@ class FakeView:
     reloaded: Reloaded = field(default_factory=lambda: Reloaded(successful=True, success_s=NOW_S))
 
     def __post_init__(self) -> None:
-        self.starts = {
-            (feed.account, feed.channel): ZeroStart(self.hold_s, ()) for feed in self.feeds
-        }
+        self.starts = {(feed.account, feed.channel): ZeroStart(self.hold_s, ()) for feed in self.feeds}
 
     def snapshots(self) -> list[FeedSnapshot]:
         return self.feeds
