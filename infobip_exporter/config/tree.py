@@ -94,32 +94,28 @@ class Value:
 
         Line ends behind a variable's value are dropped, as a shell's `$(...)` does: `echo` and editors add one.
         """
-        sound = True
+        faults: list[str] = []
 
         def replacement(reference: re.Match[str]) -> str:
-            nonlocal sound
             if reference[0] == "$$":
                 return "$"
-            name, closed = reference[1], reference[2]
+            name, closed = reference[1] or "", reference[2]
             content = env.get(name, "").rstrip("\r\n")
-            if closed and name in env and not in_quotes(content):
-                return content
-            sound = False
-            if closed and name in env:
-                self.wrong(
+            if not (closed and _VARIABLE.fullmatch(name)):
+                faults.append("a variable is written ${NAME}, a dollar sign $$")
+            elif name not in env:
+                faults.append(f"the environment variable {name} is not set")
+            elif in_quotes(content):
+                faults.append(
                     f"the environment variable {name} holds a value in quotes; remove the quotes: "
-                    "docker --env-file keeps them",
-                    show=False,
+                    "docker --env-file keeps them"
                 )
-                return ""
-            if closed and _VARIABLE.fullmatch(name):
-                self.wrong(f"the environment variable {name} is not set", show=False)
-            else:
-                self.wrong("a variable is written ${NAME}, a dollar sign $$", show=False)
-            return ""
+            return content
 
         filled = _REFERENCE.sub(replacement, text)
-        return filled if sound else None
+        for fault in faults:
+            self.wrong(fault, show=False)
+        return None if faults else filled
 
     def items(self) -> list["Value"] | None:
         """The values of a list, each with its own key."""

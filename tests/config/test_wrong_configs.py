@@ -1,5 +1,6 @@
 """Each kind of mistake, and the whole line that tells it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,12 @@ def test_a_key_in_the_wrong_place_is_not_shown_either(text: str) -> None:
 )
 def test_variables_are_read_the_same_way_everywhere(section: str, told: str) -> None:
     assert mistakes(SOUND + section) == [f"config.yaml:2: {told}"]
+
+
+def test_a_variable_without_braces_is_told_by_the_environment_of_the_process_too() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config(account(api_key="$HOME"), os.environ, "config.yaml")
+    assert error.value.problems == [f"config.yaml:4: accounts[0].api_key: {BRACES}"]
 
 
 def test_a_url_in_quotes() -> None:
