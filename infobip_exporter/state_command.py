@@ -29,18 +29,18 @@ def state(source: State, action: str | None = None, target: str = "", style: str
         case _:
             with reading(source) as contents:
                 found = inspect.held(contents)
-            print(_json(found) if style == "json" else _text(found))
-            return 0
+            return _tell(style, found, _text(found))
 
 
 def _check(source: State, style: str) -> int:
     with reading(source) as contents:
         where = contents.where
         wrong = list(inspect.findings(contents))
-    if style == "json":
-        print(_json({"path": where, "findings": wrong}))
-    else:
-        print("\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {where}")
+    _tell(
+        style,
+        {"path": where, "findings": wrong},
+        "\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {where}",
+    )
     return 1 if wrong else 0
 
 
@@ -48,24 +48,19 @@ def _back_up(source: State, target: str, style: str) -> int:
     if source.is_postgres:
         raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
     sqlite_contents.back_up(source.file, Path(target))
-    print(_json({"backup": target}) if style == "json" else f"ok    {target}")
-    return 0
+    return _tell(style, {"backup": target}, f"ok    {target}")
 
 
 def _copy(source: State, target: State, style: str) -> int:
     if target.place == source.place:
         raise ConfigError(["state copy: must name another place than state.url"])
     feeds = copying.copy(source, target)
-    print(
-        _json({"copy": target.place, "feeds": feeds})
-        if style == "json"
-        else f"ok    {target.place}, {feeds} feeds"
-    )
+    return _tell(style, {"copy": target.place, "feeds": feeds}, f"ok    {target.place}, {feeds} feeds")
+
+
+def _tell(style: str, value: object, text: str) -> int:
+    print(msgspec.json.format(msgspec.json.encode(value)).decode() if style == "json" else text)
     return 0
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def _text(found: StateHeld) -> str:
