@@ -41,6 +41,11 @@ def test_one_account_is_enough() -> None:
     assert account.channels == ("instagram",)
 
 
+def test_a_section_without_anything_in_it_is_as_none() -> None:
+    assert only_account("api_key: k, tls_config: , filters: {}") == only_account("api_key: k")
+    assert parse(SMALLEST + "poll:\nweb: {}\n") == parse(SMALLEST)
+
+
 def test_everything_can_be_set(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     (tmp_path / "web.yml").touch()

@@ -455,6 +455,7 @@ def test_a_wrong_proxy_or_tls(changed: dict[str, str | None], told: str) -> None
         ("web: {listen_address: '::1:80'}", f'web.listen_address: {LISTEN}, got "::1:80"'),
         ("web: {listen_address: '[x]:80'}", f'web.listen_address: {LISTEN}, got "[x]:80"'),
         ("web: {listen_address: 'a b:80'}", f'web.listen_address: {LISTEN}, got "a b:80"'),
+        ("web: {allowed_hosts: [a, a]}", 'web.allowed_hosts[1]: is listed twice, got "a"'),
         ("log: {level: warning}", 'log.level: must be one of debug, info, warn, error, got "warning"'),
         ("log: {format: xml}", 'log.format: must be one of logfmt, json, console, got "xml"'),
         ("log: {failures: 1}", 'log.failures: must be true or false, got "1"'),
