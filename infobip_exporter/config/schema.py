@@ -14,7 +14,6 @@ from infobip_exporter.config.sections import (
     FILE,
     Whole,
     each,
-    each_of,
     members,
     one_of,
     read,
@@ -49,7 +48,7 @@ def _endpoint_params(value: Value) -> Mapping[str, Secret]:
     given = value.entries(_PARAMETER, "parameters of the token request")
     for name in _OWN_PARAMETERS & given.keys():
         given[name].wrong("is set by the exporter; leave it out", show=False)
-    found = {name: each.checked(rules.password) for name, each in given.items()}
+    found = {name: one.checked(rules.password) for name, one in given.items()}
     return {name: secret for name, secret in found.items() if secret}
 
 
@@ -64,12 +63,6 @@ def _several(value: Value) -> str | None:
     if not items or len(joined) > MAX_LIST_LENGTH:
         value.wrong(f"must list at least one, in {MAX_LIST_LENGTH} characters with the commas")
     return joined
-
-
-def _listen_addresses(value: Value) -> tuple[str, ...]:
-    """One address, or a list of them."""
-    values = value.items() if value.is_list else [value]
-    return each_of(values, addresses.listen_address, value, "must list at least one address")
 
 
 def _check_proxy(account: Value, given: Mapping[str, Value], found: Mapping[str, Any]) -> None:
@@ -93,7 +86,7 @@ def _accounts(value: Value) -> tuple["Account", ...]:
     if values == []:
         value.wrong("must list at least one account")
     checks = (one_of("way to authenticate", *KINDS), _check_proxy, unique)
-    return tuple(account for each in values or () if (account := read(Account, each, checks=checks)))
+    return tuple(account for item in values or () if (account := read(Account, item, checks=checks)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +236,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    listen_address: Annotated[tuple[str, ...], Whole(_listen_addresses)] = ("0.0.0.0:10470",)
+    listen_address: Annotated[
+        tuple[str, ...],
+        each(addresses.listen_address, "must list at least one address", or_one=True),
+    ] = ("0.0.0.0:10470",)
     """All of them; the file may name one or a list."""
     config_file: Annotated[Path | None, EXISTING_FILE] = None
     allowed_hosts: Annotated[tuple[str, ...], each(addresses.host_pattern)] = ()

@@ -37,23 +37,23 @@ def section(kind: type, *checks: Check) -> Whole:
     return Whole(partial(read, kind, checks=checks))
 
 
-def each(rule: Rule | Whole, empty: str = "") -> Whole:
-    """A list of different values; `empty` says what is wrong with one that holds none."""
-    return Whole(lambda value: each_of(value.items(), rule, value, empty))
+def each(rule: Rule, empty: str = "", *, or_one: bool = False) -> Whole:
+    """A list of different values; `empty` says what is wrong with one that holds none. With `or_one` it may be one text."""
 
+    def read_each(value: Value) -> tuple[Any, ...]:
+        values = [value] if or_one and not value.is_list else value.items()
+        if values == [] and empty:
+            value.wrong(empty)
+        found: dict[object, None] = {}
+        for item in values or ():
+            read_item = item.checked(rule)
+            if read_item in found:
+                item.wrong("is listed twice")
+            elif read_item is not None:
+                found[read_item] = None
+        return tuple(found)
 
-def each_of(values: list[Value] | None, rule: Rule | Whole, of: Value, empty: str = "") -> tuple[Any, ...]:
-    """The sound ones of `values`, which the value `of` lists."""
-    if values == [] and empty:
-        of.wrong(empty)
-    found: dict[object, None] = {}
-    for value in values or ():
-        made = _made(value, rule)
-        if made in found:
-            value.wrong("is listed twice")
-        elif made is not None:
-            found[made] = None
-    return tuple(found)
+    return Whole(read_each)
 
 
 def table(form: re.Pattern[str], what: str, rule: Rule) -> Whole:
