@@ -172,7 +172,7 @@ def _take_lock(path: Path) -> IO[str]:
         lock_file = os.fdopen(descriptor, "r+")
     except OSError as error:  # also for a named pipe
         raise LedgerError(
-            f"state {path}: can't write {lock_path}: {error.strerror}: check that the directory exists and that"
+            f"state {path}: can't write {lock_path}: {error.strerror or error}: check that the directory exists and that"
             " this user may write there"
         ) from error
     try:
