@@ -59,8 +59,9 @@ def messages_world(*, by_campaign: bool = False) -> World:
     )
 
     for number in range(40):
-        world.messages("DELIVERED", Rate(NOW - 12, 1), Rate(13, 0), labels=sms("account"), entity=f"{number}")
-        world.messages("REJECTED", Rate(NOW - 12, 0), Rate(13, 1), labels=sms("account"), entity=f"{number}")
+        for status, before, after in (("DELIVERED", 1, 0), ("REJECTED", 0, 1)):
+            parts = (Gap(NOW - 200), Rate(188, before), Rate(13, after))
+            world.messages(status, *parts, labels=sms("account"), entity=f"{number}")
 
     world.messages("DELIVERED", Rate(NOW + 1, 0.3), labels=sms("burns"))
     world.messages("UNDELIVERABLE", Rate(NOW + 1, 0.2), labels=sms("burns"))
