@@ -6,10 +6,10 @@ import pytest
 
 from tests.docs.pages import DOCS
 
-ON_DISK = "tests.end_to_end.test_state_trouble"
+ON_DISK = "tests.end_to_end.test_state"
 TRIED_BY = {
     "disk full": (
-        "tests.end_to_end.test_state",
+        ON_DISK,
         "test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_again",
         "test_a_start_on_a_disk_that_has_filled_up_leaves_the_counts_untouched",
     ),
@@ -18,7 +18,7 @@ TRIED_BY = {
         "test_a_disk_that_turns_read_only_stops_the_counting_but_not_the_serving",
     ),
     "file or its `-wal` removed while running": (
-        "tests.end_to_end.test_state",
+        ON_DISK,
         "test_a_state_removed_while_the_exporter_runs_is_written_anew_and_nothing_is_lost",
     ),
     "its directory removed": (
@@ -34,7 +34,7 @@ TRIED_BY = {
     "older schema": (ON_DISK, "test_another_schema_is_refused_and_left_untouched"),
     "newer schema": (ON_DISK, "test_another_schema_is_refused_and_left_untouched"),
     "two processes": (
-        "tests.end_to_end.test_state",
+        ON_DISK,
         "test_a_second_exporter_on_the_same_state_says_who_has_it_and_ends",
     ),
     "`.lock` removed while running": (
