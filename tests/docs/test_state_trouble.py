@@ -11,7 +11,7 @@ TRIED_BY = {
     "disk full": (
         ON_DISK,
         "test_a_full_disk_stops_the_counting_but_not_the_serving_until_there_is_room_again",
-        "test_a_start_on_a_disk_that_has_filled_up_leaves_the_counts_untouched",
+        "test_a_start_on_a_full_disk_is_told_in_a_line_and_leaves_the_counts_untouched",
     ),
     "disk turned read-only": (
         ON_DISK,
@@ -35,7 +35,7 @@ TRIED_BY = {
     "newer schema": (ON_DISK, "test_another_schema_is_refused_and_left_untouched"),
     "two processes": (
         ON_DISK,
-        "test_a_second_exporter_on_the_same_state_says_who_has_it_and_ends",
+        "test_of_two_processes_one_counts_even_when_the_lock_file_is_removed",
     ),
     "`.lock` removed while running": (
         ON_DISK,
