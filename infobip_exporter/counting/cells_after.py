@@ -150,6 +150,8 @@ class _After:
             return cell, None
         if self._reading.oversized:
             cell = cell._replace(auditable=False)
+        if self._reading.too_dense:
+            cell = cell._replace(reads=0)
         since_ms, until_ms = cell.range
         audits = self._audits(cell)
         if cell.final:

@@ -148,7 +148,9 @@ class Recorder(Writer):
         await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
-        known_dense = any(cell.range == reading.proven and not cell.auditable for cell in cells)
+        known_dense = any(
+            cell.range == reading.proven and not cell.auditable and not cell.reads for cell in cells
+        )
         if reading.too_dense and reading.proven is not None and not known_dense:
             lose(changes, reading.proven.length_ms, "too_dense")
             self.log.warning(

@@ -39,10 +39,11 @@ class Cell(NamedTuple):
     `messages` counts the known ones, `in_flight` those of them without a final status; `oldest_in_flight_ms` is the
     sent time of the first of these (0 without one). `read_ms` is when the last answer that proved the whole cell was
     asked for, `looked_ms` when all its messages in flight were last asked for, by range or by id. `reads` counts the
-    answers that proved it. A `final` cell is not counted any more, but for what is in flight in it; then `ids` is the
-    XOR of the keys of its messages and `outcomes` the sum of the outcomes of the settled ones, modulo 2**64.
-    `audited` is whether the read that completes its audit was made. `auditable` is False where no read can
-    prove anything about it: an oversized millisecond, time read under other filters.
+    answers that proved it, from 0 again where one could not show all of an oversized millisecond. A `final` cell is not
+    counted any more, but for what is in flight in it; then `ids` is the XOR of the keys of its messages and `outcomes`
+    the sum of the outcomes of the settled ones, modulo 2**64. `audited` is whether the read that completes its audit was
+    made. `auditable` is False where no read can prove anything about it: an oversized millisecond, time read under other
+    filters.
     """
 
     since_ms: int

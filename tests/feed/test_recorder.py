@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from infobip_exporter.counting.cells_after import Reading
 from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
 from infobip_exporter.infobip.clock import Bounds
@@ -145,15 +147,19 @@ def test_time_repeated_by_a_clock_that_is_set_back_is_all_read_or_unread() -> No
     asyncio.run(live())
 
 
-def test_a_look_at_an_oversized_millisecond_loses_its_time_once() -> None:
+@pytest.mark.parametrize("whole_at_first", [False, True])
+def test_an_oversized_millisecond_that_can_not_be_read_whole_loses_its_time_once(
+    whole_at_first: bool,
+) -> None:
     async def live() -> None:
         feed = Recording()
         millisecond = TimeRange(BEGIN_MS + 10_000, BEGIN_MS + 10_001)
-        for now_s in (3600.0, 3700.0, 3800.0):
+        for number, now_s in enumerate((3600.0, 3700.0, 3800.0)):
             now = bounds(now_s)
             page = Page([row("a", 10)], 1)
+            too_dense = number > 0 or not whole_at_first
             await feed.recorder.record(
-                Reading(page, millisecond, now, now, HOUR_MS, too_dense=True, oversized=True)
+                Reading(page, millisecond, now, now, HOUR_MS, too_dense=too_dense, oversized=True)
             )
         assert feed.total(catalog.LOST, reason="too_dense") == Decimal("0.001")
 
