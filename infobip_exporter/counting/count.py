@@ -101,7 +101,6 @@ class _Counting:
         self._records = rows.records
         self._tallies: dict[tuple[int, Labels | None], Tally] = {}
         self._added: list[NDArray[np.void]] = []
-        self._gone = np.zeros(len(known.settled), np.bool_)
 
     def page(self, is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:
         records = self._records
@@ -139,7 +138,7 @@ class _Counting:
     def _is_known_elsewhere(self, number: int) -> bool:
         """Whether the record is that of a message known at another sent time, or can't be told from it yet."""
         record, id_hash = self._records[number], int(self._rows.id_hashes[number])
-        for old_ms, place in near(self._known, self._gone, record, id_hash):
+        for old_ms, place in near(self._known, record, id_hash):
             old_key = np.uint64(id_hash) ^ scattered(np.array([old_ms], np.int64))[0]
             if old_key in self._rows.keys:
                 continue  # both are there: the sender has used the id twice
@@ -162,9 +161,9 @@ class _Counting:
         self._counted.moved.append((old_ms, record.sent_ms))
         self._counted.touched_ms += (old_ms, record.sent_ms)
         if place is not None:
-            flags = int(self._known.settled["flags"][place])
-            self._gone[place] = True
-            self._added.append(np.array([(self._rows.keys[number], record.sent_ms, flags)], SETTLED))
+            settled = self._known.settled
+            settled["key"][place], settled["sent_ms"][place] = self._rows.keys[number], record.sent_ms
+            self._settled_again(place, record)
             return
         message = self._known.in_flight.pop((record.message_id, old_ms))
         self._known.in_flight[record.message_id, record.sent_ms] = message
@@ -248,8 +247,8 @@ class _Counting:
         settled = [tally for tally in self._tallies.values() if tally.settled]
         if settled:
             self._settle(settled)
-        if self._added or self._gone.any():
-            rows = np.concatenate([self._known.settled[~self._gone], *self._added])
+        if self._added or self._counted.moved:
+            rows = np.concatenate([self._known.settled, *self._added])
             self._known.settled = rows[np.argsort(rows["sent_ms"], kind="stable")]
         return self._counted
 

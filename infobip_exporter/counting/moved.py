@@ -21,14 +21,11 @@ def has_id(known: Known, wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return np.isin(wanted, np.concatenate(hashes))
 
 
-def near(known: Known, gone: NDArray[np.bool_], record: Record, id_hash: int) -> list[tuple[int, int | None]]:
-    """Where the id of `record` is known less than `MOVED_MS` away, nearest first: sent time, and place among the settled.
-
-    Settled messages that are `gone` do not count.
-    """
+def near(known: Known, record: Record, id_hash: int) -> list[tuple[int, int | None]]:
+    """Where the id of `record` is known less than `MOVED_MS` away, nearest first: sent time, and place among the settled."""
     settled = known.settled
     close = np.abs(settled["sent_ms"] - record.sent_ms) < MOVED_MS
-    same = close & ((settled["key"] ^ scattered(settled["sent_ms"])) == np.uint64(id_hash)) & ~gone
+    same = close & ((settled["key"] ^ scattered(settled["sent_ms"])) == np.uint64(id_hash))
     found: list[tuple[int, int | None]] = [
         (int(settled["sent_ms"][place]), int(place)) for place in np.flatnonzero(same)
     ]

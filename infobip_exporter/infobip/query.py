@@ -41,6 +41,11 @@ class Query:
         narrowed = (self.general_status, self.entity_id, self.application_id, self.sender, self.cursor)
         return bool(self.message_ids) or any(value is not None for value in narrowed)
 
+    def holds(self, moment_ms: int) -> bool:
+        """Whether it asks for messages that were sent at this moment."""
+        since_ms, until_ms = self.since_ms, self.until_ms
+        return (since_ms is None or since_ms <= moment_ms) and (until_ms is None or moment_ms < until_ms)
+
     def parameters(self, filters: Mapping[str, str]) -> dict[str, str]:
         """The query parameters: these and the account's `filters`.
 

@@ -50,12 +50,23 @@ def split(part: Part, page: Page, limit: int, now_ms: int) -> list[Part]:
             if part.open_ended
             else []
         )
-    cuts = _halves(whole) if not is_full(page, limit) else _cuts(whole, page, limit)
+    cuts = _beside(whole, page) or (_cuts(whole, page, limit) if is_full(page, limit) else _halves(whole))
     edges = [whole.since_ms, *cuts, whole.until_ms]
     parts = [Part(TimeRange(since, until)) for since, until in pairwise(edges)]
     if part.open_ended:
         parts[-1] = Part(parts[-1].range, open_ended=True)
     return parts
+
+
+def _beside(whole: TimeRange, page: Page) -> list[int]:
+    """Where to cut if a millisecond beside the range fills the page: what does not touch it is asked for without it."""
+    for beside_ms, cut_ms in (
+        (whole.since_ms - 1, whole.since_ms + 1),
+        (whole.until_ms, whole.until_ms - 1),
+    ):
+        if 2 * sum(record.sent_ms == beside_ms for record in page.records) > page.rows:
+            return [cut_ms]
+    return []
 
 
 def _halves(whole: TimeRange) -> list[int]:

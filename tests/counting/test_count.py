@@ -114,6 +114,16 @@ def test_a_price_that_comes_later_is_added_once() -> None:
     assert pages.total(catalog.COST, currency="EUR") == Decimal("0.1")
 
 
+def test_a_message_that_has_moved_may_have_changed_as_well() -> None:
+    pages = Pages()
+    pages.show([row("a", 1, DELIVERED._replace(cost=None, currency=""))])
+    for _ in range(2):
+        pages.show([row("a", 4, REJECTED)])
+        assert pages.total(catalog.COST, currency="EUR") == Decimal("0.1")
+    assert pages.total(catalog.SENT) == 1
+    assert pages.total(catalog.CHANGED_AFTER_FINAL, **{"from": "DELIVERED", "to": "REJECTED"}) == 1
+
+
 def test_a_price_without_a_currency_counts_under_the_empty_one() -> None:
     pages = Pages()
     pages.show([row("a", 1, DELIVERED._replace(currency="", cost=Decimal("0.15")))])

@@ -1,14 +1,17 @@
 """A feed in what is rare: ids used again in dense traffic, a process killed between a request and its answer."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.metrics import catalog
+from infobip_exporter.model.record import Answer, Page
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from infobip_exporter.planning.requests import LookUp, ReadRange, Request, Why
+from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from tests.feed.polling import Polling
-from tests.feed.recording import BEGIN_MS, PENDING, row
+from tests.feed.recording import BEGIN_MS, PENDING, REJECTED, row
 
 
 class Chosen:
@@ -61,6 +64,30 @@ def test_a_look_up_of_messages_that_have_settled_is_not_sent() -> None:
 
         feed.feed._planner = Chosen(LookUp(Why.RECHECK, (cell,)))  # type: ignore[assignment]
         assert await feed.feed._next_jobs(10, []) == []
+
+    asyncio.run(live())
+
+
+class ShowsAnother(Polling):
+    """Answers by status show a row of another time as well."""
+
+    async def fetch(self, query: Query) -> Answer:
+        answer = await super().fetch(query)
+        rows = [*answer.page.records, *([row("another", 950)] if query.general_status else [])]
+        return replace(answer, page=Page(rows, len(rows)))
+
+
+def test_what_an_answer_by_status_shows_beside_the_time_asked_for_is_not_counted() -> None:
+    async def live() -> None:
+        feed = ShowsAnother(lookback_s=100.0)
+        await feed.live(1)
+        feed.records = [row("rejected", 980, REJECTED)]
+        wanted = TimeRange(BEGIN_MS + 970_000, BEGIN_MS + 990_000)
+        chosen = Chosen(ReadStatus(Why.FAILURES, "REJECTED", wanted))
+        feed.feed._planner.next_request = chosen.next_request  # type: ignore[method-assign]
+        await feed.live(1)
+        assert feed.queries[-1][1].general_status == "REJECTED"
+        assert feed.sent == 1
 
     asyncio.run(live())
 
