@@ -66,7 +66,7 @@ class World:
         return {
             "accounts": accounts,
             "state": {"url": url, "lease": f"{LEASE_S:g}s"},
-            "metrics": {"zero_hold": "3s"},
+            "metrics": {"zero_hold": "5s"},
             **more,
         }
 
