@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from infobip_sandbox import chain
 from infobip_sandbox.chain import FASTER, configure, hurried
-from tests.alerting.servers import ready, until
+from tests.alerting.servers import HTTP, ready, until
 from tests.alerting.world import GROUPS, REPOSITORY, RULES
 
 needs_servers = pytest.mark.skipif(
@@ -80,7 +79,7 @@ def test_the_pager_tells_what_alertmanager_sends_it_and_all_ends_with_the_chain(
         until(lambda: ready(f"{alertmanager}-/ready") and ready(f"{prometheus}/-/ready"))
         labels = {"alertname": "Test", "severity": "critical"}
         alert = {"labels": labels, "annotations": {"summary": "only a test"}}
-        httpx.post(f"{alertmanager}api/v2/alerts", json=[alert]).raise_for_status()
+        HTTP.post(f"{alertmanager}api/v2/alerts", json=[alert]).raise_for_status()
         until(lambda: bool(told))
         assert told == ["pager: firing: Test: only a test"]
     assert not ready(f"{alertmanager}-/ready")
@@ -117,7 +116,7 @@ def test_what_is_told_once_is_not_told_again_until_it_changes() -> None:
             [alert("A", "firing"), alert("B", "firing")],
             [alert("A", "resolved")],
         ):
-            httpx.post(f"{url}/chat", json={"alerts": alerts}).raise_for_status()
+            HTTP.post(f"{url}/chat", json={"alerts": alerts}).raise_for_status()
     assert told == ["chat: firing: A: !", "chat: firing: B: !", "chat: resolved: A: !"]
 
 

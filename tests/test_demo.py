@@ -15,7 +15,7 @@ from infobip_sandbox import demo_replicas
 from infobip_sandbox.demo import CHANNELS, demo, site_options
 from infobip_sandbox.site import Site
 from infobip_sandbox.traffic import HOUR_MS
-from tests.alerting.servers import free_address
+from tests.alerting.servers import HTTP, free_address
 from tests.databases import needs_postgres
 
 
@@ -33,7 +33,7 @@ def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() ->
         assert account.api_key is not None
         key = {"Authorization": f"App {account.api_key.reveal()}"}
         for channel in account.channels:
-            answer = httpx.get(account.base_url + LOG_PATHS[channel], headers=key)
+            answer = HTTP.get(account.base_url + LOG_PATHS[channel], headers=key)
             assert len(answer.json()["results"]) == 50
         return 7
 
@@ -43,7 +43,7 @@ def test_the_demo_runs_the_exporter_on_a_sandbox_that_answers_every_channel() ->
     assert config.log.level == "warn"
     assert config.poll.lookback_s > 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(config.accounts[0].base_url)
+        HTTP.get(config.accounts[0].base_url)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -72,7 +72,7 @@ def test_the_burst_is_counted_from_when_the_demo_starts() -> None:
     def run(config: Config) -> int:
         # However long it took to come here, the minute lies in this window. Without a burst there are some ten.
         window = {"since": before_ms + 40_000, "until": int(time.time() * 1000) + 100_000}
-        told = httpx.get(
+        told = HTTP.get(
             f"{config.accounts[0].base_url}/sandbox/truth", params=window | {"now": window["until"] + HOUR_MS}
         ).json()
         of_shop = [(row[0], row[-1]) for row in told["settled"] if row[2] == "shop-france"]

@@ -4,11 +4,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
-from tests.alerting.servers import alertmanager, until
+from tests.alerting.servers import HTTP, alertmanager, until
 from tests.alerting.world import ALERTS, REPOSITORY
 
 CONFIG = REPOSITORY / "prometheus" / "alertmanager.yml"
@@ -118,9 +117,9 @@ def test_one_incident_pages_once_and_other_feeds_are_not_silenced(cause: str, tm
         if labels_of(target) != labels_of(cause, severity):
             told += [{**labels_of(target), **feed, "account": target} for feed in (HERE, ELSEWHERE, STAGING)]
     with alertmanager(CONFIG, tmp_path) as url:
-        httpx.post(f"{url}/api/v2/alerts", json=[{"labels": labels} for labels in told]).raise_for_status()
-        until(lambda: len(httpx.get(f"{url}/api/v2/alerts").json()) == len(told))
-        alerts = httpx.get(f"{url}/api/v2/alerts").json()
+        HTTP.post(f"{url}/api/v2/alerts", json=[{"labels": labels} for labels in told]).raise_for_status()
+        until(lambda: len(HTTP.get(f"{url}/api/v2/alerts").json()) == len(told))
+        alerts = HTTP.get(f"{url}/api/v2/alerts").json()
     inhibited = [
         (each["labels"]["alertname"], each["labels"]["job"], each["labels"]["channel"])
         for each in alerts

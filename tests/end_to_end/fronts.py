@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.alerting.servers import free_address, process, until
+from tests.alerting.servers import HTTP, free_address, process, until
 
 USER, PASSWORD = "exporter", "pr0xy-p4ssw0rd"
 
@@ -43,7 +43,7 @@ def tinyproxy(folder: Path) -> Iterator[Tinyproxy]:
 
 def _listens(address: str) -> bool:
     try:
-        httpx.get(f"http://{address}/")
+        HTTP.get(f"http://{address}/")
     except httpx.TransportError:
         return False
     return True

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
-from tests.alerting.servers import free_address, ready, until
+from tests.alerting.servers import HTTP, free_address, ready, until
 from tests.end_to_end.counts import Counts, difference, read_counts, true_counts
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +39,7 @@ class Sandbox:
         self.quiet_from_ms = 0
 
     def control(self, method: str, what: str, body: Any = None, **query: Any) -> Any:
-        answer = httpx.request(
+        answer = HTTP.request(
             method, f"{self.base_url}/sandbox/{what}", params=query, json=body, timeout=60.0
         )
         assert answer.status_code == 200, answer.text
@@ -157,7 +156,7 @@ class Exporter:
             self.kill()
 
     def scrape(self, **headers: str) -> str:
-        answer = httpx.get(f"{self.url}/metrics", headers=headers, timeout=5.0)
+        answer = HTTP.get(f"{self.url}/metrics", headers=headers, timeout=5.0)
         assert answer.status_code == 200
         return answer.text
 

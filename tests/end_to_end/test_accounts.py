@@ -1,8 +1,6 @@
 """Several accounts and channels in one exporter: what befalls one of them does not touch the others."""
 
-import httpx
-
-from tests.alerting.servers import until
+from tests.alerting.servers import HTTP, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, difference, true_counts, value
 from tests.end_to_end.programs import NO_LIMIT, QUICK, Exporter, Sandbox, account, sandbox
@@ -35,7 +33,7 @@ def test_a_refused_and_a_hanging_account_never_delay_the_others(make_exporter: M
         exporter.start()
         until(lambda: value(exporter.counts(), UP, account="good") == 2)
         # The one that hangs has been asked, but no answer has come, nor has its time run out.
-        waiting = httpx.get(f"{exporter.url}/-/ready")
+        waiting = HTTP.get(f"{exporter.url}/-/ready")
         assert waiting.status_code == 503
         assert "hangs/instagram" in waiting.text
         assert "good/" not in waiting.text
@@ -47,7 +45,7 @@ def test_a_refused_and_a_hanging_account_never_delay_the_others(make_exporter: M
                 ),
                 60.0,
             )
-        until(lambda: httpx.get(f"{exporter.url}/-/ready").status_code == 200)
+        until(lambda: HTTP.get(f"{exporter.url}/-/ready").status_code == 200)
         shown = exporter.counts()
         requests = "infobip_exporter_api_requests_total"
         assert value(shown, UP, account="good") == 2
@@ -55,7 +53,7 @@ def test_a_refused_and_a_hanging_account_never_delay_the_others(make_exporter: M
         assert value(shown, requests, account="revoked", code="401") >= 1
         assert value(shown, requests, account="revoked", code="200") == 0
         assert "wrong-key-1234" not in exporter.log + exporter.scrape()
-        page = httpx.get(f"{exporter.url}/").text
+        page = HTTP.get(f"{exporter.url}/").text
         assert "wrong-key-1234" not in page
         assert all(name in page for name in ("good", "hangs", "revoked"))
 

@@ -8,12 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from infobip_sandbox.chain import configure
 from tests.alerting import servers
-from tests.alerting.servers import free_address, until
+from tests.alerting.servers import HTTP, free_address, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.programs import NO_LIMIT, account, sandbox
 
@@ -81,7 +80,7 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             assert re.search(r"\?from=\d{13}&to=now&var-job=infobip", page["annotations"]["dashboard_url"])
             (shown,) = [
                 each
-                for each in httpx.get(f"{alertmanager}/api/v2/alerts").json()
+                for each in HTTP.get(f"{alertmanager}/api/v2/alerts").json()
                 if each["labels"]["alertname"] == "RejectedSpike"
             ]
             assert shown["status"]["state"] == "active"
@@ -95,5 +94,5 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
 
 
 def ask(prometheus: str, expr: str) -> list[float]:
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expr}).json()
+    answer = HTTP.get(f"{prometheus}/api/v1/query", params={"query": expr}).json()
     return [float(each["value"][1]) for each in answer["data"]["result"]]

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 import trustme
 
 from infobip_exporter.config.load import load_config
-from tests.alerting.servers import until
+from tests.alerting.servers import HTTP, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import difference, true_counts, value
 from tests.end_to_end.fronts import PASSWORD, tinyproxy, tls_front
@@ -38,7 +37,7 @@ def account_with(api: Sandbox, name: str, how: Mapping[str, Any], **more: Any) -
 
 
 def open_session(api: Sandbox, name: str) -> str:
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{api.base_url}/auth/1/session", json={"username": name, "password": f"key-of-{name}"}
     )
     token: str = answer.json()["token"]
@@ -56,7 +55,7 @@ def requests(exporter: Exporter, name: str, code: str) -> float:
 
 
 def page(exporter: Exporter) -> str:
-    return httpx.get(f"{exporter.url}/").text
+    return HTTP.get(f"{exporter.url}/").text
 
 
 @pytest.fixture
@@ -275,7 +274,7 @@ def test_no_secret_of_any_kind_is_shown_anywhere(make_exporter: MakeExporter, *,
         accounts.append({"name": "proxy", "base_url": url, "api_key": "k-of-proxy"} | proxied)
         exporter.configure({"accounts": accounts, "log": {"level": "debug"}})
         exporter.start()
-        until(lambda: httpx.get(f"{exporter.url}/-/ready").status_code == 200)
+        until(lambda: HTTP.get(f"{exporter.url}/-/ready").status_code == 200)
         until(lambda: page(exporter).count('class="incident') >= len(accounts))
         metrics, status = exporter.scrape(), page(exporter)
         check = run_check(exporter)

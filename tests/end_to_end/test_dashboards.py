@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from infobip_sandbox.chain import configure
 from tests.alerting import servers
 from tests.alerting.dashboards import DASHBOARDS, queries, substituted
-from tests.alerting.servers import until
+from tests.alerting.servers import HTTP, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, difference, without
 from tests.end_to_end.programs import NO_LIMIT, account, sandbox
@@ -62,7 +61,7 @@ class Asking:
         )
 
     def _get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30.0).json()
+        answer = HTTP.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30.0).json()
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -79,7 +78,7 @@ class Asking:
 def asking(make_exporter: MakeExporter, tmp_path: Path) -> Iterator[tuple[Asking, Counts]]:
     """A Prometheus that has seen all of some lively traffic, and the truth about it."""
     with sandbox(*QUICK, *NO_LIMIT) as api:
-        metrics = {"labels": ["entity_id", "application_id", "campaign"]}
+        metrics = {"labels": ["entity_id", "application_id", "campaign"], "zero_hold": "2s"}
         exporter = make_exporter({"accounts": [account(api)], "metrics": metrics})
         configs = configure(tmp_path, exporter.address, "127.0.0.1:9", "http://127.0.0.1:9", FASTER)
         with servers.prometheus(configs[0], tmp_path) as url:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.alerting.servers import until
+from tests.alerting.servers import HTTP, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.programs import NO_LIMIT, REPOSITORY, Exporter, account, sandbox
 
@@ -102,6 +102,6 @@ def test_it_ends_within_five_seconds_while_something_hangs_that_can_not_be_inter
 
 def scraped(exporter: Exporter) -> bool:
     try:
-        return httpx.get(f"{exporter.url}/metrics", timeout=2.0).status_code == 200
+        return HTTP.get(f"{exporter.url}/metrics", timeout=2.0).status_code == 200
     except httpx.TransportError:
         return False

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
-from tests.alerting.servers import prometheus, until
+from tests.alerting.servers import HTTP, prometheus, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, counters, difference
 from tests.end_to_end.programs import NO_LIMIT, QUICK, Exporter, account, sandbox, wait_for_truth
@@ -31,7 +30,7 @@ class Scraper:
         self.url = url
 
     def ask(self, query: str, **more: Any) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": query, **more}, timeout=20.0).json()
+        answer = HTTP.get(f"{self.url}/api/v1/query", params={"query": query, **more}, timeout=20.0).json()
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -134,10 +133,10 @@ def test_prometheus_asks_for_openmetrics_and_gzip_and_takes_what_it_gets(
         wait_for_truth(exporter, api)
         settled_s = time.time()
         until(lambda: scraper.newest_scrape_s() > settled_s + 1)
-        [target] = httpx.get(f"{scraper.url}/api/v1/targets").json()["data"]["activeTargets"]
+        [target] = HTTP.get(f"{scraper.url}/api/v1/targets").json()["data"]["activeTargets"]
         assert (target["health"], target["lastError"]) == ("up", "")
         [metadata] = (
-            httpx.get(f"{scraper.url}/api/v1/metadata", params={"metric": "infobip_messages"})
+            HTTP.get(f"{scraper.url}/api/v1/metadata", params={"metric": "infobip_messages"})
             .json()["data"]
             .values()
         )
@@ -171,7 +170,7 @@ def test_the_same_scrape_zipped_is_the_same_page(make_exporter: MakeExporter) ->
     with sandbox() as api:
         exporter = make_exporter({"accounts": [account(api)]})
         exporter.start(wait_until_ready=True)
-        with httpx.stream("GET", f"{exporter.url}/metrics", headers={"Accept-Encoding": "gzip"}) as answer:
+        with HTTP.stream("GET", f"{exporter.url}/metrics", headers={"Accept-Encoding": "gzip"}) as answer:
             assert answer.headers["content-encoding"] == "gzip"
             page = answer.read().decode()
         assert page.endswith("\n")

@@ -3,10 +3,9 @@
 import os
 import signal
 
-import httpx
 import yaml
 
-from tests.alerting.servers import until
+from tests.alerting.servers import HTTP, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import Counts, difference, fallen, true_counts, value
 from tests.end_to_end.programs import NO_LIMIT, QUICK, Exporter, Sandbox, account, sandbox
@@ -86,7 +85,7 @@ def test_a_wrong_configuration_is_refused_with_its_reason_and_the_old_one_goes_o
         exporter.config_file.write_text(yaml.safe_dump(other))
         hang_up(exporter, "reloading the configuration failed, keeping the old one")
         assert "state.url: can't change while running: restart" in exporter.log
-        assert httpx.post(f"{exporter.url}/-/reload").status_code == 403
+        assert HTTP.post(f"{exporter.url}/-/reload").status_code == 403
         polls = exporter.log.count("msg=poll")
         until(lambda: exporter.log.count("msg=poll") > polls)
         exporter.config_file.write_text(sound)

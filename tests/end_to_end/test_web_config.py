@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
-import httpx
 import pytest
 import trustme
 import yaml
 
-from tests.alerting.servers import process, prometheus, until
+from tests.alerting.servers import HTTP, process, prometheus, until
 from tests.end_to_end.programs import EAGER, REPOSITORY, START_S, Exporter, account, run_to_its_end, sandbox
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
@@ -144,7 +143,7 @@ def test_prometheus_scrapes_with_its_own_settings_for_tls_and_passwords(
     with prometheus(config, tmp_path) as url:
 
         def target() -> dict[str, Any]:
-            found: list[dict[str, Any]] = httpx.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
+            found: list[dict[str, Any]] = HTTP.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
             return found[0] if found else {"health": "unknown"}
 
         until(lambda: target()["health"] != "unknown")

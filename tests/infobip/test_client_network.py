@@ -180,17 +180,15 @@ def test_a_good_server_is_read_over_one_connection(serve: Callable[..., Server])
     assert server.connections == 1
 
 
-def test_a_connection_that_the_server_gave_up_is_replaced(serve: Callable[..., Server]) -> None:
+async def test_a_connection_that_the_server_gave_up_is_replaced(serve: Callable[..., Server]) -> None:
     server = serve(answering(GOOD))
 
-    async def fetch() -> None:
-        asking = client(server.port, timeout_s=10)
-        for _ in range(3):
-            assert (await asking.fetch(Query())).page.rows == 0
-            assert server.ended.acquire(timeout=10)
-        await asking.close()
+    asking = client(server.port, timeout_s=10)
+    for _ in range(3):
+        assert (await asking.fetch(Query())).page.rows == 0
+        assert server.ended.acquire(timeout=10)
+    await asking.close()
 
-    asyncio.run(fetch())
     assert server.connections == 3
 
 
@@ -215,26 +213,24 @@ async def meeting(meet: Meet, tls: ssl.SSLContext | None = None) -> AsyncIterato
         await asyncio.gather(*(each for each in meetings if each))
 
 
-def test_four_requests_are_under_way_at_once_over_connections_that_are_used_again() -> None:
+async def test_four_requests_are_under_way_at_once_over_connections_that_are_used_again() -> None:
     connections: list[asyncio.StreamWriter] = []
 
-    async def fetch() -> None:
-        asked = asyncio.Barrier(4)
+    asked = asyncio.Barrier(4)
 
-        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connections.append(writer)
-            while await reader.readuntil(b"\r\n\r\n"):
-                await asked.wait()
-                writer.write(GOOD)
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asked.wait()
+            writer.write(GOOD)
 
-        async with meeting(meet) as port:
-            asking = client(port, timeout_s=10)
-            for _ in range(3):
-                answers = await asyncio.gather(*(asking.fetch(Query()) for _ in range(4)))
-                assert [answer.page.rows for answer in answers] == [0] * 4
-            await asking.close()
+    async with meeting(meet) as port:
+        asking = client(port, timeout_s=10)
+        for _ in range(3):
+            answers = await asyncio.gather(*(asking.fetch(Query()) for _ in range(4)))
+            assert [answer.page.rows for answer in answers] == [0] * 4
+        await asking.close()
 
-    asyncio.run(fetch())
     assert len(connections) == 4
 
 
@@ -252,25 +248,22 @@ def test_the_request_is_sent_after_the_connection_was_made(
     assert times[0] < answer.asked_s < answer.received_s
 
 
-def test_an_idle_connection_is_closed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_is_closed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_KEEPALIVE_S", 0.05)
 
-    async def fetch() -> None:
-        gone = asyncio.Event()
+    gone = asyncio.Event()
 
-        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(GOOD)
-            assert await reader.read() == b""
-            gone.set()
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(GOOD)
+        assert await reader.read() == b""
+        gone.set()
 
-        async with meeting(meet) as port:
-            asking = client(port, timeout_s=10)
-            assert (await asking.fetch(Query())).page.rows == 0
-            await gone.wait()
-            await asking.close()
-
-    asyncio.run(fetch())
+    async with meeting(meet) as port:
+        asking = client(port, timeout_s=10)
+        assert (await asking.fetch(Query())).page.rows == 0
+        await gone.wait()
+        await asking.close()
 
 
 @pytest.mark.parametrize(
@@ -392,20 +385,17 @@ def tunnel_into_nothing(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [silent, tunnel_into_nothing])
-def test_a_proxy_that_hangs_is_a_timeout_and_its_connection_is_closed(
+async def test_a_proxy_that_hangs_is_a_timeout_and_its_connection_is_closed(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
 ) -> None:
     server = serve(behaviour)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
 
-    async def fetch() -> None:
-        asking = client(443, base_url="https://api.test")
-        with pytest.raises(RequestFailed, match="timeout"):
-            await asking.fetch(Query())
-        assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
-        await asking.close()
-
-    asyncio.run(fetch())
+    asking = client(443, base_url="https://api.test")
+    with pytest.raises(RequestFailed, match="timeout"):
+        await asking.fetch(Query())
+    assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
+    await asking.close()
 
 
 @pytest.mark.parametrize(
@@ -419,7 +409,7 @@ def test_a_proxy_that_hangs_is_a_timeout_and_its_connection_is_closed(
     ],
     ids=["no answer", "no answer over TLS", "half an answer", "half an answer over TLS", "no handshake"],
 )
-def test_a_cancelled_request_ends_at_once_and_leaves_no_connection(
+async def test_a_cancelled_request_ends_at_once_and_leaves_no_connection(
     serve: Callable[..., Server], tls: ssl.SSLContext, behaviour: Behaviour, url: str, *, over_tls: bool
 ) -> None:
     met = threading.Event()
@@ -430,19 +420,16 @@ def test_a_cancelled_request_ends_at_once_and_leaves_no_connection(
 
     server = serve(behave, tls if over_tls else None)
 
-    async def cancel() -> None:
-        asking = client(server.port, base_url=url, timeout_s=60)
-        task = asyncio.create_task(asking.fetch(Query()))
-        assert await asyncio.to_thread(met.wait, 10)
-        await asyncio.sleep(0.05)  # until what the server sends has come: it is not ours to be told
-        task.cancel()
-        assert await asyncio.wait([task], timeout=1) == ({task}, set())
-        assert task.cancelled()
-        assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        await asking.close()
-
-    asyncio.run(cancel())
+    asking = client(server.port, base_url=url, timeout_s=60)
+    task = asyncio.create_task(asking.fetch(Query()))
+    assert await asyncio.to_thread(met.wait, 10)
+    await asyncio.sleep(0.05)  # until what the server sends has come: it is not ours to be told
+    task.cancel()
+    assert await asyncio.wait([task], timeout=1) == ({task}, set())
+    assert task.cancelled()
+    assert await asyncio.to_thread(server.ended.acquire, timeout=10), "the connection is still open"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await asking.close()
 
 
 def test_requests_cancelled_at_any_moment_leave_room_for_the_next() -> None:
@@ -510,26 +497,23 @@ def test_a_name_server_that_hangs_is_a_timeout(monkeypatch: pytest.MonkeyPatch) 
     assert failed.took_s < TIMEOUT_S + 0.5
 
 
-def test_all_who_ask_wait_for_one_look_up_which_none_of_them_ends(
+async def test_all_who_ask_wait_for_one_look_up_which_none_of_them_ends(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = hanging(monkeypatch)
     server = serve(answering(GOOD))
 
-    async def fetch() -> None:
-        clients = [client(server.port, base_url="http://api.test:{port}", timeout_s=10) for _ in range(20)]
-        tasks = [asyncio.create_task(each.fetch(Query())) for each in clients]
-        await asyncio.sleep(0.05)
-        for task in tasks[:10]:
-            task.cancel()
-        assert sum(thread.name == "look-up" for thread in threading.enumerate()) == 1
-        released.set()
-        answers = await asyncio.gather(*tasks[10:])
-        assert [answer.page.rows for answer in answers] == [0] * 10
-        for each in clients:
-            await each.close()
-
-    asyncio.run(fetch())
+    clients = [client(server.port, base_url="http://api.test:{port}", timeout_s=10) for _ in range(20)]
+    tasks = [asyncio.create_task(each.fetch(Query())) for each in clients]
+    await asyncio.sleep(0.05)
+    for task in tasks[:10]:
+        task.cancel()
+    assert sum(thread.name == "look-up" for thread in threading.enumerate()) == 1
+    released.set()
+    answers = await asyncio.gather(*tasks[10:])
+    assert [answer.page.rows for answer in answers] == [0] * 10
+    for each in clients:
+        await each.close()
 
 
 def test_a_look_up_that_hangs_for_long_is_replaced(

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -63,25 +62,10 @@ class Endpoint:
         return failed.value
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """An async test."""
-
-    def started(*arguments: Any, **named: Any) -> None:
-        asyncio.run(test(*arguments, **named))
-
-    started.__name__ = test.__name__
-    return started
-
-
 def refused(status: int = 401, error: str = "invalid_client", **headers: str) -> httpx.Response:
     return httpx.Response(status, json={"error": error, "error_description": "no"}, headers=headers)
 
 
-@in_loop
 async def test_the_token_is_asked_for_as_infobip_documents_it() -> None:
     endpoint = Endpoint(
         scopes=("instagram:logs:read", "sms:logs:read"), endpoint_params={"a&b": Secret("ü +")}
@@ -101,14 +85,12 @@ async def test_the_token_is_asked_for_as_infobip_documents_it() -> None:
     }
 
 
-@in_loop
 async def test_without_scopes_none_are_named() -> None:
     endpoint = Endpoint()
     await endpoint.header()
     assert "scope" not in parse_qs(endpoint.requests[0].content.decode())
 
 
-@in_loop
 async def test_all_who_need_a_token_at_once_share_one() -> None:
     endpoint = Endpoint()
     assert set(await asyncio.gather(*(endpoint.header() for _ in range(14)))) == {"Bearer token-1"}
@@ -118,19 +100,15 @@ async def test_all_who_need_a_token_at_once_share_one() -> None:
 @pytest.mark.parametrize(
     ("life_s", "renewed_s"), [(3600, 3540), (100, 80), ("300", 240), (10**400, 10**9 - 60)]
 )
-def test_a_token_is_renewed_before_it_expires(life_s: Any, renewed_s: float) -> None:
-    async def live() -> None:
-        endpoint = Endpoint(life_s)
-        await endpoint.header()
-        endpoint.now_s = renewed_s - 1
-        assert await endpoint.header() == "Bearer token-1"
-        endpoint.now_s = renewed_s
-        assert await endpoint.header() == "Bearer token-2"
-
-    run(live())
+async def test_a_token_is_renewed_before_it_expires(life_s: Any, renewed_s: float) -> None:
+    endpoint = Endpoint(life_s)
+    await endpoint.header()
+    endpoint.now_s = renewed_s - 1
+    assert await endpoint.header() == "Bearer token-1"
+    endpoint.now_s = renewed_s
+    assert await endpoint.header() == "Bearer token-2"
 
 
-@in_loop
 async def test_a_token_whose_life_is_not_told_is_used_until_it_is_refused() -> None:
     endpoint = Endpoint(None)
     first = Secret(await endpoint.header())
@@ -140,7 +118,6 @@ async def test_a_token_whose_life_is_not_told_is_used_until_it_is_refused() -> N
     assert await endpoint.header() == "Bearer token-2"
 
 
-@in_loop
 async def test_while_a_renewal_fails_the_last_token_serves_until_it_expires() -> None:
     endpoint = Endpoint(3600)
     await endpoint.header()
@@ -151,7 +128,6 @@ async def test_while_a_renewal_fails_the_last_token_serves_until_it_expires() ->
     assert (await endpoint.failure()).code == "503"
 
 
-@in_loop
 async def test_a_refused_token_is_replaced_at_once_but_not_one_that_is_refused_soon_after() -> None:
     endpoint = Endpoint()
     credentials = endpoint.credentials
@@ -174,7 +150,6 @@ async def test_a_refused_token_is_replaced_at_once_but_not_one_that_is_refused_s
     assert credentials.renewed(third)
 
 
-@in_loop
 async def test_a_failure_holds_for_all_until_its_back_off_is_over() -> None:
     endpoint = Endpoint()
     endpoint.answer = refused()
@@ -192,31 +167,27 @@ async def test_a_failure_holds_for_all_until_its_back_off_is_over() -> None:
     assert (await endpoint.header()).startswith("Bearer")
 
 
-@in_loop
 async def test_a_wait_that_the_endpoint_asks_for_is_the_least() -> None:
     endpoint = Endpoint()
     endpoint.answer = httpx.Response(429, headers={"Retry-After": "200"})
     assert ((await endpoint.failure()).retry_after_s or 0) >= 200
 
 
-def test_another_client_secret_in_the_file_ends_the_back_off(tmp_path: Path) -> None:
+async def test_another_client_secret_in_the_file_ends_the_back_off(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     endpoint = Endpoint(source=SecretFile(path, "client_secret_file", rules.password))
 
-    async def live() -> None:
-        assert (await endpoint.failure()).code == ""
-        assert endpoint.requests == []
-        path.write_text("wrong\n")
-        endpoint.answer = refused()
-        await endpoint.failure()
-        await endpoint.failure()
-        assert len(endpoint.requests) == 1
-        path.write_text("right one\n")
-        endpoint.answer = None
-        await endpoint.header()
-        assert parse_qs(endpoint.requests[-1].content.decode())["client_secret"] == ["right one"]
-
-    run(live())
+    assert (await endpoint.failure()).code == ""
+    assert endpoint.requests == []
+    path.write_text("wrong\n")
+    endpoint.answer = refused()
+    await endpoint.failure()
+    await endpoint.failure()
+    assert len(endpoint.requests) == 1
+    path.write_text("right one\n")
+    endpoint.answer = None
+    await endpoint.header()
+    assert parse_qs(endpoint.requests[-1].content.decode())["client_secret"] == ["right one"]
 
 
 @pytest.mark.parametrize(
@@ -254,15 +225,12 @@ def test_another_client_secret_in_the_file_ends_the_back_off(tmp_path: Path) -> 
         ),
     ],
 )
-def test_each_failure_says_what_it_may_mean_and_shows_no_secret(
+async def test_each_failure_says_what_it_may_mean_and_shows_no_secret(
     answer: httpx.Response | Exception, told: str
 ) -> None:
-    async def live() -> None:
-        endpoint = Endpoint()
-        endpoint.answer = answer
-        assert str(await endpoint.failure()) == told
-
-    run(live())
+    endpoint = Endpoint()
+    endpoint.answer = answer
+    assert str(await endpoint.failure()) == told
 
 
 @example(b"1")
@@ -294,22 +262,18 @@ def test_any_answer_is_a_token_or_a_failure(body: bytes) -> None:
             return
         assert re.fullmatch("Bearer [!-~]+", header)
 
-    run(live())
+    asyncio.run(live())
 
 
-def test_a_cancelled_token_request_leaves_it_to_the_next() -> None:
-    async def live() -> None:
-        endpoint = Endpoint()
-        hangs = asyncio.create_task(endpoint.credentials.prepare())
-        await asyncio.sleep(0)
-        hangs.cancel()
-        await asyncio.wait([hangs])
-        assert (await endpoint.header()).startswith("Bearer")
-
-    run(live())
+async def test_a_cancelled_token_request_leaves_it_to_the_next() -> None:
+    endpoint = Endpoint()
+    hangs = asyncio.create_task(endpoint.credentials.prepare())
+    await asyncio.sleep(0)
+    hangs.cancel()
+    await asyncio.wait([hangs])
+    assert (await endpoint.header()).startswith("Bearer")
 
 
-@in_loop
 async def test_neither_token_nor_secret_is_in_the_repr() -> None:
     endpoint = Endpoint()
     with pytest.raises(CredentialsError, match="there is no token yet"):

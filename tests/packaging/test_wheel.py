@@ -9,11 +9,10 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from infobip_exporter import __version__
-from tests.alerting.servers import free_address, process, ready, until
+from tests.alerting.servers import HTTP, free_address, process, ready, until
 from tests.docs.pages import REPOSITORY
 
 SOURCES = ("infobip_exporter", "infobip_sandbox", "pyproject.toml", "README.md", "LICENSE")
@@ -141,7 +140,7 @@ def test_the_installed_command_has_all_that_its_demo_needs(
     with process([str(command), "demo", f"--web.listen-address={address}"], log):
         until(lambda: ready(f"http://{address}/-/ready"), 30.0)
         up = 'infobip_up{account="demo",channel="messenger"} 1'
-        until(lambda: up in httpx.get(f"http://{address}/metrics").text, 30.0)
-        status = httpx.get(f"http://{address}/")
+        until(lambda: up in HTTP.get(f"http://{address}/metrics").text, 30.0)
+        status = HTTP.get(f"http://{address}/")
     assert (status.status_code, "<svg" in status.text) == (200, True)
     assert "the rules are in the source tree only" in log.read_text() or "not found here" in log.read_text()

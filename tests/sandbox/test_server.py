@@ -19,6 +19,7 @@ from infobip_sandbox.quirks import Quirks
 from infobip_sandbox.server import Sandbox
 from infobip_sandbox.site import SiteOptions
 from infobip_sandbox.traffic import Traffic
+from tests.alerting.servers import HTTP
 
 LOGS = "/instagram/1/logs"
 KEY = {"Authorization": "App key-a"}
@@ -197,7 +198,7 @@ def test_controls_refuse_an_account_or_channel_that_there_is_not(client: httpx.C
 
 def test_the_clock_of_the_api_can_be_wrong() -> None:
     with Sandbox(OPTIONS, clock_offset_ms=-600_000) as late, Sandbox(OPTIONS) as right:
-        late_ms, right_ms = (httpx.get(f"{s.base_url}/sandbox/now").json()["now_ms"] for s in (late, right))
+        late_ms, right_ms = (HTTP.get(f"{s.base_url}/sandbox/now").json()["now_ms"] for s in (late, right))
     assert right_ms - late_ms == pytest.approx(600_000, abs=5000)
 
 
@@ -228,10 +229,10 @@ def test_the_program_tells_its_address_and_ends_on_sigterm() -> None:
         word, url = process.stdout.readline().split()
         assert word == "listening"
         key = {"Authorization": "App key-x"}
-        assert httpx.get(url + LOGS, headers=key).status_code == 403
-        assert httpx.get(url + LOG_PATHS["viber"], headers=key).status_code == 500
-        httpx.post(f"{url}/sandbox/faults", json={"shares": {}}).raise_for_status()
-        rows = httpx.get(url + LOG_PATHS["viber"], headers=key).json()["results"]
+        assert HTTP.get(url + LOGS, headers=key).status_code == 403
+        assert HTTP.get(url + LOG_PATHS["viber"], headers=key).status_code == 500
+        HTTP.post(f"{url}/sandbox/faults", json={"shares": {}}).raise_for_status()
+        rows = HTTP.get(url + LOG_PATHS["viber"], headers=key).json()["results"]
         assert all(row["sentAt"].endswith(".000+0100") for row in rows)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(10) == 0
@@ -261,5 +262,5 @@ def test_the_options_of_a_sandbox_hold_from_the_first_request() -> None:
     options = SiteOptions(quirks=Quirks(order="oldest_first"), history_ms=3_600_000)
     with Sandbox(options) as sandbox:
         key = {"Authorization": f"App {sandbox.api_key}"}
-        rows = httpx.get(sandbox.base_url + LOGS, headers=key).json()["results"]
+        rows = HTTP.get(sandbox.base_url + LOGS, headers=key).json()["results"]
     assert [row["sentAt"] for row in rows] == sorted(row["sentAt"] for row in rows)

@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import bcrypt
 import pytest
@@ -44,9 +43,14 @@ class Checks:
 USERS = {name: Secret(f"hash of {name}'s") for name in ("alice", "bob", "carol")}
 
 
-def run(scenario: Callable[[BasicAuth, Checks], Coroutine[Any, Any, None]]) -> None:
-    checks = Checks()
-    asyncio.run(scenario(BasicAuth(USERS, checks), checks))
+@pytest.fixture
+def checks() -> Checks:
+    return Checks()
+
+
+@pytest.fixture
+def auth(checks: Checks) -> BasicAuth:
+    return BasicAuth(USERS, checks)
 
 
 def test_a_real_hash_tells_right_from_wrong() -> None:
@@ -82,113 +86,97 @@ def test_of_a_long_password_the_first_72_bytes_count_as_for_whoever_made_the_has
     assert asyncio.run(scenario()) == [Verdict.WRONG, *[Verdict.RIGHT] * 3]
 
 
-def test_a_right_password_is_checked_once() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        for _ in range(100):
-            for name in (b"alice", b"bob"):
-                assert await auth.verdict(name, name + b"'s", HERE) is Verdict.RIGHT
-        assert len(checks.asked) == 2
-        assert checks.threads == {"passwords_0"}
-
-    run(scenario)
-
-
-def test_a_wrong_password_is_checked_once_also_after_a_right_one() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        await auth.verdict(b"alice", b"alice's", HERE)
-        for _ in range(3):
-            assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
-            assert await auth.verdict(b"bob", b"alice's", HERE) is Verdict.WRONG
-        assert len(checks.asked) == 3
-
-    run(scenario)
-
-
-def test_only_so_many_wrong_passwords_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basic_auth, "MOST_WRONG", 2)
-
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        for word in (b"1", b"2", b"3", b"3", b"2", b"1"):
-            assert await auth.verdict(b"alice", word, HERE) is Verdict.WRONG
-        assert [password for password, _ in checks.asked] == [b"1", b"2", b"3", b"1"]
-
-    run(scenario)
-
-
-def test_changed_users_keep_what_is_known_of_those_whose_hash_is_the_same() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
+async def test_a_right_password_is_checked_once(auth: BasicAuth, checks: Checks) -> None:
+    for _ in range(100):
         for name in (b"alice", b"bob"):
             assert await auth.verdict(name, name + b"'s", HERE) is Verdict.RIGHT
-        assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.WRONG
-        auth.change_users(
-            {"alice": USERS["alice"], "bob": Secret("hash of new"), "dave": Secret("hash of dave's")}
-        )
-        checks.asked.clear()
-        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
-        assert checks.asked == []
-        assert await auth.verdict(b"bob", b"bob's", HERE) is Verdict.WRONG
-        assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.RIGHT
-        assert await auth.verdict(b"carol", b"carol's", HERE) is Verdict.WRONG
-
-    run(scenario)
+    assert len(checks.asked) == 2
+    assert checks.threads == {"passwords_0"}
 
 
-def test_a_check_that_the_users_change_under_lets_nobody_in() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        async def change() -> None:
-            auth.change_users({"alice": Secret("hash of new")})
-
-        assert await held_up(auth, checks, [(b"alice", b"alice's", HERE)], change) == [Verdict.WRONG]
-        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.WRONG
-
-    run(scenario)
-
-
-def test_a_costly_hash_holds_up_nobody_else() -> None:
-    async def scenario() -> None:
-        go_on = threading.Event()
-        costly = "$2b$15$" + "x" * 53
-
-        def check(password: bytes, hashed: bytes) -> bool:
-            assert hashed != costly.encode() or go_on.wait(10)
-            return password == b"rabbit"
-
-        auth = BasicAuth({"slow": Secret(costly), "alice": hashed("rabbit")}, check)
-        slow = [asyncio.create_task(auth.verdict(b"slow", b"%d" % n, HERE)) for n in range(4)]
-        await asyncio.sleep(0)
-        assert await asyncio.wait_for(auth.verdict(b"alice", b"rabbit", HERE), 5) is Verdict.RIGHT
-        go_on.set()
-        for each in slow:
-            each.cancel()
-
-    asyncio.run(scenario())
+async def test_a_wrong_password_is_checked_once_also_after_a_right_one(
+    auth: BasicAuth, checks: Checks
+) -> None:
+    await auth.verdict(b"alice", b"alice's", HERE)
+    for _ in range(3):
+        assert await auth.verdict(b"alice", b"wrong", HERE) is Verdict.WRONG
+        assert await auth.verdict(b"bob", b"alice's", HERE) is Verdict.WRONG
+    assert len(checks.asked) == 3
 
 
-def test_user_and_password_are_not_run_together() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
-        assert await auth.verdict(b"alic", b"ealice's", HERE) is Verdict.WRONG
-        assert await auth.verdict(b"alicealice's", b"", HERE) is Verdict.WRONG
+async def test_only_so_many_wrong_passwords_are_remembered(
+    monkeypatch: pytest.MonkeyPatch, auth: BasicAuth, checks: Checks
+) -> None:
+    monkeypatch.setattr(basic_auth, "MOST_WRONG", 2)
 
-    run(scenario)
+    for word in (b"1", b"2", b"3", b"3", b"2", b"1"):
+        assert await auth.verdict(b"alice", word, HERE) is Verdict.WRONG
+    assert [password for password, _ in checks.asked] == [b"1", b"2", b"3", b"1"]
 
 
-def test_an_unknown_user_costs_a_check_against_always_the_same_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changed_users_keep_what_is_known_of_those_whose_hash_is_the_same(
+    auth: BasicAuth, checks: Checks
+) -> None:
+    for name in (b"alice", b"bob"):
+        assert await auth.verdict(name, name + b"'s", HERE) is Verdict.RIGHT
+    assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.WRONG
+    auth.change_users(
+        {"alice": USERS["alice"], "bob": Secret("hash of new"), "dave": Secret("hash of dave's")}
+    )
+    checks.asked.clear()
+    assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
+    assert checks.asked == []
+    assert await auth.verdict(b"bob", b"bob's", HERE) is Verdict.WRONG
+    assert await auth.verdict(b"dave", b"dave's", HERE) is Verdict.RIGHT
+    assert await auth.verdict(b"carol", b"carol's", HERE) is Verdict.WRONG
+
+
+async def test_a_check_that_the_users_change_under_lets_nobody_in(auth: BasicAuth, checks: Checks) -> None:
+    async def change() -> None:
+        auth.change_users({"alice": Secret("hash of new")})
+
+    assert await held_up(auth, checks, [(b"alice", b"alice's", HERE)], change) == [Verdict.WRONG]
+    assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.WRONG
+
+
+async def test_a_costly_hash_holds_up_nobody_else() -> None:
+    go_on = threading.Event()
+    costly = "$2b$15$" + "x" * 53
+
+    def check(password: bytes, hashed: bytes) -> bool:
+        assert hashed != costly.encode() or go_on.wait(10)
+        return password == b"rabbit"
+
+    auth = BasicAuth({"slow": Secret(costly), "alice": hashed("rabbit")}, check)
+    slow = [asyncio.create_task(auth.verdict(b"slow", b"%d" % n, HERE)) for n in range(4)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(auth.verdict(b"alice", b"rabbit", HERE), 5) is Verdict.RIGHT
+    go_on.set()
+    for each in slow:
+        each.cancel()
+
+
+async def test_user_and_password_are_not_run_together(auth: BasicAuth, checks: Checks) -> None:
+    assert await auth.verdict(b"alice", b"alice's", HERE) is Verdict.RIGHT
+    assert await auth.verdict(b"alic", b"ealice's", HERE) is Verdict.WRONG
+    assert await auth.verdict(b"alicealice's", b"", HERE) is Verdict.WRONG
+
+
+async def test_an_unknown_user_costs_a_check_against_always_the_same_hash(
+    monkeypatch: pytest.MonkeyPatch, auth: BasicAuth, checks: Checks
+) -> None:
     monkeypatch.setattr(check_line, "REST", 0.0)
 
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        for _ in range(2):
-            auth._wrong.clear()
-            for name in map(str, range(20)):
-                # Even with the password that the hash is of.
-                for password in (b"alice's", b"bob's", b"carol's"):
-                    assert await auth.verdict(name.encode(), password, HERE) is Verdict.WRONG
-        tried = [against for _, against in checks.asked]
-        assert tried[:60] == tried[60:]
-        assert all(len(set(tried[i : i + 3])) == 1 for i in range(0, 60, 3))
-        assert set(tried) == {each.reveal().encode() for each in USERS.values()}
-
-    run(scenario)
+    for _ in range(2):
+        auth._wrong.clear()
+        for name in map(str, range(20)):
+            # Even with the password that the hash is of.
+            for password in (b"alice's", b"bob's", b"carol's"):
+                assert await auth.verdict(name.encode(), password, HERE) is Verdict.WRONG
+    tried = [against for _, against in checks.asked]
+    assert tried[:60] == tried[60:]
+    assert all(len(set(tried[i : i + 3])) == 1 for i in range(0, 60, 3))
+    assert set(tried) == {each.reveal().encode() for each in USERS.values()}
 
 
 async def held_up(
@@ -210,63 +198,52 @@ async def nothing() -> None:
     pass
 
 
-def test_the_same_password_asked_many_times_at_once_is_checked_once() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        verdicts = await held_up(auth, checks, [(b"alice", b"alice's", HERE)] * 50, nothing)
-        assert verdicts == [Verdict.RIGHT] * 50
-        assert len(checks.asked) == 1
-
-    run(scenario)
-
-
-def test_a_check_under_way_is_only_shared_by_the_same_user() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        asked = [(b"alice", b"alice's", HERE), (b"alic", b"ealice's", HERE), (b"alicealice's", b"", HERE)]
-        assert await held_up(auth, checks, asked, nothing) == [Verdict.RIGHT, Verdict.WRONG, Verdict.WRONG]
-
-    run(scenario)
+async def test_the_same_password_asked_many_times_at_once_is_checked_once(
+    auth: BasicAuth, checks: Checks
+) -> None:
+    verdicts = await held_up(auth, checks, [(b"alice", b"alice's", HERE)] * 50, nothing)
+    assert verdicts == [Verdict.RIGHT] * 50
+    assert len(checks.asked) == 1
 
 
-def test_only_so_many_wait_for_the_same_check() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        verdicts = await held_up(auth, checks, [(b"x", b"y", HERE)] * 400, nothing)
-        assert verdicts.count(Verdict.WRONG) == MOST_ASKING
-        assert verdicts.count(Verdict.BUSY) == 400 - MOST_ASKING
-
-    run(scenario)
+async def test_a_check_under_way_is_only_shared_by_the_same_user(auth: BasicAuth, checks: Checks) -> None:
+    asked = [(b"alice", b"alice's", HERE), (b"alic", b"ealice's", HERE), (b"alicealice's", b"", HERE)]
+    assert await held_up(auth, checks, asked, nothing) == [Verdict.RIGHT, Verdict.WRONG, Verdict.WRONG]
 
 
-def test_a_request_that_is_given_up_does_not_end_the_check_that_others_wait_for() -> None:
-    async def scenario(auth: BasicAuth, checks: Checks) -> None:
-        checks.go_on.clear()
-        one, other = (asyncio.create_task(auth.verdict(b"alice", b"alice's", HERE)) for _ in range(2))
-        await asyncio.sleep(0)
-        one.cancel()
-        await asyncio.sleep(0)
-        checks.go_on.set()
-        assert await other is Verdict.RIGHT
-        assert one.cancelled()
-        assert auth._asking == 0
-
-    run(scenario)
+async def test_only_so_many_wait_for_the_same_check(auth: BasicAuth, checks: Checks) -> None:
+    verdicts = await held_up(auth, checks, [(b"x", b"y", HERE)] * 400, nothing)
+    assert verdicts.count(Verdict.WRONG) == MOST_ASKING
+    assert verdicts.count(Verdict.BUSY) == 400 - MOST_ASKING
 
 
-def test_a_check_that_breaks_does_not_keep_the_others_waiting_for_ever() -> None:
-    async def scenario() -> None:
-        answers = iter((RuntimeError("broken"), True))
+async def test_a_request_that_is_given_up_does_not_end_the_check_that_others_wait_for(
+    auth: BasicAuth, checks: Checks
+) -> None:
+    checks.go_on.clear()
+    one, other = (asyncio.create_task(auth.verdict(b"alice", b"alice's", HERE)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    await asyncio.sleep(0)
+    checks.go_on.set()
+    assert await other is Verdict.RIGHT
+    assert one.cancelled()
+    assert auth._asking == 0
 
-        def check(_: bytes, __: bytes) -> bool:
-            answer = next(answers)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
 
-        auth = BasicAuth(USERS, check)
-        with pytest.raises(RuntimeError):
-            await auth.verdict(b"alice", b"alice's", HERE)
-        assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 5) is Verdict.RIGHT
+async def test_a_check_that_breaks_does_not_keep_the_others_waiting_for_ever() -> None:
+    answers = iter((RuntimeError("broken"), True))
 
-    asyncio.run(scenario())
+    def check(_: bytes, __: bytes) -> bool:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    auth = BasicAuth(USERS, check)
+    with pytest.raises(RuntimeError):
+        await auth.verdict(b"alice", b"alice's", HERE)
+    assert await asyncio.wait_for(auth.verdict(b"alice", b"alice's", HERE), 5) is Verdict.RIGHT
 
 
 def basic(text: bytes, scheme: bytes = b"Basic ") -> bytes:

@@ -1,8 +1,6 @@
 """Who makes room where there are too many connections or answers, on a loop whose clock is real and whose limits are small."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -46,68 +44,46 @@ class Taking(Client):
         self._waiting = since is not None
 
 
-def run(live: Callable[[Crowd], Coroutine[Any, Any, None]]) -> None:
-    async def scenario() -> None:
-        crowd = Crowd(LIMITS)
-        await live(crowd)
-        for connection in list(crowd.tasks):
-            crowd.drop(connection)
-
-    asyncio.run(scenario())
+@pytest.fixture
+def crowd() -> Crowd:
+    return Crowd(LIMITS)
 
 
-def test_the_longest_waiting_makes_room_and_one_that_is_being_served_does_not() -> None:
-    async def live(crowd: Crowd) -> None:
-        clients = [
-            Client(crowd, str(n), waiting_since=since) for n, since in enumerate((None, 3.0, 2.0, 4.0))
-        ]
-        await crowd.make_room("new")
-        assert [client in crowd.tasks for client in clients] == [True, True, False, True]
-
-    run(live)
+async def test_the_longest_waiting_makes_room_and_one_that_is_being_served_does_not(crowd: Crowd) -> None:
+    clients = [Client(crowd, str(n), waiting_since=since) for n, since in enumerate((None, 3.0, 2.0, 4.0))]
+    await crowd.make_room("new")
+    assert [client in crowd.tasks for client in clients] == [True, True, False, True]
 
 
-def test_an_address_makes_room_for_itself() -> None:
-    async def live(crowd: Crowd) -> None:
-        oldest = Client(crowd, "other", waiting_since=1.0)
-        own = [Client(crowd, "own", waiting_since=since) for since in (5.0, 4.0)]
-        await crowd.make_room("own")
-        assert oldest in crowd.tasks
-        assert [client in crowd.tasks for client in own] == [True, False]
-
-    run(live)
+async def test_an_address_makes_room_for_itself(crowd: Crowd) -> None:
+    oldest = Client(crowd, "other", waiting_since=1.0)
+    own = [Client(crowd, "own", waiting_since=since) for since in (5.0, 4.0)]
+    await crowd.make_room("own")
+    assert oldest in crowd.tasks
+    assert [client in crowd.tasks for client in own] == [True, False]
 
 
-def test_unix_sockets_have_no_address() -> None:
-    async def live(crowd: Crowd) -> None:
-        clients = [Client(crowd, "", waiting_since=1.0) for _ in range(3)]
-        await crowd.make_room("")
-        assert all(client in crowd.tasks for client in clients)
-
-    run(live)
+async def test_unix_sockets_have_no_address(crowd: Crowd) -> None:
+    clients = [Client(crowd, "", waiting_since=1.0) for _ in range(3)]
+    await crowd.make_room("")
+    assert all(client in crowd.tasks for client in clients)
 
 
-def test_handshakes_are_bounded_by_themselves() -> None:
-    async def live(crowd: Crowd) -> None:
-        clients = [Client(crowd, str(n), waiting_since=float(n)) for n in range(3)]
-        for client in clients:
-            client.shaking_hands = True
-        await crowd.make_room("new")
-        assert [client in crowd.tasks for client in clients] == [False, True, True]
-
-    run(live)
+async def test_handshakes_are_bounded_by_themselves(crowd: Crowd) -> None:
+    clients = [Client(crowd, str(n), waiting_since=float(n)) for n in range(3)]
+    for client in clients:
+        client.shaking_hands = True
+    await crowd.make_room("new")
+    assert [client in crowd.tasks for client in clients] == [False, True, True]
 
 
-def test_nobody_makes_room_before_its_grace_is_over() -> None:
-    async def live(crowd: Crowd) -> None:
-        began_s = asyncio.get_running_loop().time()
-        for n in range(4):
-            Client(crowd, str(n), waiting_since=began_s)
-        await crowd.make_room("new")
-        assert asyncio.get_running_loop().time() >= began_s + LIMITS.grace_s
-        assert len(crowd.tasks) == 3
-
-    run(live)
+async def test_nobody_makes_room_before_its_grace_is_over(crowd: Crowd) -> None:
+    began_s = asyncio.get_running_loop().time()
+    for n in range(4):
+        Client(crowd, str(n), waiting_since=began_s)
+    await crowd.make_room("new")
+    assert asyncio.get_running_loop().time() >= began_s + LIMITS.grace_s
+    assert len(crowd.tasks) == 3
 
 
 async def answered(crowd: Crowd, client: Client, body: bytes, begun: list[Client] | None = None) -> bool:
@@ -128,64 +104,52 @@ async def have_begun(begun: list[Client], count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_an_answer_that_is_not_taken_makes_room_for_one_that_waits() -> None:
-    async def live(crowd: Crowd) -> None:
-        begun: list[Client] = []
-        clients = [Client(crowd, str(n)) for n in range(4)]
-        answers = [asyncio.create_task(answered(crowd, client, b"x", begun)) for client in clients]
-        await have_begun(begun, 4)
-        assert begun == clients
-        assert [client in crowd.tasks for client in clients] == [False, False, True, True]
-        await asyncio.sleep(3 * LIMITS.grace_s)
-        assert clients[3] in crowd.tasks  # nobody waits for its place
-        for answer in answers:
-            answer.cancel()
-
-    run(live)
+async def test_an_answer_that_is_not_taken_makes_room_for_one_that_waits(crowd: Crowd) -> None:
+    begun: list[Client] = []
+    clients = [Client(crowd, str(n)) for n in range(4)]
+    answers = [asyncio.create_task(answered(crowd, client, b"x", begun)) for client in clients]
+    await have_begun(begun, 4)
+    assert begun == clients
+    assert [client in crowd.tasks for client in clients] == [False, False, True, True]
+    await asyncio.sleep(3 * LIMITS.grace_s)
+    assert clients[3] in crowd.tasks  # nobody waits for its place
+    for answer in answers:
+        answer.cancel()
 
 
-def test_an_answer_that_is_being_taken_may_take_longer_but_not_for_ever() -> None:
-    async def live(crowd: Crowd) -> None:
-        loop = asyncio.get_running_loop()
-        begun: list[Client] = []
-        busy = [Taking(crowd, str(n)) for n in range(2)]
-        answers = [asyncio.create_task(answered(crowd, client, b"x", begun)) for client in busy]
-        await asyncio.sleep(0)
-        late = Client(crowd, "late")
-        answers.append(asyncio.create_task(answered(crowd, late, b"x", begun)))
-        began_s = loop.time()
-        await have_begun(begun, 3)
-        assert loop.time() >= began_s + LIMITS.long_s - 0.05
-        for answer in answers:
-            answer.cancel()
-
-    run(live)
+async def test_an_answer_that_is_being_taken_may_take_longer_but_not_for_ever(crowd: Crowd) -> None:
+    loop = asyncio.get_running_loop()
+    begun: list[Client] = []
+    busy = [Taking(crowd, str(n)) for n in range(2)]
+    answers = [asyncio.create_task(answered(crowd, client, b"x", begun)) for client in busy]
+    await asyncio.sleep(0)
+    late = Client(crowd, "late")
+    answers.append(asyncio.create_task(answered(crowd, late, b"x", begun)))
+    began_s = loop.time()
+    await have_begun(begun, 3)
+    assert loop.time() >= began_s + LIMITS.long_s - 0.05
+    for answer in answers:
+        answer.cancel()
 
 
-def test_who_has_no_turn_in_time_is_told() -> None:
-    async def live(crowd: Crowd) -> None:
-        crowd._turns = asyncio.Semaphore(0)
-        assert not await answered(crowd, Client(crowd), b"x")
-
-    run(live)
+async def test_who_has_no_turn_in_time_is_told(crowd: Crowd) -> None:
+    crowd._turns = asyncio.Semaphore(0)
+    assert not await answered(crowd, Client(crowd), b"x")
 
 
-def test_answers_hold_only_so_many_bytes_and_a_page_for_several_counts_once() -> None:
-    async def live(crowd: Crowd) -> None:
-        begun: list[Client] = []
-        page, newer = b"a" * 600, b"b" * 600
-        clients = [Client(crowd, str(n)) for n in range(2)]
-        answers = [asyncio.create_task(answered(crowd, client, page, begun)) for client in clients]
-        await asyncio.sleep(0.01)
-        assert begun == clients
-        answers.append(asyncio.create_task(answered(crowd, Client(crowd, "new"), newer, begun)))
-        await asyncio.sleep(0.01)
-        assert not any(client in crowd.tasks for client in clients)
-        assert len(begun) == 3
-        for answer in answers:
-            answer.cancel()
-
-    run(live)
+async def test_answers_hold_only_so_many_bytes_and_a_page_for_several_counts_once(crowd: Crowd) -> None:
+    begun: list[Client] = []
+    page, newer = b"a" * 600, b"b" * 600
+    clients = [Client(crowd, str(n)) for n in range(2)]
+    answers = [asyncio.create_task(answered(crowd, client, page, begun)) for client in clients]
+    await asyncio.sleep(0.01)
+    assert begun == clients
+    answers.append(asyncio.create_task(answered(crowd, Client(crowd, "new"), newer, begun)))
+    await asyncio.sleep(0.01)
+    assert not any(client in crowd.tasks for client in clients)
+    assert len(begun) == 3
+    for answer in answers:
+        answer.cancel()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from infobip_exporter.web.connection import LARGEST_HEAD
 from infobip_exporter.web.crowd import Limits
 from infobip_exporter.web.listen import _reason, listening_sockets
 from infobip_exporter.web.server import Server
+from tests.alerting.servers import HTTP
 from tests.web.views import FakeView, lively
 
 GET = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -80,7 +81,7 @@ def until(client: socket.socket, mark: bytes) -> bytes:
 
 
 def scrape(server: Server) -> str:
-    answer = httpx.get(f"http://{server.address}/metrics", timeout=PATIENCE_S, trust_env=False)
+    answer = HTTP.get(f"http://{server.address}/metrics", timeout=PATIENCE_S)
     assert answer.status_code == 200
     return answer.text
 
@@ -95,7 +96,7 @@ def test_it_listens_where_it_is_told_and_says_where(address: str) -> None:
         assert port > 0
         host = "[::1]" if address == "[::1]:0" else "127.0.0.1"
         url = f"http://{server.address if address == 'localhost:0' else f'{host}:{port}'}/-/healthy"
-        assert httpx.get(url, trust_env=False).content == HEALTHY
+        assert HTTP.get(url).content == HEALTHY
 
 
 @pytest.mark.parametrize("address", [":0", "[::]:0"])
@@ -115,7 +116,7 @@ def test_it_listens_on_several_addresses(tmp_path: Path, monkeypatch: pytest.Mon
         assert server.address == first != third
         assert second == "unix:x.sock"
         for address in (first, third):
-            assert httpx.get(f"http://{address}/-/healthy", trust_env=False).content == HEALTHY
+            assert HTTP.get(f"http://{address}/-/healthy").content == HEALTHY
         with httpx.Client(transport=httpx.HTTPTransport(uds="x.sock")) as client:
             assert client.get("http://exporter/-/healthy").content == HEALTHY
     finally:
@@ -229,7 +230,7 @@ def test_stopping_twice_or_before_starting_does_nothing() -> None:
 
 def test_the_port_is_free_again_after_stopping() -> None:
     with serving() as server:
-        httpx.get(f"http://{server.address}/-/healthy", trust_env=False)
+        HTTP.get(f"http://{server.address}/-/healthy")
     with serving(address=server.address):
         pass
 
