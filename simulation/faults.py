@@ -56,7 +56,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "answers.py", "records outside of the asked range are taken for records in it",
-        "[r for r in page.records if part.holds(r.sent_ms)]", "page.records",
+        "[record for record in page.records if job.query.holds(record.sent_ms)]", "page.records",
     ),
     Mutant(
         PLANNING + "oversized.py", "a cursor that is offered again does not end the read",
@@ -135,7 +135,8 @@ MUTANTS = (
     ),
     Mutant(
         COUNTING + "count.py", "a message that moved is kept at its old sent time as well",
-        "            self._gone[place] = True\n", "",
+        'settled["key"][place], settled["sent_ms"][place] = self._rows.keys[number], record.sent_ms',
+        'self._added.append(np.array([(self._rows.keys[number], record.sent_ms, settled["flags"][place])], SETTLED))',
     ),
     Mutant(
         COUNTING + "count.py", "what has settled is not remembered",
