@@ -263,12 +263,14 @@ class LivedFeed:
         self._was_certain = False
         self._slept_s = 0.0
         self._gap_ended_s = 0.0
+        self._began_s = 0.0
         self._knowable = Knowable()
 
     def begin(self, process: Process) -> "WatchedFeed":
         self.lives += 1
         self._was_certain = False
-        self._knowable.process_began(self.life.time.run_s, self.api.answered)
+        self._began_s = self.life.time.run_s
+        self._knowable.process_began(self._began_s, self.api.answered)
         world = self.life.world
         self.api.process = process
         self.ledger = WatchedLedger(self.life.store(process), "main", self.world.channel, self.guard)
@@ -359,7 +361,7 @@ class LivedFeed:
             self._gap_ended_s = self.life.time.run_s
 
     def _has_come_to_rest(self) -> bool:
-        """Whether the process has polled for long enough since the last jump of time, and since it was held up, to know that."""
+        """Whether the process has polled for long enough since it began, was held up, or time jumped, to know that."""
         time, world = self.life.time, self.life.world
         rest_s = (
             max(10 * self.interval_s, LAST_UP_S)
@@ -367,7 +369,7 @@ class LivedFeed:
             else max(25 * self.interval_s, 2400.0)
         )
         jumps_s = (each.at_s for each in world.suspends if each.at_s <= time.run_s)
-        return time.run_s - max([self._gap_ended_s, *jumps_s]) >= rest_s
+        return time.run_s - max([self._began_s, self._gap_ended_s, *jumps_s]) >= rest_s
 
     def _quiet_s(self) -> float:
         """How long all that may still happen is that messages in flight settle, and cells become final."""
