@@ -91,8 +91,13 @@ def test_signals_are_caught_before_anything_heavy_is_imported() -> None:
     ]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("delay_ms", DELAYS_MS)
+@pytest.mark.parametrize(
+    ("program", "delay_ms"),
+    [
+        *(("exporter.py", delay_ms) for delay_ms in DELAYS_MS),
+        *(("-m infobip_exporter", ms) for ms in (0, 100)),
+    ],
+)
 def test_sigterm_ends_a_process_that_is_still_starting(start: Start, delay_ms: int, program: str) -> None:
     process = start(program=program)
     time.sleep(delay_ms / 1000)

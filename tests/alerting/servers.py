@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -25,33 +26,67 @@ HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connectio
 @contextmanager
 def alertmanager(config: Path, folder: Path, address: str | None = None) -> Iterator[str]:
     """Its URL. Alone: no cluster."""
-    address = address or free_address()
-    command = [
-        "prometheus-alertmanager",
-        f"--config.file={config}",
-        f"--storage.path={folder / 'alertmanager'}",
-        f"--web.listen-address={address}",
-        "--cluster.listen-address=",
-    ]
-    with process(command, folder / "alertmanager.log"):
-        until(lambda: ready(f"http://{address}/-/ready"))
-        yield f"http://{address}"
+    flags = (f"--storage.path={folder / 'alertmanager'}", "--cluster.listen-address=")
+    with _server("prometheus-alertmanager", config, folder, address, *flags) as url:
+        yield url
 
 
 @contextmanager
 def prometheus(config: Path, folder: Path) -> Iterator[str]:
     """Its URL."""
-    address = free_address()
-    command = [
-        "prometheus",
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'prometheus'}",
-        f"--web.listen-address={address}",
-        "--rules.alert.resend-delay=1s",
-    ]
-    with process(command, folder / "prometheus.log"):
+    flag = f"--storage.tsdb.path={folder / 'prometheus'}"
+    with _server("prometheus", config, folder, None, flag, "--rules.alert.resend-delay=1s") as url:
+        yield url
+
+
+@contextmanager
+def _server(program: str, config: Path, folder: Path, address: str | None, *flags: str) -> Iterator[str]:
+    address = address or free_address()
+    command = [program, f"--config.file={config}", f"--web.listen-address={address}", *flags]
+    with process(command, folder / f"{program}.log"):
         until(lambda: ready(f"http://{address}/-/ready"))
         yield f"http://{address}"
+
+
+class Answering(BaseHTTPRequestHandler):
+    """What a server does with a request, without a line for each; to be derived from."""
+
+    def do_GET(self) -> None:
+        self.respond()
+
+    def do_POST(self) -> None:
+        self.respond()
+
+    def respond(self) -> None:
+        raise NotImplementedError
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def answered_by(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The URL of a server with a thread for each connection."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -59,25 +94,13 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Its URL, and what has been sent to it so far."""
     received: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            received.append({"path": self.path, **body})
-            self.send_response(200)
-            self.end_headers()
+    class Receiving(Answering):
+        def respond(self) -> None:
+            received.append({"path": self.path, **json.loads(self.body())})
+            self.answer(200, b"")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answered_by(Receiving) as url:
+        yield url, received
 
 
 @contextmanager

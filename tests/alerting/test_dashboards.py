@@ -116,11 +116,6 @@ def test_links_to_the_other_dashboards_carry_the_choices_and_the_time(uid: str) 
     assert link["tags"] == DASHBOARDS[uid]["tags"] == ["infobip"]
 
 
-def test_links_in_tables_lead_to_a_dashboard_and_carry_the_row() -> None:
-    links = re.findall(r'"url": "(/d/[^"]+)"', "".join(path.read_text() for path in PATHS))
-    assert len(links) == 2
-
-
 def test_the_dashboards_for_incidents_list_what_fires_and_link_its_runbooks() -> None:
     for uid in ("infobip-delivery", "infobip-exporter"):
         (panel,) = [each for each in panels(uid) if each["title"] == "Firing alerts"]
@@ -134,8 +129,9 @@ def test_the_dashboards_for_incidents_list_what_fires_and_link_its_runbooks() ->
         assert links == [f"{RUNBOOKS}/${{__value.raw}}.md"]
 
 
-def test_links_in_tables_carry_the_choices() -> None:
+def test_links_in_tables_lead_to_a_dashboard_and_carry_the_choices_and_the_row() -> None:
     links = re.findall(r'"url": "(/d/[^"]+)"', "".join(path.read_text() for path in PATHS))
+    assert len(links) == 2
     for link in links:
         assert re.match(r"/d/(infobip-[a-z]+)\?", link).group(1) in DASHBOARDS  # type: ignore[union-attr]
         assert "${datasource:queryparam}" in link

@@ -8,10 +8,8 @@ import stat
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import pytest
 from bench.attacker import ATTACKS
 from bench.attacks import GOAL_MIB, Security, exporter, get, security_for, under_attack
 from bench.running import REPOSITORY, memory_mib
-from tests.alerting.servers import ready, until
+from tests.alerting.servers import Answering, answered_by, ready, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.programs import account, sandbox
 
@@ -75,27 +73,19 @@ BOMB = gzip.compress(b'{"results":[' + b"{}," * 5_000_000 + b"{}]}")
 SLOW = b'{"results":[' + b",".join(b'{"x":[%s]}' % b",".join([b"NaN"] * 45) for _ in range(4999)) + b"]}"
 
 
-class HostileApi(BaseHTTPRequestHandler):
-    """Answers the log of Viber with whatever `body` holds, and that of Instagram with no messages."""
+class HostileApi(Answering):
+    """Answers the log of Viber with whatever `page` holds, and that of Instagram with no messages."""
 
-    body = b""
+    page = b""
     encoding = "gzip"
     asked_s: list[float]
 
-    def do_GET(self) -> None:
-        is_good = self.path.startswith("/instagram")
-        if is_good:
+    def respond(self) -> None:
+        if self.path.startswith("/instagram"):
             self.asked_s.append(time.monotonic())
-        body = b'{"results":[]}' if is_good else self.body
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        if not is_good and self.encoding:
-            self.send_header("Content-Encoding", self.encoding)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+            self.answer(200, b'{"results":[]}')
+        else:
+            self.answer(200, self.page, **({"Content-Encoding": self.encoding} if self.encoding else {}))
 
 
 @pytest.mark.parametrize(
@@ -112,26 +102,22 @@ def test_an_answer_made_to_cost_delays_no_other_feed_and_not_the_end(
     body: bytes, encoding: str, make_exporter: MakeExporter
 ) -> None:
     asked_s: list[float] = []
-    handler = type("Handler", (HostileApi,), {"body": body, "encoding": encoding, "asked_s": asked_s})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as api:
-        threading.Thread(target=api.serve_forever, daemon=True).start()
-        try:
-            config = {
-                "name": "hostile",
-                "base_url": f"http://127.0.0.1:{api.server_port}",
-                "api_key": "k",
-                "channels": ["viber", "instagram"],
-                "requests_per_minute": 6000,
-            }
-            exporter = make_exporter({"accounts": [config]})
-            exporter.start()
-            until(lambda: len(asked_s) >= 8, 30.0)
-            assert memory_mib(exporter.pid, "VmHWM") < GOAL_MIB
-            began_s = time.monotonic()
-            assert exporter.stop() == 0
-            assert time.monotonic() - began_s < 5.0
-        finally:
-            api.shutdown()
+    handler = type("Handler", (HostileApi,), {"page": body, "encoding": encoding, "asked_s": asked_s})
+    with answered_by(handler) as url:
+        config = {
+            "name": "hostile",
+            "base_url": url,
+            "api_key": "k",
+            "channels": ["viber", "instagram"],
+            "requests_per_minute": 6000,
+        }
+        exporter = make_exporter({"accounts": [config]})
+        exporter.start()
+        until(lambda: len(asked_s) >= 8, 30.0)
+        assert memory_mib(exporter.pid, "VmHWM") < GOAL_MIB
+        began_s = time.monotonic()
+        assert exporter.stop() == 0
+        assert time.monotonic() - began_s < 5.0
     gaps_s = [later - earlier for earlier, later in pairwise(asked_s)]
     assert max(gaps_s) < 1.0 + 1.0  # the interval, and a second
 

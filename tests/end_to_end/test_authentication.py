@@ -6,10 +6,8 @@ import shutil
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +16,7 @@ import pytest
 import trustme
 
 from infobip_exporter.config.load import load_config
-from tests.alerting.servers import HTTP, until
+from tests.alerting.servers import HTTP, Answering, answered_by, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.counts import difference, true_counts, value
 from tests.end_to_end.fronts import PASSWORD, tinyproxy, tls_front
@@ -212,42 +210,25 @@ def repeating() -> Iterator[tuple[str, list[str]]]:
     """An API that repeats what it is told in its errors: its URL, and what it has heard."""
     heard: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(403, {"description": self._said(b"")})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            said = self._said(body)
-            if SECRETS["refused"] in said:
+    class Repeating(Answering):
+        def respond(self) -> None:
+            said = self._said(self.body() if self.command == "POST" else b"")
+            if self.command == "GET":
+                self._answer(403, {"description": said})
+            elif SECRETS["refused"] in said:
                 self._answer(400, {"error": "invalid_client", "error_description": said})
             else:
                 self._answer(200, {"access_token": TOKEN, "expires_in": 3600})
 
         def _said(self, body: bytes) -> str:
-            said = f"{self.headers.get('Authorization')} {body.decode()}"
-            heard.append(said)
-            return said
+            heard.append(f"{self.headers.get('Authorization')} {body.decode()}")
+            return heard[-1]
 
         def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(status, json.dumps(answer).encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answered_by(Repeating) as url:
+        yield url, heard
 
 
 @pytest.mark.parametrize("in_files", [False, True], ids=["given", "in files"])

@@ -1,7 +1,6 @@
 """The client against real sockets that do what servers must not do."""
 
 import asyncio
-import gzip
 import json
 import random
 import socket
@@ -25,7 +24,6 @@ from infobip_exporter.errors import ConfigError, RequestFailed
 from infobip_exporter.infobip import network
 from infobip_exporter.infobip.access import Access
 from infobip_exporter.infobip.client import Client
-from infobip_exporter.infobip.http import LARGEST_BODY
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.infobip.tls import Tls
 from infobip_exporter.model.record import Answer
@@ -352,14 +350,6 @@ def test_tls_where_there_is_none_is_a_connection_failure(serve: Callable[..., Se
 
 def test_an_answer_over_tls_is_read(serve: Callable[..., Server], tls: ssl.SSLContext) -> None:
     assert ask(serve(answering(GOOD), tls).port, base_url="https://localhost:{port}", timeout_s=10)
-
-
-def test_a_body_that_unpacks_to_more_than_may_be_is_invalid(serve: Callable[..., Server]) -> None:
-    packed = gzip.compress(b" " * (LARGEST_BODY + 1))
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    failed = failure(serve(answering(head + packed)).port, timeout_s=30)
-    assert failed.code == "invalid_body"
-    assert "16 MiB" in failed.text
 
 
 def test_a_body_without_a_length_is_cut_where_the_connection_ends(serve: Callable[..., Server]) -> None:

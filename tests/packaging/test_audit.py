@@ -1,15 +1,14 @@
 """`make audit` asks about every locked version, and says plainly what it found or that it could not ask."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.alerting.servers import Answering, answered_by
 from tests.docs.pages import REPOSITORY
 from tools.audit import audit, locks
 from tools.lock import runtime
@@ -47,27 +46,13 @@ class Advisories:
 def advisories(weak: str | None = None, status: int = 200) -> Iterator[Advisories]:
     service = Advisories(weak, status)
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(service.answer(question)).encode()
-            self.send_response(service.status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class Advising(Answering):
+        def respond(self) -> None:
+            self.answer(service.status, json.dumps(service.answer(json.loads(self.body()))).encode())
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as listening:
-        service.url = f"http://127.0.0.1:{listening.server_port}/v1/query"
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield service
-        finally:
-            listening.shutdown()
-            thread.join()
+    with answered_by(Advising) as url:
+        service.url = f"{url}/v1/query"
+        yield service
 
 
 def flags(url: str, folder: Path) -> list[str]:

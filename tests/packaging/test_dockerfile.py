@@ -6,11 +6,9 @@ import re
 import ssl
 import subprocess
 import sys
-import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ import yaml
 from infobip_exporter.arguments import parser
 from infobip_exporter.config.schema import Web
 from infobip_exporter.health import URL
+from tests.alerting.servers import Answering, answered_by
 from tests.docs.pages import REPOSITORY
 
 CONFIG = "/etc/infobip-exporter/config.yaml"
@@ -44,23 +43,12 @@ def instruction(name: str, stage: str = STAGES[-1]) -> str:
 def server(status: int, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """One that answers /-/healthy with `status`, any other path with 404; where it is."""
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/-/healthy" else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    class Healthy(Answering):
+        def respond(self) -> None:
+            self.answer(status if self.path == "/-/healthy" else 404, b"")
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as listening:
-        if tls:
-            listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.server_port}/-/healthy"
-        listening.shutdown()
-        thread.join()
+    with answered_by(Healthy, tls) as url:
+        yield f"{url}/-/healthy"
 
 
 def is_healthy(url: str) -> bool:

@@ -59,24 +59,17 @@ def test_every_parameter_that_does_not_range_over_time_can_be_set_in_the_configu
 @pytest.mark.parametrize(
     "query",
     [
-        "limit=1001",
-        "limit=0",
-        "limit=-1",
         "limit=1.5",
         "limit=1&limit=2",
         "generalStatus=FAILED",
-        "generalStatus=PENDING,DELIVERED",
-        "sentSince=2020-02-22",
         "sentSince=2020-02-22T17:42:05%2B0000",
         "sentUntil=1582389725390",
         "sentUntil=2020-02-22T17:42:05.390+0000",  # the + of a URL is a space
-        f"messageId={'x' * 2049}",
-        f"bulkId={'x' * 2049}",
         "from=44113496000",
         "messageid=x",
     ],
 )
-def test_what_the_reference_forbids_is_refused(query: str) -> None:
+def test_what_the_reference_forbids_is_refused_in_a_url_too(query: str) -> None:
     assert status(query) == 400
 
 

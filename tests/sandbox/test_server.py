@@ -58,13 +58,9 @@ def test_every_channel_answers_with_traffic_of_its_own(client: httpx.Client) -> 
     assert len(first_ids) == len(LOG_PATHS)
 
 
-@pytest.mark.parametrize("authorization", [None, "App wrong", "Basic key-a", "key-a", "App"])
-def test_without_a_known_key_the_answer_is_401(client: httpx.Client, authorization: str | None) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    assert client.get(LOGS, headers=headers).status_code == 401
-
-
-def test_a_key_without_the_scope_gets_403_and_another_path_404(client: httpx.Client) -> None:
+def test_a_wrong_key_gets_401_one_without_the_scope_403_and_another_path_404(client: httpx.Client) -> None:
+    for headers in ({}, {"Authorization": "App x"}):
+        assert client.get(LOGS, headers=headers).status_code == 401
     key_b = {"Authorization": "App key-b"}
     assert client.get(LOGS, headers=key_b).status_code == 403
     assert client.get(LOG_PATHS["messenger"], headers=key_b).status_code == 200
