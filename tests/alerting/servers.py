@@ -17,10 +17,6 @@ import httpx
 START_S = 30.0
 HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 """For all requests to what runs on this machine: `httpx.get` takes 30 ms to prepare for TLS each time."""
-HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
-"""For all requests to what runs on this machine: `httpx.get` takes 30 ms to prepare for TLS each time."""
-HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
-"""For all requests to what runs on this machine: `httpx.get` takes 30 ms to prepare for TLS each time."""
 
 
 @contextmanager
