@@ -1,5 +1,7 @@
 """A test that takes a `world` fills it. All worlds of a module are then checked side by side, by one promtool."""
 
+import fcntl
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,16 +18,40 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if own.name.startswith("popen-") else own
+
+
+@pytest.fixture(autouse=True)
+def _checked(request: pytest.FixtureRequest) -> None:
+    module = request.node.getparent(pytest.Module)
+    if "world" in request.fixturenames and SAID not in module.stash:
+        module.stash[SAID] = _once_a_run(module, request.getfixturevalue("shared"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    module = pyfuncitem.getparent(pytest.Module)
-    if "world" not in pyfuncitem.fixturenames or module is None:
+    if "world" not in pyfuncitem.fixturenames:
         return None
-    if SAID not in module.stash:
-        module.stash[SAID] = _check_all_of(module)
+    module = pyfuncitem.getparent(pytest.Module)
+    assert module is not None
     said = module.stash[SAID][pyfuncitem.nodeid]
     assert not said, said
     return True
+
+
+def _once_a_run(module: pytest.Module, shared: Path) -> dict[str, str]:
+    """By test, what promtool says of failures; a process that comes later waits for the first one's."""
+    kept = shared / f"{module.path.stem}.json"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_text(json.dumps(_check_all_of(module)))
+    said: dict[str, str] = json.loads(kept.read_text())
+    return said
 
 
 def _check_all_of(module: pytest.Module) -> dict[str, str]:
