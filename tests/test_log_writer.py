@@ -189,4 +189,4 @@ def test_a_value_that_can_not_be_shown_raises_nothing_into_the_work(pipe: Pipe, 
     structlog.get_logger().info("line", value=Odd(), values=[Odd()])
     assert logs.lines_dropped() - before <= 1
     structlog.get_logger().info("next")
-    assert b"next" in pipe.read_until(b"\n")
+    assert b"next" in pipe.read_until(b"next")

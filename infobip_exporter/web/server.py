@@ -135,11 +135,9 @@ class Server:
         """Accept one connection after the other, so that however many come, those that are there are served between."""
         listening.setblocking(False)
         while True:
+            await _until_readable(listening)
             try:
                 accepted, _ = listening.accept()
-            except BlockingIOError:
-                await _until_readable(listening)
-                continue
             except OSError as error:
                 # Gone before it was accepted, or there are no descriptors left.
                 _log.warning("a connection can't be accepted", error=error.strerror)

@@ -36,8 +36,13 @@ class Scraper:
         return result
 
     def newest_scrape_s(self) -> float:
-        """When the target last answered."""
+        """When a target was last scraped; 0 before the first time."""
         return max((float(each["values"][-1][0]) for each in self.ask("up[10m]")), default=0.0)
+
+    def has_begun(self) -> "Scraper":
+        """Wait until it scrapes: it takes up to five seconds to find its targets, as long as a hold at zero lasts."""
+        until(lambda: self.newest_scrape_s() > 0, 20)
+        return self
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def scraper_of(tmp_path: Path) -> Iterator[Callable[[Exporter], Scraper]]:
         running = prometheus(config, tmp_path)
         url = running.__enter__()
         ends.append(running)
-        return Scraper(url)
+        return Scraper(url).has_begun()
 
     yield start
     for running in ends:

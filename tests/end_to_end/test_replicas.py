@@ -182,7 +182,7 @@ def make_world(ends: ExitStack, folder: Path, make: MakeExporter, server: Postgr
         "metric_relabel_configs": RELABEL,
     }
     config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
-    scraper = Scraper(ends.enter_context(prometheus(config, folder)))
+    scraper = Scraper(ends.enter_context(prometheus(config, folder))).has_begun()
     return World(api, server, new_database(server), folder, make, replicas, scraper, ends)
 
 
