@@ -36,7 +36,7 @@ Who = tuple[str, int]
 
 
 @dataclass(slots=True)
-class Witness:
+class History:
     """What the API has given away in good answers."""
 
     shown: dict[Who, int] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class SimulatedApi:
     process: Process = field(default_factory=Process)
     meanwhile: Callable[[], None] = lambda: None
     """Called before each request: what others do while the feed works."""
-    witness: Witness = field(default_factory=Witness)
+    history: History = field(default_factory=History)
     requests: int = 0
     answered: int = 0
     """How many answers were good."""
@@ -132,7 +132,7 @@ class SimulatedApi:
             self.trace(
                 "asked", _told(parameters), "->", f"{answer.page.rows} rows", f"date={date_ms}", cursor
             )
-        self.witness.saw(query, answer, arrived_ms)
+        self.history.saw(query, answer, arrived_ms)
         self.answered += 1
         self.answered_well[query] += 1
         if self.answered_well[query] > MOST_ALIKE:

@@ -19,7 +19,7 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.labels import LABELS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
-from simulation.api import Witness
+from simulation.api import History
 from simulation.time import ApiTime
 from simulation.trace import Trace, short
 from simulation.violation import Violated
@@ -45,7 +45,7 @@ class Guard:
     """Watches one feed's ledger through all lives of the process."""
 
     time: ApiTime
-    witness: Witness
+    history: History
     trace: Trace
     stored: Callable[[], Ledger]
     """Reads the ledger that the database holds; never dies."""
@@ -216,9 +216,9 @@ class Guard:
     def _becomes_final(self, cell: Cell) -> None:
         now_ms = self.time.now_ms()
         self.finals.append(Proof(cell.range, cell.read_ms, now_ms))
-        unasked = TimeRanges([cell.range]).without(self.witness.asked)
+        unasked = TimeRanges([cell.range]).without(self.history.asked)
         if self.is_misled():  # an answer without an end proves time that, by a wrong clock, has come
-            unasked = unasked.below(self.witness.open_until_ms)
+            unasked = unasked.below(self.history.open_until_ms)
         if unasked:
             raise Violated(f"final without having been asked for: {short(self.time.time.begins_ms, unasked)}")
         age_ms = (
@@ -242,7 +242,7 @@ class Guard:
         shown_ms = cell.read_ms + self.clock_error_ms + SLACK_MS
         shown = [
             who
-            for who, last_ms in self.witness.last_shown.items()
+            for who, last_ms in self.history.last_shown.items()
             if cell.range.holds(who[1]) and last_ms > shown_ms
         ]
         still = np.isin(

@@ -25,7 +25,7 @@ from infobip_sandbox import rows
 from infobip_sandbox.message import Message, Step
 from infobip_sandbox.quirks import DOCUMENTED, Quirks
 from infobip_sandbox.truth import duration_ms, error_of, normalised
-from simulation.api import Final, Who, Witness
+from simulation.api import Final, History, Who
 from simulation.check import Proof
 
 Pairs = tuple[tuple[str, str], ...]
@@ -74,7 +74,7 @@ class Evidence:
     begin_ms: int
     watermark_ms: int
     lost: TimeRanges
-    witness: Witness
+    history: History
     sent_ms: Sequence[int] = ()
     """The sent times of all that the log had, sorted."""
     page_limit: int = 1000
@@ -297,7 +297,7 @@ def _ways(places: list[Message], evidence: Evidence, problems: list[str]) -> Ite
         return
     if excused:
         yield {}
-    if not any(_who(place) in evidence.witness.shown for place in places):
+    if not any(_who(place) in evidence.history.shown for place in places):
         if not excused:
             problems.append(f"{message.message_id}, sent {message.sent_ms}, was never in an answer")
         return
@@ -350,7 +350,7 @@ def _outcomes(
     settles = next((step for step in message.steps if step.final), None)
     shown: dict[Final, None] = {}
     for place in places:
-        shown |= evidence.witness.finals.get(_who(place), {})
+        shown |= evidence.history.finals.get(_who(place), {})
     for final, step in {_final(step): step for step in reversed(message.steps) if step.final}.items():
         if final in shown:
             yield from _settled(places, step, evidence)

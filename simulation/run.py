@@ -246,7 +246,7 @@ class LivedFeed:
         )
         self.guard = Guard(
             self.time,
-            self.api.witness,
+            self.api.history,
             life.trace,
             stored=self._stored,
             late_ms=round(poll.late_arrival_s * 1000),
@@ -401,7 +401,7 @@ class LivedFeed:
             begin_ms=begin_ms,
             watermark_ms=watermark_ms,
             lost=self.guard.lost,
-            witness=self.api.witness,
+            history=self.api.history,
             sent_ms=[message.sent_ms for message in self.messages],
             page_limit=self.life.world.page_limit,
             finals=self.guard.finals,

@@ -7,7 +7,6 @@ from random import Random
 
 from structlog.typing import FilteringBoundLogger
 
-from infobip_exporter.counting.caps import Caps
 from infobip_exporter.errors import LedgerError
 from infobip_exporter.feed.answers import Answers
 from infobip_exporter.feed.avoided import Avoided
@@ -18,7 +17,7 @@ from infobip_exporter.feed.jobs import Job, Jobs
 from infobip_exporter.feed.learnt import Learnt
 from infobip_exporter.feed.recorder import Found, Recorder
 from infobip_exporter.feed.sender import Api, Sender
-from infobip_exporter.feed.settings import Settings
+from infobip_exporter.feed.settings import Settings, caps_of
 from infobip_exporter.feed.shown import show
 from infobip_exporter.feed.situations import Situations
 from infobip_exporter.feed.start import begin, learn_time
@@ -26,7 +25,6 @@ from infobip_exporter.infobip.clock import ApiClock
 from infobip_exporter.infobip.query import MAX_LIST_LENGTH, PAGE_LIMIT
 from infobip_exporter.infobip.rate_limit import Kept, RateLimiter, boot_id, restored
 from infobip_exporter.ledger.ledger import Ledger
-from infobip_exporter.metrics.catalog import Choice
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer
@@ -66,12 +64,7 @@ class Feed:
         self._api_clock = ApiClock(ledger.progress.skew_s)
         self._recorder = Recorder(
             ledger,
-            Caps(
-                settings.metrics.max_label_values,
-                [*ledger.counters, *ledger.histograms, *ledger.in_flight],
-                settings.metrics.max_series,
-                Choice(settings.metrics.labels, settings.metrics.duration_labels),
-            ),
+            caps_of(settings.metrics, ledger),
             self._incidents,
             clock,
             worker,
@@ -132,6 +125,11 @@ class Feed:
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        if self.interval_s > self._poll.interval_s:
+            self._log.warning(
+                "requests_per_minute is too low for poll.interval, polling less often",
+                interval_s=round(self.interval_s, 1),
+            )
         while True:
             began_s = self._progressed_s = self._clock.monotonic_s()
             interval_s = self.interval_s

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 from infobip_exporter.config.schema import Metrics, Poll
+from infobip_exporter.counting.caps import Caps
+from infobip_exporter.ledger.ledger import Ledger
+from infobip_exporter.metrics.catalog import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +24,13 @@ class Settings:
     @property
     def name(self) -> str:
         return f"{self.account}/{self.channel}"
+
+
+def caps_of(metrics: Metrics, ledger: Ledger) -> Caps:
+    """The caps on labels and series, with those that the ledger has already."""
+    return Caps(
+        metrics.max_label_values,
+        [*ledger.counters, *ledger.histograms, *ledger.in_flight],
+        metrics.max_series,
+        Choice(metrics.labels, metrics.duration_labels),
+    )

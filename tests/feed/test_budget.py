@@ -1,9 +1,13 @@
 """A budget that is small for its polls: each of them asks, and nothing starves."""
 
 import asyncio
+from contextlib import suppress
 from random import Random
+from unittest.mock import patch
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from infobip_exporter.feed.situations import FEWEST
 from tests.feed.living import Living, message
@@ -43,3 +47,14 @@ def test_polls_come_as_often_as_the_budget_has_requests_for_them() -> None:
     assert Living(budget=100, interval_s=30.0).feed.interval_s == 30.0
     assert Living(budget=100, interval_s=1.0).feed.interval_s == pytest.approx(0.6 * FEWEST, rel=0.03)
     assert Living(budget=1, interval_s=30.0).feed.interval_s == pytest.approx(60 * FEWEST, rel=0.03)
+
+
+@pytest.mark.parametrize(("budget", "said"), [(10, [12.9]), (100, [])])
+def test_polls_that_are_rarer_than_configured_are_told(budget: int, said: list[float]) -> None:
+    feed = Living(budget=budget, interval_s=5.0).feed
+    with capture_logs() as lines:
+        running = feed.run()
+        feed._log = structlog.get_logger()
+        with suppress(asyncio.CancelledError), patch.object(feed, "poll", side_effect=asyncio.CancelledError):
+            asyncio.run(running)
+    assert [line["interval_s"] for line in lines if line["log_level"] == "warning"] == said

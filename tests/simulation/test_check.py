@@ -18,7 +18,7 @@ from infobip_exporter.model.cells import Cell
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import TimeRanges
-from simulation.api import Witness
+from simulation.api import History
 from simulation.check import EDGE_SLACK_MS, Guard, WatchedLedger, conserves, is_not_negative, mirrors
 from simulation.time import ApiTime, WorldTime
 from simulation.trace import Trace
@@ -43,7 +43,7 @@ def guard(store: SqliteStore) -> Guard:
     """Of a feed that began at T, 20 s ago; all time since was asked for."""
     return Guard(
         ApiTime(WorldTime(T, now_s=20.0)),
-        Witness(asked=TimeRanges([(T, NOW)])),
+        History(asked=TimeRanges([(T, NOW)])),
         Trace(),
         stored=lambda: Ledger(store, "main", "instagram"),
         late_ms=LATE_MS,
@@ -100,7 +100,7 @@ def test_time_that_is_not_in_order(
 
 
 def test_time_made_final_that_nobody_asked_for(ledger: WatchedLedger, guard: Guard) -> None:
-    guard.witness.asked = TimeRanges([(T, T + 200), (T + 210, NOW)])
+    guard.history.asked = TimeRanges([(T, T + 200), (T + 210, NOW)])
     with pytest.raises(Violated, match="without having been asked for"):
         ledger.commit(Changes(cells=[cell(0, 500, final=True)], progress=progress()))
 
@@ -110,7 +110,7 @@ def test_a_final_cell_keeps_what_the_log_lacks_only(
     ledger: WatchedLedger, guard: Guard, shown_ms: int, held: bool
 ) -> None:
     kept = np.array([(known.keys(["gone"], np.array([T + 7]))[0], T + 7, 0)], known.SETTLED)
-    guard.witness.last_shown["gone", T + 7] = shown_ms
+    guard.history.last_shown["gone", T + 7] = shown_ms
     changes = Changes(
         cells=[cell(0, 400, final=True)],
         settled={T: known.encode_settled(kept, T)},

@@ -12,7 +12,7 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.series import Histogram, Series
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_sandbox.message import Message, plain_message
-from simulation.api import Witness
+from simulation.api import History
 from simulation.check import Proof
 from simulation.oracle import Evidence, Poll, audited, compare, needless
 
@@ -25,13 +25,13 @@ SETTLED = Evidence(
     begin_ms=T,
     watermark_ms=T + LOG_KEEPS_MS,
     lost=TimeRanges(),
-    witness=Witness(
+    history=History(
         shown={("a", T): T}, finals={("a", T): {("DELIVERED", "DELIVERED_TO_HANDSET", "NO_ERROR"): None}}
     ),
     polls=POLLS,
 )
-PENDING = replace(SETTLED, witness=Witness(shown={("a", T): T}))
-NEVER_SHOWN = replace(SETTLED, witness=Witness())
+PENDING = replace(SETTLED, history=History(shown={("a", T): T}))
+NEVER_SHOWN = replace(SETTLED, history=History())
 
 Counters = dict[Series, int | Decimal]
 
