@@ -31,7 +31,7 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.channels import MAX_LIST_LENGTH
-from infobip_exporter.model.record import Answer, Kind, Page, Record
+from infobip_exporter.model.record import Answer, Kind, Page, Record, Records
 from infobip_exporter.planning import prospects, situation
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import Why
@@ -130,7 +130,7 @@ class PlainLog:
         settled = numbers[self.done_ms[numbers] <= now_ms]
         self.shown_ms[numbers] = np.minimum(self.shown_ms[numbers], arrives_ms)
         self.shown_final_ms[settled] = np.minimum(self.shown_final_ms[settled], arrives_ms)
-        return Page(records, len(records))
+        return Page(Records.of(records), len(records))
 
     def _record(self, number: int, now_ms: int) -> Record:
         sent_ms, done_ms = int(self.sent_ms[number]), int(self.done_ms[number])

@@ -6,7 +6,7 @@ import pytest
 from infobip_exporter.check import Feed, check
 from infobip_exporter.config.schema import Account, Authorization, BasicAuth, Config, OAuth2, Poll, TlsConfig
 from infobip_exporter.errors import ConfigError, RequestFailed, TokenFailed
-from infobip_exporter.model.record import Answer, Page
+from infobip_exporter.model.record import Answer, Page, Records
 from infobip_exporter.model.secret import Secret
 from infobip_sandbox.access import SandboxAccount
 from infobip_sandbox.faults import FaultKind, Faults
@@ -22,7 +22,11 @@ OWN_HOST = "set base_url to the account's own host, which the Infobip portal sho
 
 def answer(date_s: int | None) -> Answer:
     return Answer(
-        Page([], 0), None if date_s is None else date_s * 1000, took_s=0.12, asked_s=0.0, received_s=0.12
+        Page(Records.of([]), 0),
+        None if date_s is None else date_s * 1000,
+        took_s=0.12,
+        asked_s=0.0,
+        received_s=0.12,
     )
 
 

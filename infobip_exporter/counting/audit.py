@@ -4,7 +4,6 @@ They are the count of its messages, the XOR of their keys, and the sum of the ou
 agreement by chance of two different sets of messages is as likely as a collision of 64 bits.
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,25 +43,26 @@ class Shown:
     """The records of an answer: how many any range has, and their two sums."""
 
     def __init__(self, rows: Rows, statuses: Statuses) -> None:
-        order = np.argsort(rows.sent_ms, kind="stable")
-        self.keys = rows.keys[order]
-        self._sent_ms = rows.sent_ms[order].tolist()
-        final = np.array([kind.final for kind in rows.kinds], np.bool_)
-        names = [statuses.kept(kind.general_status) if kind.final else "" for kind in rows.kinds]
-        of_kind = rows.of_kind[order]
-        added = np.where(final[of_kind], outcomes(self.keys, names, of_kind), np.uint64(0))
-        self._ids = [0, *np.bitwise_xor.accumulate(self.keys).tolist()]
-        self._outcomes = [0, *np.cumsum(added, dtype=np.uint64).tolist()]
-
-    def places(self, wanted: TimeRange) -> tuple[int, int]:
-        """[first, last) of the records sent in `wanted`."""
-        return bisect_left(self._sent_ms, wanted.since_ms), bisect_left(self._sent_ms, wanted.until_ms)
+        records = rows.records
+        order = np.argsort(records.sent_ms, kind="stable")
+        keys = rows.keys[order]
+        self.rows = rows
+        self._sent_ms = records.sent_ms[order]
+        final = np.array([kind.final for kind in records.kinds], np.bool_)
+        names = [statuses.kept(kind.general_status) if kind.final else "" for kind in records.kinds]
+        of_kind = records.of_kind[order]
+        added = np.where(final[of_kind], outcomes(keys, names, of_kind), np.uint64(0))
+        none = np.zeros(1, np.uint64)
+        self._ids = np.concatenate([none, np.bitwise_xor.accumulate(keys)])
+        self._outcomes = np.concatenate([none, np.cumsum(added, dtype=np.uint64)])
 
     def numbers(self, wanted: TimeRange) -> tuple[int, int, int]:
         """Count, XOR of the keys and sum of the outcomes of the records sent in `wanted`."""
-        first, last = self.places(wanted)
-        outcome = (self._outcomes[last] - self._outcomes[first]) % (1 << 64)
-        return last - first, self._ids[first] ^ self._ids[last], outcome
+        places = np.searchsorted(self._sent_ms, wanted)
+        first, last = places.tolist()
+        first_ids, last_ids = self._ids[places].tolist()
+        first_outcomes, last_outcomes = self._outcomes[places].tolist()
+        return last - first, first_ids ^ last_ids, (last_outcomes - first_outcomes) % (1 << 64)
 
 
 def finalize(
@@ -72,19 +72,18 @@ def finalize(
 
     `known` are its messages after the read, `recovered` is how many of those in the log were new.
     """
-    held = np.concatenate([known.settled["key"], known.keys_in_flight()])
-    in_log = shown.keys[slice(*shown.places(cell.range))]
-    settled = known.settled[np.isin(known.settled["key"], in_log)]
+    messages, ids, _ = shown.numbers(cell.range)
+    in_log = shown.rows.show(known.settled["key"])
     final = cell._replace(
         final=True,
-        messages=len(in_log),
-        ids=_xor(in_log),
-        outcomes=_sum_settled(settled, statuses),
+        messages=messages,
+        ids=ids,
+        outcomes=_sum_settled(known.settled[in_log], statuses),
     )
     if cell.reads < 2:
         return final, None
-    vanished = len(held) - int(np.isin(held, in_log).sum())
-    found = {"verified": len(in_log) - recovered, "recovered": recovered, "vanished": vanished}
+    vanished = int((~in_log).sum()) + int((~shown.rows.show(known.keys_in_flight())).sum())
+    found = {"verified": messages - recovered, "recovered": recovered, "vanished": vanished}
     return final, Finding(cell.range, found)
 
 
@@ -133,10 +132,6 @@ def divide(
         cell._replace(**part._asdict(), messages=messages, ids=ids, outcomes=outcome),
         left._replace(**rest._asdict()),
     ]
-
-
-def _xor(message_keys: NDArray[np.uint64]) -> int:
-    return int(np.bitwise_xor.reduce(message_keys)) if len(message_keys) else 0
 
 
 def _sum_settled(settled: NDArray[np.void], statuses: Statuses) -> int:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infobip_exporter.counting.audit import EDGE_MS, Finding, Shown, audit, divide, finalize, settle
 from infobip_exporter.counting.count import Counted
 from infobip_exporter.counting.cut import cut
-from infobip_exporter.counting.known import ByTime, Known, encode_in_flight, encode_settled
+from infobip_exporter.counting.known import ByTime, Known, encode_in_flight, encode_settled, is_in
 from infobip_exporter.counting.rows import Rows
 from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.infobip.clock import Bounds
@@ -89,7 +88,8 @@ class _After:
     @cached_property
     def _new_settled(self) -> ByTime:
         """The messages that have settled by this answer."""
-        return ByTime(Known(_without(self._counted.known.settled, self._known_before.settled["key"])))
+        before, settled = np.sort(self._known_before.settled["key"]), self._counted.known.settled
+        return ByTime(Known(settled[~is_in(before, settled["key"])]))
 
     def write(
         self, changes: Changes, cells: Sequence[Cell], beside: Iterable[TimeRange], page_rows: int
@@ -105,7 +105,7 @@ class _After:
         )
         before = {cell.since_ms: cell for cell in cells}
         changes.gone |= before.keys() - {cell.since_ms for cell in after}
-        touched_ms = sorted(self._counted.touched_ms)
+        touched_ms = self._counted.touched_ms.tolist()
         findings: list[Finding] = []
         for cell in after:
             was = before.get(cell.since_ms)
@@ -127,7 +127,8 @@ class _After:
             cell = cell._replace(messages=len(inside.settled) + len(inside.in_flight))
         if changed or cell.final is not before.final:
             # Of a final cell those that the log lacks: they may have moved into one that is not final.
-            kept = _without(inside.settled, self._rows.keys) if cell.final else inside.settled
+            in_log = self._rows.show(inside.settled["key"])
+            kept = inside.settled[~in_log] if cell.final else inside.settled
             changes.settled[cell.since_ms] = encode_settled(kept, cell.since_ms)
             changes.in_flight_messages[cell.since_ms] = encode_in_flight(inside.in_flight, cell.since_ms)
         changes.cells.append(cell)
@@ -152,15 +153,14 @@ class _After:
             cell = cell._replace(auditable=False)
         if self._reading.too_dense:
             cell = cell._replace(reads=0)
-        since_ms, until_ms = cell.range
         audits = self._audits(cell)
         if cell.final:
             return audit(cell, self._shown, self._asked_ms) if audits else (cell, None)
         final_until_ms = self._asked_ms - self._reading.final_age_ms if self._reading.asked.certain else 0
         postponed = any(each.meet(cell.range).length_ms for each in self._counted.postponed)
-        if until_ms > final_until_ms or postponed:
+        if cell.until_ms > final_until_ms or postponed:
             return cell, None
-        recovered = sum(1 for at_ms in self._counted.new_ms if since_ms <= at_ms < until_ms)
+        recovered = int(np.diff(np.searchsorted(self._counted.new_ms, cell.range))[0])
         final, finding = finalize(cell, inside, self._shown, self._statuses, recovered=recovered)
         return final, finding if audits else None
 
@@ -178,8 +178,3 @@ def with_in_flight(cell: Cell, inside: Known) -> Cell:
     """The cell with what is known of its messages in flight."""
     moments = [sent_ms for _, sent_ms in inside.in_flight]
     return cell._replace(in_flight=len(moments), oldest_in_flight_ms=min(moments, default=0))
-
-
-def _without(settled: NDArray[np.void], keys: NDArray[np.uint64]) -> NDArray[np.void]:
-    """The settled messages with other keys than these."""
-    return settled[~np.isin(settled["key"], keys)]

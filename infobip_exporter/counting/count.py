@@ -17,6 +17,8 @@ from infobip_exporter.counting.known import (
     InFlight,
     Known,
     Labels,
+    is_in,
+    places_in,
     scattered,
 )
 from infobip_exporter.counting.moved import has_id, near
@@ -26,29 +28,36 @@ from infobip_exporter.counting.tally import Tally, in_flight_series
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.model.labels import OTHER
-from infobip_exporter.model.record import DELIVERED, Kind, Record
+from infobip_exporter.model.record import DELIVERED, NO_TIME_MS, Kind, Record
 from infobip_exporter.model.series import Series
 from infobip_exporter.model.time_range import HOUR_MS, TimeRange
 
 
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
 @dataclass(slots=True)
 class Counted:
-    """What a page came to. Sent times in milliseconds.
+    """What a page came to. Times in milliseconds.
 
-    `known` are the messages known afterwards. `touched_ms` are the sent times at which that differs from before.
-    `moved` are messages whose sent time has moved, from where to where; `postponed` are ranges that hold a message
-    which has either moved or is another with the same id: to be read whole before it can be counted.
+    `known` are the messages known afterwards. `new_ms` are the sent times of those that are new. Of those that have
+    settled `settled` is the number, `failed` are the places of the records of those that were not delivered, and where
+    the time is known and possible `done_ms` and `durations_ms` say when and how long after sending.
+    `touched_ms` are the sent times at which what is known differs from before. `moved` are messages whose sent time has
+    moved, from where to where; `postponed` are ranges that hold a message which has either moved or is another with the
+    same id: to be read whole before it can be counted.
     """
 
     known: Known
-    new_ms: list[int] = field(default_factory=list)
-    settled_ms: list[int] = field(default_factory=list)
-    done_ms: list[int] = field(default_factory=list)
-    durations_ms: list[int] = field(default_factory=list)
-    touched_ms: list[int] = field(default_factory=list)
+    new_ms: NDArray[np.int64] = field(default_factory=_none)
+    settled: int = 0
+    failed: NDArray[np.int64] = field(default_factory=_none)
+    done_ms: NDArray[np.int64] = field(default_factory=_none)
+    durations_ms: NDArray[np.int64] = field(default_factory=_none)
+    touched_ms: NDArray[np.int64] = field(default_factory=_none)
     moved: list[tuple[int, int]] = field(default_factory=list)
     postponed: list[TimeRange] = field(default_factory=list)
-    failed: list[Record] = field(default_factory=list)
 
 
 def count(
@@ -101,18 +110,20 @@ class _Counting:
         self._records = rows.records
         self._tallies: dict[tuple[int, Labels | None], Tally] = {}
         self._added: list[NDArray[np.void]] = []
+        self._touched_ms: list[int] = []
 
     def page(self, is_open: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:
         records = self._records
         waiting = ~self._known_settled()
         if self._known.in_flight:
-            for number in np.flatnonzero(waiting).tolist():
+            in_flight = is_in(np.sort(self._known.keys_in_flight()), self._rows.keys)
+            for number in np.flatnonzero(waiting & in_flight).tolist():
                 record = records[number]
                 message = self._known.in_flight.get((record.message_id, record.sent_ms))
                 if message is not None:
                     waiting[number] = False
                     self._in_flight_again(number, message)
-        new = np.flatnonzero(waiting & is_open(self._rows.sent_ms))
+        new = np.flatnonzero(waiting & is_open(records.sent_ms))
         elsewhere = has_id(self._known, self._rows.id_hashes[new])
         if elsewhere.any():
             for place in np.flatnonzero(elsewhere).tolist():
@@ -124,11 +135,11 @@ class _Counting:
         """Which records are those of messages that had settled before."""
         settled = self._known.settled
         order = np.argsort(settled["key"])
-        places = _places(settled["key"][order], self._rows.keys)
+        places = places_in(settled["key"][order], self._rows.keys)
         known = places >= 0
         if known.any():
-            flags = np.array([self._flags(kind) if kind.final else -1 for kind in self._rows.kinds])
-            flags = flags[self._rows.of_kind]
+            flags = np.array([self._flags(kind) if kind.final else -1 for kind in self._records.kinds])
+            flags = flags[self._records.of_kind]
             rows = order[places]
             changed = known & (flags >= 0) & (flags != settled["flags"][rows])
             for number in np.flatnonzero(changed).tolist():
@@ -159,7 +170,7 @@ class _Counting:
         """The message is known at `old_ms`, where a whole read lacks it now: it has moved."""
         record = self._records[number]
         self._counted.moved.append((old_ms, record.sent_ms))
-        self._counted.touched_ms += (old_ms, record.sent_ms)
+        self._touched_ms += (old_ms, record.sent_ms)
         if place is not None:
             settled = self._known.settled
             settled["key"][place], settled["sent_ms"][place] = self._rows.keys[number], record.sent_ms
@@ -171,10 +182,8 @@ class _Counting:
 
     def _first_seen(self, numbers: NDArray[np.intp]) -> None:
         """Count new messages, those of one kind together: nearly all pages are of a few kinds."""
-        moments: list[int] = self._rows.sent_ms[numbers].tolist()
-        self._counted.new_ms += moments
-        self._counted.touched_ms += moments
-        kinds, of_kind = self._rows.kinds, self._rows.of_kind[numbers]
+        self._counted.new_ms = np.sort(self._records.sent_ms[numbers])
+        kinds, of_kind = self._records.kinds, self._records.of_kind[numbers]
         numbers = numbers[np.argsort(of_kind, kind="stable")]
         ends = np.cumsum(np.bincount(of_kind, minlength=len(kinds))).tolist()
         for kind, first, last in zip(kinds, [0, *ends], ends, strict=False):
@@ -183,7 +192,7 @@ class _Counting:
             tally = self._tally(kind)
             tally.new += last - first
             if kind.final:
-                tally.settled += numbers[first:last].tolist()
+                tally.settle(numbers[first:last])
                 continue
             self._into_flight(tally, last - first)
             for number in numbers[first:last].tolist():
@@ -196,13 +205,13 @@ class _Counting:
         if record.kind.final:
             self._changes.in_flight[in_flight_series(before)] -= 1
             del self._known.in_flight[record.message_id, record.sent_ms]
-            self._counted.touched_ms.append(record.sent_ms)
-            tally.settled.append(number)
+            self._touched_ms.append(record.sent_ms)
+            tally.settle(np.array([number]))
         elif tally.series.general_status != before.general_status:
             self._changes.in_flight[in_flight_series(before)] -= 1
             self._into_flight(tally, 1)
             self._known.in_flight[record.message_id, record.sent_ms] = tally.series.in_flight
-            self._counted.touched_ms.append(record.sent_ms)
+            self._touched_ms.append(record.sent_ms)
 
     def _into_flight(self, tally: Tally, messages: int) -> None:
         self._changes.in_flight[tally.series.in_flight_series] += messages
@@ -228,7 +237,7 @@ class _Counting:
             now &= STATUS_MASK  # counted already, whatever the row has lost
         if now != flags:
             self._known.settled["flags"][place] = now
-            self._counted.touched_ms.append(record.sent_ms)
+            self._touched_ms.append(record.sent_ms)
 
     def _flags(self, kind: Kind) -> int:
         return self._statuses.number(kind.general_status) | (WITHOUT_PRICE if kind.cost is None else 0)
@@ -250,49 +259,42 @@ class _Counting:
         if self._added or self._counted.moved:
             rows = np.concatenate([self._known.settled, *self._added])
             self._known.settled = rows[np.argsort(rows["sent_ms"], kind="stable")]
+        self._counted.touched_ms = np.sort(
+            np.concatenate([self._counted.new_ms, np.array(self._touched_ms, np.int64)])
+        )
         return self._counted
 
     def _settle(self, tallies: Sequence[Tally]) -> None:
         """Keep the messages that have settled, and count them by hour and their durations."""
         counted = self._counted
-        each = [len(tally.settled) for tally in tallies]
-        numbers = np.fromiter(chain.from_iterable(tally.settled for tally in tallies), np.intp, sum(each))
-        sent_ms = self._rows.sent_ms[numbers]
+        alike: dict[Series, list[Tally]] = {}
+        for tally in tallies:
+            alike.setdefault(tally.series.durations, []).append(tally)
+        tallies = list(chain.from_iterable(alike.values()))
+        each = [tally.settled for tally in tallies]
+        numbers = np.concatenate([some for tally in tallies for some in tally.numbers])
+        sent_ms = self._records.sent_ms[numbers]
         added = np.empty(len(numbers), SETTLED)
         added["key"], added["sent_ms"] = self._rows.keys[numbers], sent_ms
         added["flags"] = np.repeat([self._flags(tally.kind) for tally in tallies], each)
         self._added.append(added)
-        counted.settled_ms += sent_ms.tolist()
-        counted.failed += [
-            self._records[number]
-            for tally in tallies
-            if tally.kind.general_status != DELIVERED
-            for number in tally.settled
+        counted.settled = len(numbers)
+        counted.failed = numbers[
+            np.repeat([tally.kind.general_status != DELIVERED for tally in tallies], each)
         ]
-        done = [self._records[number].done_ms for number in numbers.tolist()]
-        told = np.array([done_ms is not None for done_ms in done])
-        done_ms = np.array([done_ms or 0 for done_ms in done], np.int64)
-        durations_ms = done_ms - sent_ms
-        sound = told & is_possible(durations_ms)
-        counted.done_ms += done_ms[sound].tolist()
-        counted.durations_ms += durations_ms[sound].tolist()
+        done_ms = self._records.done_ms[numbers]
+        told = done_ms != NO_TIME_MS
+        durations_ms = np.where(told, done_ms - sent_ms, -1)
+        sound = is_possible(durations_ms)
+        counted.done_ms, counted.durations_ms = done_ms[sound], durations_ms[sound]
         if rejected := int(np.sum(told & ~sound)):
             self._changes.add(Series.of(catalog.DURATIONS_REJECTED.name), rejected)
-        alike = {tally.series.durations: tally.series.general_status for tally in tallies}
-        places = {series: place for place, series in enumerate(alike)}
-        of_series = np.repeat([places[tally.series.durations] for tally in tallies], each)
-        for series, general_status in alike.items():
-            of_this = of_series == places[series]
-            for hour, messages in Counter((sent_ms[of_this] // HOUR_MS).tolist()).items():
-                self._changes.settled_by_hour[hour, general_status] += messages
-            if (of_this & sound).any():
-                observed = histogram(catalog.DELIVERY_DURATION, durations_ms[of_this & sound])
-                self._changes.observe(series, observed)
-
-
-def _places(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where in `ordered` each of `wanted` stands; -1 where it does not."""
-    if not len(ordered):
-        return np.full(len(wanted), -1, np.int64)
-    places = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
-    return np.where(ordered[places] == wanted, places, -1)
+        hours = sent_ms // HOUR_MS
+        last = 0
+        for series, some in alike.items():
+            first, last = last, last + sum(tally.settled for tally in some)
+            for hour, messages in Counter(hours[first:last].tolist()).items():
+                self._changes.settled_by_hour[hour, some[0].series.general_status] += messages
+            if sound[first:last].any():
+                took_ms = durations_ms[first:last][sound[first:last]]
+                self._changes.observe(series, histogram(catalog.DELIVERY_DURATION, took_ms))

@@ -43,11 +43,8 @@ class InFlight(NamedTuple):
 
 def id_hashes(message_ids: Sequence[str]) -> NDArray[np.uint64]:
     """64 bits for each messageId, the same on every machine."""
-    return np.frombuffer(b"".join(map(_digest, message_ids)), "<u8").astype(np.uint64)
-
-
-def _digest(message_id: str) -> bytes:
-    return blake2b(message_id.encode("utf-8", "replace"), digest_size=8).digest()
+    digests = [blake2b(each.encode("utf-8", "replace"), digest_size=8).digest() for each in message_ids]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def scattered(sent_ms: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -58,6 +55,19 @@ def scattered(sent_ms: NDArray[np.int64]) -> NDArray[np.uint64]:
 def keys(message_ids: Sequence[str], sent_ms: NDArray[np.int64]) -> NDArray[np.uint64]:
     """64 bits for each message, by its id and sent time."""
     return id_hashes(message_ids) ^ scattered(sent_ms)
+
+
+def places_in(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Where in `ordered` each of `wanted` stands; -1 where it does not."""
+    if not len(ordered):
+        return np.full(len(wanted), -1, np.intp)
+    places = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    return np.where(ordered[places] == wanted, places, -1)
+
+
+def is_in(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of `wanted` are in `ordered`; several times as fast as `np.isin` for a page."""
+    return places_in(ordered, wanted) >= 0
 
 
 def outcomes(

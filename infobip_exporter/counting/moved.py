@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from infobip_exporter.counting.known import Known, id_hashes, scattered
+from infobip_exporter.counting.known import Known, id_hashes, is_in, scattered
 from infobip_exporter.model.record import Record
 
 MOVED_MS = 10_000
@@ -15,10 +15,8 @@ def has_id(known: Known, wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
     settled = known.settled
     if not len(settled) and not known.in_flight:
         return np.zeros(len(wanted), np.bool_)
-    hashes = [settled["key"] ^ scattered(settled["sent_ms"])]
-    if known.in_flight:
-        hashes.append(id_hashes([message_id for message_id, _ in known.in_flight]))
-    return np.isin(wanted, np.concatenate(hashes))
+    in_flight = id_hashes([message_id for message_id, _ in known.in_flight])
+    return is_in(np.sort(np.append(settled["key"] ^ scattered(settled["sent_ms"]), in_flight)), wanted)
 
 
 def near(known: Known, record: Record, id_hash: int) -> list[tuple[int, int | None]]:

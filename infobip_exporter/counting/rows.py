@@ -1,43 +1,40 @@
-"""The records of an answer in columns."""
+"""The records of an answer, and what is reckoned of all of them together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from infobip_exporter.counting.known import Identity, id_hashes, scattered
-from infobip_exporter.model.record import Record
+from infobip_exporter.counting.known import Identity, id_hashes, is_in, scattered
+from infobip_exporter.model.record import Record, Records
 
 
 class Rows:
-    """The records of an answer, each message once, and what is reckoned of all of them together.
+    """The records of an answer, each message once, with their `keys` and `id_hashes` as in `known`."""
 
-    `keys` and `id_hashes` as in `known`. `kinds` are the different kinds, `of_kind` is the place of each record's.
-    """
+    __slots__ = ("_ordered_keys", "id_hashes", "keys", "records")
 
-    __slots__ = ("id_hashes", "keys", "kinds", "of_kind", "records", "sent_ms")
-
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Records) -> None:
         self._read(records)
-        if len(np.unique(self.keys)) < len(records):
+        if (self._ordered_keys[1:] == self._ordered_keys[:-1]).any():
             self._read(_each_once(records))
 
-    def _read(self, records: Sequence[Record]) -> None:
-        count = len(records)
+    def _read(self, records: Records) -> None:
         self.records = records
-        self.sent_ms = np.fromiter((record.sent_ms for record in records), np.int64, count)
-        self.id_hashes = id_hashes([record.message_id for record in records])
-        self.keys = self.id_hashes ^ scattered(self.sent_ms)
-        places: dict[int, int] = {}
-        ids = [id(record.kind) for record in records]
-        self.of_kind = np.array([places.setdefault(each, len(places)) for each in ids], np.intp)
-        self.kinds = [records[ids.index(each)].kind for each in places]
+        self.id_hashes = id_hashes(records.message_ids)
+        self.keys = self.id_hashes ^ scattered(records.sent_ms)
+        self._ordered_keys = np.sort(self.keys)
+
+    def show(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of these messages are in the answer."""
+        return is_in(self._ordered_keys, keys)
 
 
-def _each_once(records: Sequence[Record]) -> list[Record]:
+def _each_once(records: Iterable[Record]) -> Records:
     """The records, of several for one message the one with a final status."""
     best: dict[Identity, Record] = {}
     for record in records:
         who = (record.message_id, record.sent_ms)
         if who not in best or (record.kind.final and not best[who].kind.final):
             best[who] = record
-    return list(best.values())
+    return Records.of(best.values())

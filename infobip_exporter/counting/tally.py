@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infobip_exporter.counting.known import InFlight, Labels
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
@@ -80,29 +83,33 @@ def _overflowed(labels: Mapping[str, str], *, sent: bool) -> list[Series]:
 
 
 class Tally:
-    """How many messages of one kind there are. `settled` are the numbers of their records in the page.
+    """How many messages of one kind there are. `numbers` are those of the records of the settled in the page.
 
     Holds the kind itself, so that its id() stays its own.
     """
 
-    __slots__ = ("kind", "new", "series", "settled")
+    __slots__ = ("kind", "new", "numbers", "series", "settled")
 
     def __init__(self, kind: Kind, series: CountedIn) -> None:
         self.kind = kind
         self.series = series
         self.new = 0
-        self.settled: list[int] = []
+        self.settled = 0
+        self.numbers: list[NDArray[np.intp]] = []
+
+    def settle(self, numbers: NDArray[np.intp]) -> None:
+        self.settled += len(numbers)
+        self.numbers.append(numbers)
 
     def add_to(self, changes: Changes) -> None:
         if self.new:
             for series in self.series.of_sent:
                 changes.add(series, self.new)
-        settled = len(self.settled)
-        if settled:
+        if self.settled:
             for series in self.series.of_settled:
-                changes.add(series, settled)
-            changes.add(self.series.parts, settled * self.kind.parts)
-            self.add_cost(changes, settled)
+                changes.add(series, self.settled)
+            changes.add(self.series.parts, self.settled * self.kind.parts)
+            self.add_cost(changes, self.settled)
 
     def add_cost(self, changes: Changes, messages: int) -> None:
         cost = self.kind.cost

@@ -16,7 +16,7 @@ from infobip_exporter.feed.sender import REFUSED, THROTTLED, Sender
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.model.channels import LOG_KEEPS_MS
-from infobip_exporter.model.record import Answer, Page
+from infobip_exporter.model.record import Answer, Page, Records
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.oversized import KnownValues, Millisecond, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
@@ -190,7 +190,7 @@ class Answers:
                     query = steps.send(answer.page)
         except StopIteration as end:
             seen = end.value
-        page = Page(list(seen.records), len(seen.records), list(seen.rejected))
+        page = Page(Records.of(seen.records), len(seen.records), list(seen.rejected))
         await self._record(job, page, asked, wanted, too_dense=not seen.whole, oversized=True)
         return True
 
@@ -216,7 +216,7 @@ class Answers:
         oversized: bool = False,
     ) -> list[TimeRange]:
         # What an answer shows beside the time asked for may be what the account's filters leave out.
-        records = [record for record in page.records if job.query.holds(record.sent_ms)]
+        records = page.records.where(job.query.holds(page.records.sent_ms))
         postponed = await self._recorder.record(
             Reading(
                 replace(page, records=records),
@@ -234,9 +234,9 @@ class Answers:
                 readable=self._readable,
             )
         )
-        if self._recorder.durations_ms:
-            self._learnt.settled(self._recorder.durations_ms)
-            self._recorder.durations_ms = []
+        if len(self._recorder.durations_ms):
+            self._learnt.settled(self._recorder.durations_ms / 1000)
+            self._recorder.durations_ms = self._recorder.durations_ms[:0]
             self._recorder.move(settling=tuple(self._learnt.settling.to_list()))
         return postponed
 
@@ -247,8 +247,8 @@ class Answers:
     async def _looked_up(self, job: Job, answer: Answer) -> None:
         page = answer.page
         now_s = self._clock.monotonic_s()
-        shown = {record.message_id for record in page.records}
-        strangers = sum(record.message_id not in job.ids for record in page.records)
+        shown = set(page.records.message_ids)
+        strangers = sum(message_id not in job.ids for message_id in page.records.message_ids)
         if may_be_capped(page, self._page_limit) and shown != job.ids:
             self._learnt.most_ids = max(1, page.rows - 1)
             job = replace(job, looked=())
@@ -278,7 +278,7 @@ class Answers:
         self._learnt.saw_rows(page.rows)
         if job.why is not Why.HEAD or not page.records:
             return
-        newest_ms = max(record.sent_ms for record in page.records)
+        newest_ms = int(page.records.sent_ms.max())
         is_new = newest_ms > (self._recorder.progress.last_sent_ms or 0)  # else nothing is sent at present
         if job.part is not None and job.part.open_ended and is_new:
             self._learnt.saw_newest(asked.earliest_ms - newest_ms)
@@ -293,6 +293,8 @@ def _ignores_bounds(job: Job, page: Page, limit: int) -> bool:
     part = job.part
     if part is None or not (is_full(page, limit) or may_be_capped(page, limit)):
         return False
-    inside = replace(part, range=TimeRange(part.range.since_ms - 1, part.range.until_ms + 1))
-    beside = [record for record in page.records if not inside.holds(record.sent_ms)]
-    return 2 * len(beside) > page.rows
+    sent_ms = page.records.sent_ms
+    beside = sent_ms < part.range.since_ms - 1
+    if not part.open_ended:
+        beside |= sent_ms > part.range.until_ms
+    return bool(2 * beside.sum() > page.rows)

@@ -55,11 +55,12 @@ class Feed:
         self.settings = settings
         self._poll = settings.poll
         self._clock = clock
+        self._boot_id = boot_id()
         self._log = log
         self._incidents = Incidents(log, clock)
         kept = ledger.progress.requests
         now, wall = clock.monotonic_s(), clock.wall_s()
-        spent = restored(kept, wall, now, boot_id()) if kept else []
+        spent = restored(kept, wall, now, self._boot_id) if kept else []
         self._limiter = RateLimiter(settings.requests_per_minute, spent)
         self._api_clock = ApiClock(ledger.progress.skew_s)
         self._recorder = Recorder(
@@ -272,7 +273,7 @@ class Feed:
 
     def _kept_requests(self) -> Kept:
         now = self._clock.monotonic_s()
-        return Kept(self._limiter.times(now), self._clock.wall_s(), now, boot_id())
+        return Kept(self._limiter.times(now), self._clock.wall_s(), now, self._boot_id)
 
     def _publish(self) -> None:
         self._progressed_s = self._clock.monotonic_s()

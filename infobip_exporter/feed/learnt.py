@@ -4,9 +4,7 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-import numpy as np
-
-from infobip_exporter.planning.settling import SettlingTimes
+from infobip_exporter.planning.settling import Floats, SettlingTimes
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
 
 BEHIND_MS = 5_000
@@ -49,8 +47,8 @@ class Learnt:
         """The newest record of a head was this old."""
         self._behind_ms.append(max(0, age_ms))
 
-    def settled(self, durations_ms: Sequence[int]) -> None:
-        self.settling = self.settling.observed(np.array(durations_ms) / 1000)
+    def settled(self, durations_s: Floats) -> None:
+        self.settling = self.settling.observed(durations_s)
 
     def asked_for(self, ids: Sequence[str]) -> None:
         self._id_length += 0.1 * (sum(map(len, ids)) / len(ids) - self._id_length)

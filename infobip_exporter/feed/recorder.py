@@ -1,6 +1,6 @@
 """From an answer to the ledger: one commit for each page, whole or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +61,7 @@ class Recorder(Writer):
             ledger, incidents, clock, worker, log, kept_requests=kept_requests, published=published
         )
         self.found = Found()
-        self.durations_ms: list[int] = []
+        self.durations_ms = np.empty(0, np.int64)
         """How long messages took to settle, as counted since the caller last took them."""
         self._caps = caps
         self._page_rows = page_rows
@@ -72,13 +72,15 @@ class Recorder(Writer):
     def _cells_of(
         self, proven: TimeRange | None, sent_ms: NDArray[np.int64], looked: Sequence[int]
     ) -> list[Cell]:
-        """The cells that have time in common with an answer or where its messages may have been, and those `looked` at."""
+        """The cells that have time in common with an answer or where its messages may have been, and those `looked` at.
+
+        `sent_ms` are the sent times of its messages, in order.
+        """
         cells = self.ledger.cells
         table = cells.table
         places = set(range(*cells.places(proven))) if proven is not None else set()
         for since_ms in looked:
             places.update(range(*cells.places(TimeRange(since_ms, since_ms + 1))))
-        sent_ms = np.unique(sent_ms)
         # A message whose sent time has moved is known in a cell nearby.
         first = np.searchsorted(table["until_ms"], sent_ms - MOVED_MS, side="right")
         last = np.searchsorted(table["since_ms"], sent_ms + MOVED_MS, side="left")
@@ -115,8 +117,10 @@ class Recorder(Writer):
         """
         asked_ms = reading.asked.earliest_ms
         ahead_ms = reading.now.latest_ms + AHEAD_MS
-        rows = Rows([record for record in reading.page.records if record.sent_ms < ahead_ms])
-        cells = self._cells_of(reading.proven, rows.sent_ms, reading.looked)
+        shown = reading.page.records
+        rows = Rows(shown.where(shown.sent_ms < ahead_ms))
+        sent_ms = np.sort(rows.records.sent_ms)
+        cells = self._cells_of(reading.proven, sent_ms, reading.looked)
         known = await self.known_in(cells)
         changes = Changes()
         closed = [cell for cell in cells if cell.final]
@@ -158,16 +162,17 @@ class Recorder(Writer):
                 sent_ms=reading.proven.since_ms,
                 seen=len(rows.records),
             )
-        if rows.records:
-            last_ms = int(rows.sent_ms.max())
+        if len(sent_ms):
+            last_ms = int(sent_ms[-1])
             self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
         self._observe_freshness(changes, reading, counted)
         await self.commit(changes)
         self._log_findings(findings)
-        self._log_failed(counted.failed)
+        if self._log_failures:
+            self._log_failed(rows.records[number] for number in counted.failed.tolist())
         self.found.new += len(counted.new_ms)
-        self.found.settled += len(counted.settled_ms)
-        self.durations_ms += counted.durations_ms
+        self.found.settled += counted.settled
+        self.durations_ms = np.append(self.durations_ms, counted.durations_ms)
         return counted.postponed
 
     def _opens(
@@ -196,12 +201,11 @@ class Recorder(Writer):
     def _note_lateness(self, cells: Sequence[Cell], counted: Counted, now_ms: int) -> None:
         """How old the time of a new message was when a read that proved it still lacked the message."""
         worst_ms = 0
-        new_ms = np.sort(np.array(counted.new_ms, np.int64))
         for cell in cells:
             if cell.read_ms != NEVER_MS and not cell.final:
-                first, last = np.searchsorted(new_ms, cell.range)
+                first, last = np.searchsorted(counted.new_ms, cell.range)
                 if first < last:
-                    worst_ms = max(worst_ms, cell.read_ms - int(new_ms[first]))
+                    worst_ms = max(worst_ms, cell.read_ms - int(counted.new_ms[first]))
         recent = [
             each for each in self.progress.lateness_ms if each[0] > now_ms - DAY_MS and each[1] > worst_ms
         ]
@@ -215,8 +219,8 @@ class Recorder(Writer):
             return
         now_ms = reading.now.latest_ms
         for of, moments in (("sent", counted.new_ms), ("settled", counted.done_ms)):
-            ages_ms = [max(0, now_ms - at_ms) for at_ms in moments]
-            if ages_ms:
+            ages_ms = np.maximum(0, now_ms - moments)
+            if len(ages_ms):
                 changes.observe(
                     Series.of(catalog.FRESHNESS.name, of=of), histogram(catalog.FRESHNESS, ages_ms)
                 )
@@ -248,9 +252,7 @@ class Recorder(Writer):
                     **finding.messages,
                 )
 
-    def _log_failed(self, failed: Sequence[Record]) -> None:
-        if not self._log_failures:
-            return
+    def _log_failed(self, failed: Iterable[Record]) -> None:
         for record in failed:
             kind = record.kind
             names = dict.fromkeys(

@@ -10,14 +10,15 @@ from itertools import repeat
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from infobip_exporter.errors import ExporterError
 from infobip_exporter.infobip.kinds import Group, Id, Platform, Price, kind_of
 from infobip_exporter.infobip.lenient import parse_json, read_row
-from infobip_exporter.infobip.moments import moments_ms
+from infobip_exporter.infobip.moments import moment_ms, moments_ms
 from infobip_exporter.infobip.on_request import Values, reader_of
 from infobip_exporter.model.labels import Label
-from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
+from infobip_exporter.model.record import NO_TIME_MS, Kind, Page, Record, Records, RejectedRow
 
 MOST_ROWS = 5000
 """An answer with more is no answer to a query for 1000 (query.py, PAGE_LIMIT)."""
@@ -39,6 +40,8 @@ class InvalidBody(ExporterError, ValueError):
 
 _NO_GROUP, _NO_PRICE, _NO_PLATFORM = Group(), Price(), Platform()
 _NOTHING = msgspec.Raw(b"null")
+_BETWEEN = b"\0"
+"""No JSON holds it."""
 
 
 # gc=False: as in kinds.py
@@ -89,7 +92,7 @@ def decode_page(body: bytes, labels: tuple[Label, ...] = ()) -> Page:
         records = None
         if len(page.results) <= MOST_ROWS:
             on_request = reader_of(labels).of_body(body) if labels else repeat((), len(page.results))
-            records = _good_records(page.results, on_request)
+            records = _records(page.results, on_request)
     except _NOT_TYPED:
         records = None
     if records is None:
@@ -97,39 +100,51 @@ def decode_page(body: bytes, labels: tuple[Label, ...] = ()) -> Page:
     return _page(records, [], page.cursor)
 
 
-def _good_records(rows: list[_Row], on_request: Iterable[Values]) -> list[Record] | None:
+def _records(rows: list[_Row], on_request: Iterable[Values]) -> Records | None:
     """The records of `rows`, or None where one of them can't be counted. `on_request` are values of each row."""
-    sent = moments_ms([row.sent_at or "" for row in rows])
-    done = iter(moments_ms([row.done_at for row in rows if row.done_at]))
-    records: list[Record] = []
-    add = records.append
-    new = tuple.__new__  # what Record(...) comes to, at half the cost
-    for row, sent_ms, values in zip(rows, sent, on_request, strict=True):
-        raw = bytes(row.status), bytes(row.error), bytes(row.price), bytes(row.platform)
-        read = _kind if sum(map(len, raw)) <= _LARGEST_KEPT else _kind.__wrapped__
-        kind = read(*raw, row.message_count, values)
-        message_id = row.message_id
-        if kind is None or sent_ms is None or not message_id:
-            return None
-        add(new(Record, (message_id, sent_ms, next(done) if row.done_at else None, kind, row.sender or "")))
-    return records
+    places: dict[tuple[bytes, int | None, Values], int] = {}
+    of_kind = [
+        places.setdefault(
+            (_BETWEEN.join((row.status, row.error, row.price, row.platform)), row.message_count, values),
+            len(places),
+        )
+        for row, values in zip(rows, on_request, strict=True)
+    ]
+    kinds = [kind for each in places if (kind := _kind_of(*each)) is not None]
+    sent_ms = moments_ms([row.sent_at or "" for row in rows])
+    message_ids = [row.message_id for row in rows if row.message_id]
+    if len(kinds) < len(places) or len(message_ids) < len(rows) or (sent_ms == NO_TIME_MS).any():
+        return None
+    done_ms = np.full(len(rows), NO_TIME_MS)
+    has_done = np.array([bool(row.done_at) for row in rows], np.bool_)
+    done_ms[has_done] = moments_ms([row.done_at for row in rows if row.done_at])
+    senders = [row.sender or "" for row in rows]
+    return Records(message_ids, sent_ms, done_ms, kinds, np.array(of_kind, np.intp), senders)
+
+
+def _record(row: _Row, values: Values) -> Record | None:
+    """The record of one row, None where it can't be counted."""
+    written = _BETWEEN.join((row.status, row.error, row.price, row.platform))
+    kind, sent_ms = _kind_of(written, row.message_count, values), moment_ms(row.sent_at or "")
+    if kind is None or sent_ms is None or not row.message_id:
+        return None
+    return Record(row.message_id, sent_ms, moment_ms(row.done_at or ""), kind, row.sender or "")
+
+
+def _kind_of(written: bytes, count: int | None, on_request: Values) -> Kind | None:
+    """The kind of a row with `written` between its values, the same object each time. Raises msgspec's errors."""
+    read = _kind if len(written) <= _LARGEST_KEPT else _kind.__wrapped__
+    return read(written, count, on_request)
 
 
 @lru_cache(maxsize=4096)
-def _kind(
-    raw_status: bytes,
-    raw_error: bytes,
-    raw_price: bytes,
-    raw_platform: bytes,
-    count: int | None,
-    on_request: Values,
-) -> Kind | None:
-    """The kind of a row with these JSON values, the same object each time. Raises msgspec's errors."""
+def _kind(written: bytes, count: int | None, on_request: Values) -> Kind | None:
+    status, error, price, platform = written.split(_BETWEEN)
     return kind_of(
-        _decode_group(raw_status) or _NO_GROUP,
-        _decode_group(raw_error) or _NO_GROUP,
-        _decode_price(raw_price) or _NO_PRICE,
-        _decode_platform(raw_platform) or _NO_PLATFORM,
+        _decode_group(status) or _NO_GROUP,
+        _decode_group(error) or _NO_GROUP,
+        _decode_price(price) or _NO_PRICE,
+        _decode_platform(platform) or _NO_PLATFORM,
         count,
         on_request,
     )
@@ -150,10 +165,10 @@ def _decode_by_row(body: bytes, labels: tuple[Label, ...]) -> Page:
 
 def _read_raw(raw: bytes, labels: tuple[Label, ...]) -> Record | RejectedRow:
     try:
-        records = _good_records([_decode_row(raw)], [reader_of(labels).of_row(raw)])
+        record = _record(_decode_row(raw), reader_of(labels).of_row(raw))
     except _NOT_TYPED:
-        records = None
-    return records[0] if records else read_row(parse_json(raw), labels)
+        record = None
+    return record or read_row(parse_json(raw), labels)
 
 
 def _decode_leniently(body: bytes, labels: tuple[Label, ...]) -> Page:
@@ -182,12 +197,12 @@ def _what_it_is(body: bytes) -> str:
 
 
 def _sorted_out(rows: list[Record | RejectedRow], cursor: object) -> Page:
-    records = [row for row in rows if isinstance(row, Record)]
+    records = Records.of(row for row in rows if isinstance(row, Record))
     rejected = [row for row in rows if isinstance(row, RejectedRow)]
     return _page(records, rejected, cursor)
 
 
-def _page(records: list[Record], rejected: list[RejectedRow], cursor: object) -> Page:
+def _page(records: Records, rejected: list[RejectedRow], cursor: object) -> Page:
     offered = isinstance(cursor, dict)
     following = cursor.get("nextCursor") if isinstance(cursor, dict) else None
     if isinstance(following, str) and len(following) > _LONGEST_CURSOR:

@@ -102,7 +102,7 @@ class Http:
 
         response: httpx.Response | None = None
         received_s = started
-        body = bytearray()
+        body: list[bytes] = []
         try:
             async with (
                 asyncio.timeout_at(started + self._timeout_s),
@@ -124,7 +124,7 @@ class Http:
                 raise RequestFailed(code, text, took_s=clock() - started) from None
             # Another status says the most, however its body ended.
         return Reply(
-            response.status_code, response.headers, bytes(body), asked_s, received_s, clock() - started
+            response.status_code, response.headers, b"".join(body), asked_s, received_s, clock() - started
         )
 
     async def close(self) -> None:
@@ -154,8 +154,8 @@ def _reason(error: Exception) -> str:
     return str(cause) if cause else type(error).__name__
 
 
-async def _read(response: httpx.Response, body: bytearray) -> None:
-    """Append the unpacked body of `response` to `body`; of a refusal, no more than its text needs.
+async def _read(response: httpx.Response, body: list[bytes]) -> None:
+    """Append the pieces of the unpacked body of `response` to `body`; of a refusal, no more than its text needs.
 
     Raises InvalidBody for one that is too large, or in an encoding that was not asked for.
     """
@@ -164,14 +164,17 @@ async def _read(response: httpx.Response, body: bytearray) -> None:
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise InvalidBody(f'the answer has the encoding "{encoding}", which was not asked for')
     packed = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+    size = 0
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it is one in every answer to AsyncClient
     try:
         async for data in response.stream:
             for piece in [data] if packed is None else _unpacked(packed, data):
-                body += piece
-                if len(body) > most:
+                body.append(piece)
+                size += len(piece)
+                if size > most:
                     raise InvalidBody(f"the answer is larger than {most >> 20} MiB")
-                await asyncio.sleep(0)
+                if len(piece) == _LARGEST_PIECE:
+                    await asyncio.sleep(0)  # there are more of them, and others must not wait for all
     except zlib.error:
         raise InvalidBody("the answer's compression is broken") from None
     if packed is not None and not packed.eof:

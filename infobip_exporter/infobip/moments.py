@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
+
+from infobip_exporter.model.record import NO_TIME_MS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS = -62_135_596_800_000
@@ -36,10 +39,10 @@ _MANY = 30
 _REST = np.setdiff1d(np.arange(len(_FORM)), _DIGITS)
 
 
-def moments_ms(texts: Sequence[str]) -> list[int | None]:
-    """`moment_ms` of each; five times as fast for a page of them, written as the API does."""
+def moments_ms(texts: Sequence[str]) -> NDArray[np.int64]:
+    """`moment_ms` of each, `NO_TIME_MS` for None; five times as fast for a page of them, written as the API does."""
     if len(texts) < _MANY:
-        return [moment_ms(text) for text in texts]
+        return _one_by_one(texts)
     written = "".join(texts).encode("ascii", "replace")
     if len(written) == len(_FORM) * len(texts):
         table = np.frombuffer(written, np.uint8).reshape(-1, len(_FORM))
@@ -51,7 +54,12 @@ def moments_ms(texts: Sequence[str]) -> list[int | None]:
             try:
                 found = without_offset.astype("datetime64[ms]").astype(np.int64)
             except ValueError:  # the 30th of February
-                return [moment_ms(text) for text in texts]
+                return _one_by_one(texts)
             if not len(found) or found.min() >= _FIRST_MS:
-                return list(found.tolist())
-    return [moment_ms(text) for text in texts]
+                return found
+    return _one_by_one(texts)
+
+
+def _one_by_one(texts: Sequence[str]) -> NDArray[np.int64]:
+    found = (NO_TIME_MS if ms is None else ms for ms in map(moment_ms, texts))
+    return np.fromiter(found, np.int64, len(texts))

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infobip_exporter.model.channels import MAX_LIST_LENGTH as MAX_LIST_LENGTH  # noqa: PLC0414 - many take it from here
 
 PAGE_LIMIT = 1000
@@ -41,10 +44,14 @@ class Query:
         narrowed = (self.general_status, self.entity_id, self.application_id, self.sender, self.cursor)
         return bool(self.message_ids) or any(value is not None for value in narrowed)
 
-    def holds(self, moment_ms: int) -> bool:
-        """Whether it asks for messages that were sent at this moment."""
-        since_ms, until_ms = self.since_ms, self.until_ms
-        return (since_ms is None or since_ms <= moment_ms) and (until_ms is None or moment_ms < until_ms)
+    def holds(self, sent_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether it asks for messages that were sent at these moments."""
+        holds = np.ones(len(sent_ms), np.bool_)
+        if self.since_ms is not None:
+            holds &= sent_ms >= self.since_ms
+        if self.until_ms is not None:
+            holds &= sent_ms < self.until_ms
+        return holds
 
     def parameters(self, filters: Mapping[str, str]) -> dict[str, str]:
         """The query parameters: these and the account's `filters`.

@@ -208,7 +208,7 @@ class _Read:
     def _tighten(self, page: Page) -> bool:
         """Learn from records beside the millisecond that the API includes the bounds. True if that is new."""
         before = (self._since_included, self._until_included)
-        moments = {record.sent_ms for record in page.records}
-        self._since_included |= self.range.since_ms - 1 in moments
-        self._until_included |= self.range.until_ms in moments
+        sent_ms = page.records.sent_ms
+        self._since_included |= self.range.since_ms - 1 in sent_ms
+        self._until_included |= self.range.until_ms in sent_ms
         return before != (self._since_included, self._until_included)

@@ -12,7 +12,7 @@ from infobip_exporter.counting.rows import Rows
 from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.model.cells import Cell
-from infobip_exporter.model.record import Record
+from infobip_exporter.model.record import Record, Records
 from infobip_exporter.model.time_range import TimeRange
 from tests.feed.recording import BEGIN_MS, DELIVERED, PENDING, REJECTED, row
 
@@ -25,12 +25,17 @@ def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
     """A cell of 100 s that has become final with these messages."""
     statuses = Statuses()
     known = count(
-        Rows(records), Known(), Changes(), Caps(100), statuses, is_open=lambda sent_ms: sent_ms >= 0
+        Rows(Records.of(records)),
+        Known(),
+        Changes(),
+        Caps(100),
+        statuses,
+        is_open=lambda sent_ms: sent_ms >= 0,
     ).known
     cell, _ = finalize(
         Cell(BEGIN_MS, BEGIN_MS + 100_000, reads=reads),
         known,
-        Shown(Rows(records), statuses),
+        Shown(Rows(Records.of(records)), statuses),
         statuses,
         recovered=0,
     )
@@ -38,7 +43,7 @@ def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
 
 
 def differences(cell: Cell, statuses: Statuses, records: list[Record]) -> tuple[int, int]:
-    found = audit(cell, Shown(Rows(records), statuses), LATE_MS)[1].messages
+    found = audit(cell, Shown(Rows(Records.of(records)), statuses), LATE_MS)[1].messages
     inside = sum(cell.range.holds(record.sent_ms) for record in records)
     assert found["verified"] == max(0, inside - found["missed"])
     return found["missed"], found["vanished"]
@@ -65,28 +70,35 @@ def test_a_log_that_is_as_it_was_counted_agrees() -> None:
 def test_each_difference_is_reported_once(log: list[Record], wanted: tuple[int, int]) -> None:
     cell, statuses = final(RECORDS)
     assert differences(cell, statuses, log) == wanted
-    after, _ = audit(cell, Shown(Rows(log), statuses), LATE_MS)
+    after, _ = audit(cell, Shown(Rows(Records.of(log)), statuses), LATE_MS)
     assert differences(after, statuses, log) == (0, 0)
 
 
 def test_only_a_read_that_sees_what_was_late_completes_the_audit() -> None:
     cell, statuses = final(RECORDS)
-    early, _ = audit(cell, Shown(Rows(RECORDS), statuses), cell.until_ms + AUDIT_AGE_MS - 1)
-    late, _ = audit(early, Shown(Rows(RECORDS), statuses), cell.until_ms + AUDIT_AGE_MS)
+    early, _ = audit(cell, Shown(Rows(Records.of(RECORDS)), statuses), cell.until_ms + AUDIT_AGE_MS - 1)
+    late, _ = audit(early, Shown(Rows(Records.of(RECORDS)), statuses), cell.until_ms + AUDIT_AGE_MS)
     assert (early.audited, late.audited) == (False, True)
 
 
 def test_the_final_read_verifies_the_reads_before() -> None:
     statuses = Statuses()
     known = count(
-        Rows(RECORDS), Known(), Changes(), Caps(100), statuses, is_open=lambda sent_ms: sent_ms >= 0
+        Rows(Records.of(RECORDS)),
+        Known(),
+        Changes(),
+        Caps(100),
+        statuses,
+        is_open=lambda sent_ms: sent_ms >= 0,
     ).known
     cell = Cell(BEGIN_MS, BEGIN_MS + 100_000, reads=2)
-    _, finding = finalize(cell, known, Shown(Rows(RECORDS[:3]), statuses), statuses, recovered=1)
+    _, finding = finalize(cell, known, Shown(Rows(Records.of(RECORDS[:3])), statuses), statuses, recovered=1)
     assert finding is not None
     assert finding.messages == {"verified": 2, "recovered": 1, "vanished": 1}
     assert (
-        finalize(cell._replace(reads=1), known, Shown(Rows(RECORDS), statuses), statuses, recovered=4)[1]
+        finalize(
+            cell._replace(reads=1), known, Shown(Rows(Records.of(RECORDS)), statuses), statuses, recovered=4
+        )[1]
         is None
     )
 
@@ -109,7 +121,11 @@ def test_a_cell_that_is_read_in_parts_agrees_where_all_of_it_would(
     for cut in sorted(cuts):
         cut_ms = BEGIN_MS + 1000 * cut
         part, rest = divide(
-            rest, TimeRange(rest.since_ms, cut_ms), Shown(Rows(shown), statuses), NOTHING, statuses
+            rest,
+            TimeRange(rest.since_ms, cut_ms),
+            Shown(Rows(Records.of(shown)), statuses),
+            NOTHING,
+            statuses,
         )
         assert part.messages >= 0
         assert rest.messages >= 0
@@ -124,4 +140,4 @@ def test_a_cell_that_is_read_in_parts_agrees_where_all_of_it_would(
 def test_a_part_from_the_middle_divides_nothing() -> None:
     cell, statuses = final(RECORDS)
     middle = TimeRange(BEGIN_MS + 10_000, BEGIN_MS + 20_000)
-    assert divide(cell, middle, Shown(Rows(RECORDS), statuses), NOTHING, statuses) == [cell]
+    assert divide(cell, middle, Shown(Rows(Records.of(RECORDS)), statuses), NOTHING, statuses) == [cell]

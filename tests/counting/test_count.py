@@ -12,7 +12,7 @@ from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family
-from infobip_exporter.model.record import Record
+from infobip_exporter.model.record import Record, Records
 from infobip_exporter.model.time_range import TimeRange
 from tests.feed.recording import BEGIN_MS, DELIVERED, PENDING, REJECTED, row
 
@@ -36,7 +36,7 @@ class Pages:
         self, records: Sequence[Record], proven: TimeRange | None = ALL, *, readable: bool = True
     ) -> Counted:
         counted = count(
-            Rows(records),
+            Rows(Records.of(records)),
             self.known,
             self.changes,
             self.caps,

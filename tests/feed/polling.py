@@ -15,7 +15,7 @@ from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.metrics import catalog
-from infobip_exporter.model.record import Answer, Page, Record
+from infobip_exporter.model.record import Answer, Page, Record, Records
 from tests.feed.recording import BEGIN_MS, Inline, Recording, StillClock
 
 ANSWERS_AFTER_S = 0.05
@@ -76,7 +76,7 @@ class Polling:
         if self.unshowable in rows:
             raise RequestFailed("500", "refused")
         date_ms = (now_ms + round(self.date_off_s() * 1000)) // 1000 * 1000
-        return Answer(Page(rows, len(rows)), date_ms, ANSWERS_AFTER_S, asked_s, self.clock.now_s)
+        return Answer(Page(Records.of(rows), len(rows)), date_ms, ANSWERS_AFTER_S, asked_s, self.clock.now_s)
 
     async def live(self, polls: int) -> None:
         for _ in range(polls):

@@ -20,7 +20,7 @@ from infobip_exporter.ledger.sqlite import SqliteStore
 from infobip_exporter.metrics import catalog
 from infobip_exporter.metrics.catalog import DEFAULT, Choice, Family
 from infobip_exporter.model.cells import NEVER_MS
-from infobip_exporter.model.record import Kind, Page, Record
+from infobip_exporter.model.record import Kind, Page, Record, Records
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class Recording:
         inside = TimeRange(*(BEGIN_MS + round(each * 1000) for each in (since_s, until_s)))
         return await self.recorder.record(
             Reading(
-                Page(list(records), len(records)),
+                Page(Records.of(records), len(records)),
                 inside if proven else None,
                 now,
                 now,

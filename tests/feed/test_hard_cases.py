@@ -7,7 +7,7 @@ import pytest
 
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.metrics import catalog
-from infobip_exporter.model.record import Answer, Page
+from infobip_exporter.model.record import Answer, Page, Records
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
 from tests.feed.polling import Polling
@@ -74,7 +74,7 @@ class ShowsAnother(Polling):
     async def fetch(self, query: Query) -> Answer:
         answer = await super().fetch(query)
         rows = [*answer.page.records, *([row("another", 950)] if query.general_status else [])]
-        return replace(answer, page=Page(rows, len(rows)))
+        return replace(answer, page=Page(Records.of(rows), len(rows)))
 
 
 def test_what_an_answer_by_status_shows_beside_the_time_asked_for_is_not_counted() -> None:

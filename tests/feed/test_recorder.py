@@ -9,7 +9,7 @@ from infobip_exporter.counting.cells_after import Reading
 from infobip_exporter.feed.expiry import exempt_from_audit, expire, set_back
 from infobip_exporter.infobip.clock import Bounds
 from infobip_exporter.metrics import catalog
-from infobip_exporter.model.record import Page, RejectedRow
+from infobip_exporter.model.record import Page, Records, RejectedRow
 from infobip_exporter.model.time_range import TimeRange
 from tests.feed.recording import BEGIN_MS, HOUR_MS, PENDING, REJECTED, Recording, bounds, row
 
@@ -156,7 +156,7 @@ def test_an_oversized_millisecond_that_can_not_be_read_whole_loses_its_time_once
         millisecond = TimeRange(BEGIN_MS + 10_000, BEGIN_MS + 10_001)
         for number, now_s in enumerate((3600.0, 3700.0, 3800.0)):
             now = bounds(now_s)
-            page = Page([row("a", 10)], 1)
+            page = Page(Records.of([row("a", 10)]), 1)
             too_dense = number > 0 or not whole_at_first
             await feed.recorder.record(
                 Reading(page, millisecond, now, now, HOUR_MS, too_dense=too_dense, oversized=True)
@@ -198,7 +198,7 @@ def test_time_that_came_and_left_the_log_while_nothing_could_be_asked_is_lost() 
 def test_a_row_that_can_not_be_counted_counts_once_though_a_date_was_wrong_when_it_was_read_first() -> None:
     async def live() -> None:
         feed = Recording()
-        page = Page([], 1, [RejectedRow("no_id", b"the same")])
+        page = Page(Records.of([]), 1, [RejectedRow("no_id", b"the same")])
         right = bounds(3600)
         behind = Bounds(right.earliest_ms - 4 * HOUR_MS, right.latest_ms, certain=False)
         await feed.recorder.record(Reading(page, None, behind, behind, HOUR_MS))

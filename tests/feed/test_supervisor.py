@@ -18,7 +18,7 @@ from infobip_exporter.infobip.client import Client
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
-from infobip_exporter.model.record import Answer, Page
+from infobip_exporter.model.record import Answer, Page, Records
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class FakeApi:
         if self.hangs:
             await asyncio.Event().wait()
         now = self.clock.now_s
-        return Answer(Page([], 0), int(self.clock.wall_s()) * 1000, 0.1, now, now)
+        return Answer(Page(Records.of([]), 0), int(self.clock.wall_s()) * 1000, 0.1, now, now)
 
     async def prepare(self) -> None:
         """Nothing."""

@@ -14,7 +14,7 @@ from infobip_exporter.feed.settings import Settings
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.sqlite import SqliteStore
-from infobip_exporter.model.record import Answer, Kind, Page, Record, RejectedRow
+from infobip_exporter.model.record import Answer, Kind, Page, Record, Records, RejectedRow
 from infobip_exporter.model.series import Series
 from tests.feed.test_supervisor import BEGINS_S, FakeClock, Inline
 
@@ -34,7 +34,7 @@ class Log:
         now_ms = int(self.clock.wall_s() * 1000)
         until_ms = now_ms if query.until_ms is None else query.until_ms
         shown = [each for each in self.records if (query.since_ms or 0) <= each.sent_ms <= until_ms]
-        page = Page(shown, len(shown) + len(self.rejected), self.rejected)
+        page = Page(Records.of(shown), len(shown) + len(self.rejected), self.rejected)
         now = self.clock.now_s
         return Answer(page, now_ms // 1000 * 1000, 0.1, now - 0.1, now)
 

@@ -21,7 +21,7 @@ from infobip_exporter.metrics.process import Process
 from infobip_exporter.metrics.render import ALWAYS_THERE, Feed, Renderer
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
-from infobip_exporter.model.record import Record
+from infobip_exporter.model.record import Record, Records
 from tests.fuzz.effort import fuzzed
 from tests.fuzz.json_text import STRANGE_TEXTS, rows
 
@@ -43,7 +43,7 @@ def records_of(texts: list[str]) -> list[Record]:
 def page_of(records: list[Record], *, open_metrics: bool = False) -> str:
     changes = Changes()
     count(
-        Rows(records),
+        Rows(Records.of(records)),
         Known(),
         changes,
         Caps(1000, ()),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infobip_exporter.infobip.answer import MOST_ROWS, InvalidBody, decode_page
 from infobip_exporter.infobip.lenient import parse_json, read_row
-from infobip_exporter.model.record import Kind, Page, Record, RejectedRow
+from infobip_exporter.model.record import Kind, Page, Record, Records, RejectedRow
 
 SENT_MS = 1_675_293_303_379
 
@@ -84,11 +84,11 @@ def rejected_of(value: Any) -> RejectedRow:
 
 
 def test_the_reference_row_is_read() -> None:
-    assert page_of(row()) == Page([REFERENCE_RECORD], rows=1)
+    assert page_of(row()) == Page(Records.of([REFERENCE_RECORD]), rows=1)
 
 
 def test_an_empty_page_has_no_rows() -> None:
-    assert page_of() == Page([], rows=0)
+    assert page_of() == Page(Records.of([]), rows=0)
 
 
 def test_rows_that_count_alike_share_their_kind() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from infobip_exporter.infobip.query import Query
-from infobip_exporter.model.record import Page, Record
+from infobip_exporter.model.record import Page, Record, Records
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.oversized import KnownValues, Millisecond, QueryRefused, read_millisecond
 from tests.feed.recording import BEGIN_MS, DELIVERED, PENDING, row
@@ -21,7 +21,7 @@ def rows(count: int, name: str = "m", at_s: float = 0.0, entity: str = "shop") -
 
 
 def page(records: Sequence[Record]) -> Page:
-    return Page(list(records[:LIMIT]), min(LIMIT, len(records)))
+    return Page(Records.of(records[:LIMIT]), min(LIMIT, len(records)))
 
 
 def read(first: Sequence[Record], answer: Answer) -> tuple[Millisecond, list[Query]]:
@@ -92,7 +92,12 @@ def cursor(log: Sequence[Record], size: int = 30, *, ends_empty: bool = False) -
         last = first + size >= len(log)
         if last and ends_empty:
             shown = []
-        return Page(shown, len(shown), next_cursor=None if last else str(first + size), cursor_offered=True)
+        return Page(
+            Records.of(shown),
+            len(shown),
+            next_cursor=None if last else str(first + size),
+            cursor_offered=True,
+        )
 
     return answer
 
@@ -111,7 +116,7 @@ def test_by_cursor_it_is_read_to_the_end() -> None:
         pytest.param(cursor(rows(160), ends_empty=True), id="it ends in an empty page"),
         pytest.param(
             lambda query: (
-                Page(rows(30), 30, next_cursor="1", cursor_offered=True)
+                Page(Records.of(rows(30)), 30, next_cursor="1", cursor_offered=True)
                 if query.cursor is not None
                 else refuse(query)
             ),

@@ -1,6 +1,6 @@
 """Where a range is cut whose answer proved nothing."""
 
-from infobip_exporter.model.record import Page
+from infobip_exporter.model.record import Page, Records
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.range_read import Part, split
 from tests.feed.recording import BEGIN_MS, row
@@ -12,7 +12,7 @@ HOUR = TimeRange(BEGIN_MS, BEGIN_MS + 3_600_000)
 def parts_after(at_ms: int) -> list[tuple[int, int]]:
     """The parts of an hour, from its begin, after a page full of messages of one millisecond."""
     rows = [row(f"m{n}", at_ms / 1000) for n in range(LIMIT)]
-    parts = split(Part(HOUR), Page(rows, LIMIT), LIMIT, HOUR.until_ms)
+    parts = split(Part(HOUR), Page(Records.of(rows), LIMIT), LIMIT, HOUR.until_ms)
     return [(each.range.since_ms - BEGIN_MS, each.range.until_ms - BEGIN_MS) for each in parts]
 
 
