@@ -1,6 +1,8 @@
 """`python -m simulation`: many seeds, or one with a trace of everything that happens."""
 
 import argparse
+import gc
+import os
 import signal
 import sys
 import time
@@ -17,7 +19,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--trace", action="store_true", help="tell of everything that happens")
-    parser.add_argument("--jobs", type=int, default=2, help="processes to use")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes to use")
     parser.add_argument(
         "--shrink", action="store_true", help="make the world of --seed small while it still fails"
     )
@@ -58,11 +60,23 @@ def _took_too_long(_signal: int, _frame: object) -> None:
     raise TimeoutError("the seed takes too long: it goes in circles")
 
 
+def _begin() -> None:
+    gc.disable()
+    gc.freeze()
+
+
+def _run_one(seed: int) -> Outcome:
+    outcome = run(seed)
+    gc.collect()
+    return outcome
+
+
 def run_many(seeds: range, jobs: int) -> int:
     began = time.monotonic()
     failed: list[Outcome] = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for outcome in pool.map(run, seeds, chunksize=4):
+    # Garbage is collected between two worlds, not in them: that takes a fifteenth of the time.
+    with ProcessPoolExecutor(jobs, initializer=_begin) as pool:
+        for outcome in pool.map(_run_one, seeds, chunksize=4):
             if outcome.problems:
                 failed.append(outcome)
                 print(outcome, flush=True)

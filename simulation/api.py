@@ -41,8 +41,8 @@ class History:
 
     shown: dict[Who, int] = field(default_factory=dict)
     """Messages that were in an answer, and the API's time when they first were."""
-    last_shown: dict[Who, int] = field(default_factory=dict)
-    """The API's time when they last were."""
+    last_shown: dict[Who, tuple[Query, int]] = field(default_factory=dict)
+    """What was asked for, and the API's time, when they last were."""
     finals: dict[Who, dict[Final, None]] = field(default_factory=dict)
     """The final statuses that were shown of a message, in order."""
     asked: TimeRanges = TimeRanges()
@@ -54,7 +54,7 @@ class History:
         for record in answer.page.records:
             who = (record.message_id, record.sent_ms)
             self.shown.setdefault(who, arrived_ms)
-            self.last_shown[who] = arrived_ms
+            self.last_shown[who] = query, arrived_ms
             if record.kind.final:
                 kind = record.kind
                 self.finals.setdefault(who, {})[kind.general_status, kind.status, kind.error] = None

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from infobip_exporter.counting import known
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
@@ -242,8 +244,8 @@ class Guard:
         shown_ms = cell.read_ms + self.clock_error_ms + SLACK_MS
         shown = [
             who
-            for who, last_ms in self.history.last_shown.items()
-            if cell.range.holds(who[1]) and last_ms > shown_ms
+            for who, (query, last_ms) in self.history.last_shown.items()
+            if cell.range.holds(who[1]) and last_ms > shown_ms and _covers(query, cell.range)
         ]
         still = np.isin(
             known.keys([who[0] for who in shown], np.array([who[1] for who in shown], np.int64)), keys
@@ -275,6 +277,7 @@ class WatchedLedger(Ledger):
         self._guard.committed(self)
 
 
+@lru_cache(maxsize=4)
 def _proven(cells: Cells) -> TimeRanges:
     """The time of the cells that were read."""
     table = cells.table[cells.table["read_ms"] != NEVER_MS]
@@ -284,6 +287,12 @@ def _proven(cells: Cells) -> TimeRanges:
     apart = until_ms[:-1] != since_ms[1:]
     firsts, lasts = since_ms[np.append(True, apart)], until_ms[np.append(apart, True)]
     return TimeRanges(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def _covers(query: Query, wanted: TimeRange) -> bool:
+    since_ms, until_ms = query.since_ms, query.until_ms
+    reaches = until_ms is None or wanted.until_ms <= until_ms
+    return since_ms is not None and since_ms <= wanted.since_ms and reaches
 
 
 def _adds(changes: Changes) -> None:

@@ -88,14 +88,14 @@ class Cells:
 
     def at(self, since_ms: int) -> Cell | None:
         """The cell that begins at `since_ms`."""
-        place = int(np.searchsorted(self.table["since_ms"], since_ms))
+        place = int(self.table["since_ms"].searchsorted(since_ms))
         found = place < len(self.table) and self.table["since_ms"][place] == since_ms
         return self[place] if found else None
 
     def places(self, wanted: TimeRange) -> tuple[int, int]:
         """[first, last) of the cells that have some time in `wanted`."""
-        first = int(np.searchsorted(self.table["until_ms"], wanted.since_ms, side="right"))
-        last = int(np.searchsorted(self.table["since_ms"], wanted.until_ms, side="left"))
+        first = int(self.table["until_ms"].searchsorted(wanted.since_ms, side="right"))
+        last = int(self.table["since_ms"].searchsorted(wanted.until_ms, side="left"))
         return first, max(first, last)
 
     def between(self, wanted: TimeRange) -> list[Cell]:
@@ -111,10 +111,10 @@ class Cells:
             return self
         # Most changes are to a few neighbours or change no bounds: a feed may have 100,000 cells, one copy is enough.
         since_ms = self.table["since_ms"]
-        first = int(np.searchsorted(since_ms, moments[0]))
-        last = int(np.searchsorted(since_ms, moments[-1], side="right"))
+        first = int(since_ms.searchsorted(moments[0]))
+        last = int(since_ms.searchsorted(moments[-1], side="right"))
         within = since_ms[first:last]
-        places = np.searchsorted(within, moments)
+        places = within.searchsorted(moments)
         there = places < len(within)
         there[there] = within[places[there]] == moments[there]
         rows, new_rows = self.table.view(_ROW), added.view(_ROW)
