@@ -55,6 +55,7 @@ class Shown:
         none = np.zeros(1, np.uint64)
         self._ids = np.concatenate([none, np.bitwise_xor.accumulate(keys)])
         self._outcomes = np.concatenate([none, np.cumsum(added, dtype=np.uint64)])
+        self._in_flight = np.append(0, np.cumsum(~final[of_kind]))
 
     def numbers(self, wanted: TimeRange) -> tuple[int, int, int]:
         """Count, XOR of the keys and sum of the outcomes of the records sent in `wanted`."""
@@ -63,6 +64,11 @@ class Shown:
         first_ids, last_ids = self._ids[places].tolist()
         first_outcomes, last_outcomes = self._outcomes[places].tolist()
         return last - first, first_ids ^ last_ids, (last_outcomes - first_outcomes) % (1 << 64)
+
+    def in_flight(self, wanted: TimeRange) -> int:
+        """How many of the records sent in `wanted` are in flight."""
+        first, last = self._in_flight[np.searchsorted(self._sent_ms, wanted)].tolist()
+        return int(last - first)
 
 
 def finalize(
@@ -87,17 +93,23 @@ def finalize(
     return final, Finding(cell.range, found)
 
 
-def audit(cell: Cell, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
-    """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay."""
+def audit(cell: Cell, known: Known, shown: Shown, asked_ms: int) -> tuple[Cell, Finding]:
+    """The final cell as the log has it, and how far it agreed. Differences are reported once: the log's numbers stay.
+
+    `known` are the messages known in it after the read.
+    """
     messages, ids, outcome = shown.numbers(cell.range)
     missed = max(0, messages - cell.messages)
     vanished = max(0, cell.messages - messages)
-    if not missed and not vanished and (ids, outcome) != (cell.ids, cell.outcomes):
+    other_outcomes = outcome != cell.outcomes and not cell.uncounted
+    if not missed and not vanished and (ids != cell.ids or other_outcomes):
         # One of each at the least: another message, or another outcome; maybe in the part that was read before.
         missed, vanished = 1, 1
     found = {"verified": max(0, messages - missed), "missed": missed, "vanished": vanished}
     audited = cell.audited or asked_ms >= cell.until_ms + AUDIT_AGE_MS
-    after = cell._replace(audited=audited, messages=messages, ids=ids, outcomes=outcome)
+    counted = int(shown.rows.show(known.keys_in_flight()).sum())
+    uncounted = max(0, shown.in_flight(cell.range) - counted)
+    after = cell._replace(audited=audited, messages=messages, uncounted=uncounted, ids=ids, outcomes=outcome)
     return after, Finding(cell.range, found)
 
 

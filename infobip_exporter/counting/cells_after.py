@@ -155,7 +155,7 @@ class _After:
             cell = cell._replace(reads=0)
         audits = self._audits(cell)
         if cell.final:
-            return audit(cell, self._shown, self._asked_ms) if audits else (cell, None)
+            return audit(cell, inside, self._shown, self._asked_ms) if audits else (cell, None)
         final_until_ms = self._asked_ms - self._reading.final_age_ms if self._reading.asked.certain else 0
         postponed = any(each.meet(cell.range).length_ms for each in self._counted.postponed)
         if cell.until_ms > final_until_ms or postponed:

@@ -249,11 +249,12 @@ class Answers:
         now_s = self._clock.monotonic_s()
         shown = set(page.records.message_ids)
         strangers = sum(message_id not in job.ids for message_id in page.records.message_ids)
-        if may_be_capped(page, self._page_limit) and shown != job.ids:
-            self._learnt.most_ids = max(1, page.rows - 1)
-            job = replace(job, looked=())
-        elif 2 * strangers > page.rows or 2 * len(shown & job.ids) < len(job.ids):
+        capped = may_be_capped(page, self._page_limit) and shown != job.ids
+        if 2 * strangers > page.rows or (2 * len(shown & job.ids) < len(job.ids) and not capped):
             self._avoided.filter_failed("messageId", now_s)  # it takes no list of ids, or lacks most of them
+            job = replace(job, looked=())
+        elif capped:
+            self._learnt.most_ids = max(1, page.rows - 1)
             job = replace(job, looked=())
         else:
             self._avoided.filter_works("messageId")

@@ -8,9 +8,11 @@ from infobip_exporter.ledger.store import Writes
 from infobip_exporter.model.cells import Cell
 
 _CELL_TYPES = {
-    name: {"messages": "integer", "in_flight": "integer", "reads": "integer"}.get(
-        name, "boolean" if name in ("final", "audited", "auditable") else "bigint"
-    )
+    name: "integer"
+    if name in ("messages", "in_flight", "reads", "uncounted")
+    else "boolean"
+    if name in ("final", "audited", "auditable")
+    else "bigint"
     for name in Cell._fields
 }
 

@@ -70,6 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             final boolean NOT NULL,
             audited boolean NOT NULL,
             auditable boolean NOT NULL,
+            uncounted integer NOT NULL,
             ids bigint NOT NULL,
             outcomes bigint NOT NULL,
             PRIMARY KEY (feed_id, since_ms)

@@ -47,6 +47,7 @@ TABLES = (
         final INTEGER NOT NULL,
         audited INTEGER NOT NULL,
         auditable INTEGER NOT NULL,
+        uncounted INTEGER NOT NULL,
         ids INTEGER NOT NULL,
         outcomes INTEGER NOT NULL,
         PRIMARY KEY (feed_id, since_ms)

@@ -24,6 +24,7 @@ COLUMNS = np.dtype(
         ("final", np.bool_),
         ("audited", np.bool_),
         ("auditable", np.bool_),
+        ("uncounted", np.int32),
         ("ids", np.uint64),
         ("outcomes", np.uint64),
     ]
@@ -43,7 +44,7 @@ class Cell(NamedTuple):
     counted any more, but for what is in flight in it; then `ids` is the XOR of the keys of its messages and `outcomes`
     the sum of the outcomes of the settled ones, modulo 2**64. `audited` is whether the read that completes its audit was
     made. `auditable` is False where no read can prove anything about it: an oversized millisecond, time read under other
-    filters.
+    filters. `uncounted` are the messages in flight that an audit has missed: when they settle, the outcomes differ once more.
     """
 
     since_ms: int
@@ -57,6 +58,7 @@ class Cell(NamedTuple):
     final: bool = False
     audited: bool = False
     auditable: bool = True
+    uncounted: int = 0
     ids: int = 0
     outcomes: int = 0
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infobip_exporter.counting.audit import AUDIT_AGE_MS, Shown, audit, divide, finalize
+from infobip_exporter.counting.audit import AUDIT_AGE_MS, Finding, Shown, audit, divide, finalize
 from infobip_exporter.counting.caps import Caps
 from infobip_exporter.counting.count import count
-from infobip_exporter.counting.known import ByTime, Known
+from infobip_exporter.counting.known import ByTime, InFlight, Known
 from infobip_exporter.counting.rows import Rows
 from infobip_exporter.counting.statuses import Statuses
 from infobip_exporter.ledger.changes import Changes
@@ -42,8 +42,16 @@ def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
     return cell, statuses
 
 
+def audited(
+    cell: Cell, statuses: Statuses, records: list[Record], asked_ms: int = LATE_MS
+) -> tuple[Cell, Finding]:
+    """The audit of a cell in which "d" is known to be in flight."""
+    known = Known(in_flight={("d", BEGIN_MS + 60_000): InFlight("PENDING", ())})
+    return audit(cell, known, Shown(Rows(Records.of(records)), statuses), asked_ms)
+
+
 def differences(cell: Cell, statuses: Statuses, records: list[Record]) -> tuple[int, int]:
-    found = audit(cell, Shown(Rows(Records.of(records)), statuses), LATE_MS)[1].messages
+    found = audited(cell, statuses, records)[1].messages
     inside = sum(cell.range.holds(record.sent_ms) for record in records)
     assert found["verified"] == max(0, inside - found["missed"])
     return found["missed"], found["vanished"]
@@ -70,14 +78,25 @@ def test_a_log_that_is_as_it_was_counted_agrees() -> None:
 def test_each_difference_is_reported_once(log: list[Record], wanted: tuple[int, int]) -> None:
     cell, statuses = final(RECORDS)
     assert differences(cell, statuses, log) == wanted
-    after, _ = audit(cell, Shown(Rows(Records.of(log)), statuses), LATE_MS)
+    after, _ = audited(cell, statuses, log)
     assert differences(after, statuses, log) == (0, 0)
+
+
+def test_a_missed_message_is_reported_once_though_it_settles_later() -> None:
+    cell, statuses = final(RECORDS)
+    in_flight, settled = [*RECORDS, row("late", 3, PENDING)], [*RECORDS, row("late", 3)]
+    assert differences(cell, statuses, in_flight) == (1, 0)
+    after, _ = audited(cell, statuses, in_flight)
+    assert differences(after, statuses, settled) == (0, 0)
+    after, _ = audited(after, statuses, settled)
+    changed = [row("a", 1, REJECTED), *settled[1:]]
+    assert differences(after, statuses, changed) == (1, 1)
 
 
 def test_only_a_read_that_sees_what_was_late_completes_the_audit() -> None:
     cell, statuses = final(RECORDS)
-    early, _ = audit(cell, Shown(Rows(Records.of(RECORDS)), statuses), cell.until_ms + AUDIT_AGE_MS - 1)
-    late, _ = audit(early, Shown(Rows(Records.of(RECORDS)), statuses), cell.until_ms + AUDIT_AGE_MS)
+    early, _ = audited(cell, statuses, RECORDS, cell.until_ms + AUDIT_AGE_MS - 1)
+    late, _ = audited(early, statuses, RECORDS, cell.until_ms + AUDIT_AGE_MS)
     assert (early.audited, late.audited) == (False, True)
 
 

@@ -131,7 +131,12 @@ def test_a_budget_smaller_than_the_polls_counts_what_it_can_read(budget: int) ->
 
 
 @pytest.mark.parametrize(
-    "quirks", [Quirks(broken=("messageId",), broken_how="timeout"), Quirks(ids_heeded=1)]
+    "quirks",
+    [
+        Quirks(broken=("messageId",), broken_how="timeout"),
+        Quirks(broken=("messageId",), broken_how="ignored", most_rows=50),
+        Quirks(ids_heeded=1),
+    ],
 )
 def test_lists_of_ids_that_do_not_work_are_given_up_and_messages_settle_by_range(quirks: Quirks) -> None:
     async def live() -> None:
