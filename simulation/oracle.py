@@ -487,11 +487,11 @@ def _costs(
 
 
 def _took(took_ms: int | None, labels: Mapping[str, str]) -> Way:
-    if took_ms is None:
-        return {}
+    _, pairs = _of_labels(catalog.DELIVERY_DURATION, labels)
+    if took_ms is None:  # the values of its labels take their places all the same
+        return {(SUM, pairs): 0}
     took = Decimal(took_ms).scaleb(-3)
     bucket = bisect_left([Decimal(str(bound)) for bound in catalog.DELIVERY_DURATION.buckets], took)
-    _, pairs = _of_labels(catalog.DELIVERY_DURATION, labels)
     return {(HISTOGRAM, (*pairs, (BUCKET, str(bucket)))): 1, (SUM, pairs): took}
 
 

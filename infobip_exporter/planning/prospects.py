@@ -38,7 +38,9 @@ class Prospects:
         self.in_flight: NDArray[np.int32] = np.ascontiguousarray(table["in_flight"])
         self.final: NDArray[np.bool_] = np.ascontiguousarray(table["final"])
         self.messages: NDArray[np.int32] = np.ascontiguousarray(table["messages"])
-        self.waiting = np.flatnonzero(self.in_flight)
+        certain = situation.certain
+        gone = certain & (self.until_ms <= situation.edge_ms)  # from the log: no answer shows it any more
+        self.waiting = np.flatnonzero((self.in_flight > 0) & ~gone)
         self.oldest_ms: NDArray[np.int64] = table["oldest_in_flight_ms"][self.waiting]
         self.looked_ms: NDArray[np.int64] = table["looked_ms"][self.waiting]
         several = self.in_flight[self.waiting] > 1
@@ -46,8 +48,7 @@ class Prospects:
             several, (self.oldest_ms + self.until_ms[self.waiting]) / 2, self.oldest_ms
         )
         self.expected, self.worth, stale = self.outcomes(situation, self.looked_ms)
-        unread = table["read_ms"] == NEVER_MS  # the first read of that time comes in its turn
-        certain = situation.certain
+        unread = (table["read_ms"] == NEVER_MS) | gone  # the first read of that time comes in its turn
         self.due = ~self.final & ~unread & certain
         self.due &= self.until_ms <= situation.now_ms - situation.final_age_ms
         self.auditable = self.final & table["auditable"] & certain

@@ -211,6 +211,10 @@ class TestFinal:
         due = steady(1, 90 * MINUTE, 60 * MINUTE, 30_000)
         assert asked(situation(*due, certain=False)) == []
 
+    def test_what_has_left_the_log_is_not_read(self) -> None:
+        gone = row(NOW - 50 * HOUR_MS, NOW - 49 * HOUR_MS, 5, in_flight=20)
+        assert asked(situation(gone, settling=HOURS, may_look_up=False)) == []
+
     def test_cells_in_unread_time_are_left_to_the_backlog(self) -> None:
         seen = Cell(NOW - 2 * HOUR_MS, NOW - 2 * HOUR_MS + 1000, 5)
         assert asked(situation(seen)) == []
