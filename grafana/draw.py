@@ -18,6 +18,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.dates import DateFormatter, date2num
 from matplotlib.ticker import FuncFormatter
 
+from grafana.campaigns import campaigns
 from grafana.cost import cost
 from grafana.delivery import delivery
 from grafana.exporter import exporter
@@ -32,7 +33,7 @@ COLOURS = STATUS_COLOURS | {"light-blue": "skyblue"}
 def main(url: str, folder: str, minutes: str = "60") -> None:
     mpl.use("Agg")
     source = Source(url, int(minutes) * 60)
-    for board in (delivery(), cost(), exporter()):
+    for board in (delivery(), cost(), campaigns(), exporter()):
         draw(board, source, Path(folder) / f"{board['uid']}.png")
 
 

@@ -110,7 +110,7 @@ def _config(sandbox: Sandbox, folder: Path, address: str, log: Log) -> Config:
     return Config(
         accounts=(account,),
         poll=Poll(interval_s=5.0, lookback_s=_LOOKBACK_S),
-        metrics=Metrics(zero_hold_s=15.0),
+        metrics=Metrics(zero_hold_s=15.0, labels=(*Metrics().labels, "campaign")),
         state=State(f"sqlite:///{folder / 'demo.db'}"),
         web=Web((address,)),
         log=log,

@@ -59,10 +59,6 @@ MUTANTS = (
         "page.records.where(job.query.holds(page.records.sent_ms))", "page.records",
     ),
     Mutant(
-        PLANNING + "oversized.py", "a cursor that is offered again does not end the read",
-        "if cursor in cursors or self.queries >= MOST_QUERIES:", "if self.queries >= MOST_QUERIES:",
-    ),
-    Mutant(
         FEED + "answers.py", "a range is proven up to the answer, not up to the query",
         "until_ms = asked.earliest_ms if part.open_ended else min(part.range.until_ms, asked.earliest_ms)",
         "until_ms = self._sender.bounds().latest_ms if part.open_ended else part.range.until_ms",
