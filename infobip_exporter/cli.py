@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # Here, where a broken pipe is understood.
         return code  # noqa: TRY300
     except ExporterError as error:
+        logs.flush()  # so that the error is the last line, and one of its own
         print(error, file=sys.stderr)
         return UNUSABLE if isinstance(error, ConfigError | LedgerError | ListenError) else FAILED
     except KeyboardInterrupt:

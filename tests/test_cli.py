@@ -290,6 +290,21 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
     assert capfd.readouterr().err == told
 
 
+def test_an_error_of_a_command_is_the_last_line_after_all_that_was_logged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: Config, *_others: object, **_flags: object) -> int:
+        for number in range(500):
+            structlog.get_logger().warning("a line", number=number)
+        raise ExporterError("no way on")
+
+    monkeypatch.setattr(app, "run", run)
+    assert cli.main([]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert len([line for line in lines if line.endswith('msg="a line" number=499')]) == 1
+    assert lines[-1] == "no way on"
+
+
 def test_what_is_hardly_meant_is_warned_of(
     ran: list[tuple[object, ...]], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
