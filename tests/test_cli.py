@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from infobip_exporter import check as check_module
 from infobip_exporter.arguments import FLAGS_OF
 from infobip_exporter.config.schema import Config, Log, State
 from infobip_exporter.errors import ExporterError, LedgerError, ListenError
+from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.reload import Reloads
 from infobip_sandbox import demo
@@ -293,15 +295,27 @@ def test_an_error_of_a_command_is_a_line_and_an_exit_code(
 def test_an_error_of_a_command_is_the_last_line_after_all_that_was_logged(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    asked_for = threading.Event()
+    write, flush = LogWriter._write, LogWriter.flush
+
+    def write_when_asked_for(writer: LogWriter, line: str) -> bool:
+        asked_for.wait(10)
+        return write(writer, line)
+
+    def ask_for(writer: LogWriter, within_s: float) -> None:
+        asked_for.set()
+        flush(writer, within_s)
+
     def run(_: Config, *_others: object, **_flags: object) -> int:
-        for number in range(500):
-            structlog.get_logger().warning("a line", number=number)
+        structlog.get_logger().warning("it was logged")
         raise ExporterError("no way on")
 
+    monkeypatch.setattr(LogWriter, "_write", write_when_asked_for)
+    monkeypatch.setattr(LogWriter, "flush", ask_for)
     monkeypatch.setattr(app, "run", run)
     assert cli.main([]) == 1
     lines = capfd.readouterr().err.splitlines()
-    assert len([line for line in lines if line.endswith('msg="a line" number=499')]) == 1
+    assert lines[-2].endswith('msg="it was logged"')
     assert lines[-1] == "no way on"
 
 
