@@ -21,10 +21,8 @@ NOTHING = ByTime(Known())
 KINDS = st.sampled_from([PENDING, DELIVERED, REJECTED])
 
 
-def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
-    """A cell of 100 s that has become final with these messages."""
-    statuses = Statuses()
-    known = count(
+def counted(records: list[Record], statuses: Statuses) -> Known:
+    return count(
         Rows(Records.of(records)),
         Known(),
         Changes(),
@@ -32,6 +30,12 @@ def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
         statuses,
         is_open=lambda sent_ms: sent_ms >= 0,
     ).known
+
+
+def final(records: list[Record], reads: int = 2) -> tuple[Cell, Statuses]:
+    """A cell of 100 s that has become final with these messages."""
+    statuses = Statuses()
+    known = counted(records, statuses)
     cell, _ = finalize(
         Cell(BEGIN_MS, BEGIN_MS + 100_000, reads=reads),
         known,
@@ -102,14 +106,7 @@ def test_only_a_read_that_sees_what_was_late_completes_the_audit() -> None:
 
 def test_the_final_read_verifies_the_reads_before() -> None:
     statuses = Statuses()
-    known = count(
-        Rows(Records.of(RECORDS)),
-        Known(),
-        Changes(),
-        Caps(100),
-        statuses,
-        is_open=lambda sent_ms: sent_ms >= 0,
-    ).known
+    known = counted(RECORDS, statuses)
     cell = Cell(BEGIN_MS, BEGIN_MS + 100_000, reads=2)
     _, finding = finalize(cell, known, Shown(Rows(Records.of(RECORDS[:3])), statuses), statuses, recovered=1)
     assert finding is not None
