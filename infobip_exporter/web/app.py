@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from starlette.applications import Starlette
@@ -82,66 +83,13 @@ def create_app(
     `reload` reads the configuration anew and waits for it; it raises an ExporterError that says why it was refused.
     None where that is not to be asked for over HTTP. With `allowed_hosts`, requests for other hosts are refused.
     """
-    pages: SharedRendering[_Rendered] = SharedRendering()
-    renderer = Renderer(view.version, view.process)
-
-    async def metrics(request: Request) -> Response:
-        open_metrics = wants_open_metrics(request.headers.get("accept", ""))
-        zipped = accepts_gzip(request.headers.get("accept-encoding", ""))
-        headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
-        if zipped:
-            headers["content-encoding"] = "gzip"
-
-        async def rendered() -> _Rendered:
-            return await pages.get(
-                (open_metrics, zipped), lambda: render(open_metrics=open_metrics, zipped=zipped)
-            )
-
-        return _Page(rendered, headers)
-
-    def render(*, open_metrics: bool, zipped: bool) -> _Rendered:
-        now = view.now()
-        zero_starts = view.zero_starts()
-        # A reload in between may have brought a feed: the next page has it.
-        feeds = [
-            Feed(each, zero_starts[each.account, each.channel])
-            for each in view.snapshots()
-            if (each.account, each.channel) in zero_starts
-        ]
-        page = renderer.render(
-            feeds,
-            now,
-            open_metrics=open_metrics,
-            reloaded=view.reloaded,
-            log_lines_dropped=logs.lines_dropped(),
-            standby=view.standby(),
-        )
-        body = gzip.compress(page.body, GZIP_LEVEL, mtime=0) if zipped else page.body
-        shown = page._replace(body=b"")  # what is not needed any more is not held until it was taken
-        return _Rendered(body, lambda: shown.was_answered(now))
-
-    def render_status() -> _Rendered:
-        html = status_page.render(
-            view.snapshots(), view.now().wall_s, view.version, view.docs_url, view.owners()
-        )
-        return _Rendered(html.encode())
-
-    async def status(_: Request) -> Response:
-        headers = _guarded("text/html; charset=utf-8", status_page.POLICY)
-        return _Page(lambda: pages.get("status", render_status), headers)
-
-    async def healthy(_: Request) -> Response:
-        return _state("healthy", "no progress", view.stalled())
-
-    async def ready(_: Request) -> Response:
-        return _state("ready", "not asked yet", view.ready())
-
+    pages = _Pages(view)
     app = Starlette(
         routes=[
-            Route("/metrics", metrics),
-            Route("/", status),
-            Route(HEALTHY, healthy),
-            Route("/-/ready", ready),
+            Route("/metrics", pages.metrics),
+            Route("/", pages.status),
+            Route(HEALTHY, pages.healthy),
+            Route("/-/ready", pages.ready),
             Route("/-/reload", _reloading(reload), methods=["POST"]),
         ],
         exception_handlers={HTTPException: _not_served, Exception: _failed},
@@ -217,6 +165,63 @@ class _Page(Response):
             del rendered  # it may be large, and the client may be slow
         if scope["method"] == "GET" and await state.get(IS_TAKEN, _always)():
             was_taken()
+
+
+class _Pages:
+    """What is answered about `view`."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._shared: SharedRendering[_Rendered] = SharedRendering()
+        self._renderer = Renderer(view.version, view.process)
+
+    async def metrics(self, request: Request) -> Response:
+        open_metrics = wants_open_metrics(request.headers.get("accept", ""))
+        zipped = accepts_gzip(request.headers.get("accept-encoding", ""))
+        headers = {"content-type": OPEN_METRICS if open_metrics else TEXT, "vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["content-encoding"] = "gzip"
+        render = partial(self._render, open_metrics=open_metrics, zipped=zipped)
+        return _Page(lambda: self._shared.get((open_metrics, zipped), render), headers)
+
+    def _render(self, *, open_metrics: bool, zipped: bool) -> _Rendered:
+        view = self._view
+        now = view.now()
+        zero_starts = view.zero_starts()
+        # A reload in between may have brought a feed: the next page has it.
+        feeds = [
+            Feed(each, zero_starts[each.account, each.channel])
+            for each in view.snapshots()
+            if (each.account, each.channel) in zero_starts
+        ]
+        page = self._renderer.render(
+            feeds,
+            now,
+            open_metrics=open_metrics,
+            reloaded=view.reloaded,
+            log_lines_dropped=logs.lines_dropped(),
+            standby=view.standby(),
+        )
+        body = gzip.compress(page.body, GZIP_LEVEL, mtime=0) if zipped else page.body
+        shown = page._replace(body=b"")  # what is not needed any more is not held until it was taken
+        return _Rendered(body, lambda: shown.was_answered(now))
+
+    async def status(self, _: Request) -> Response:
+        headers = _guarded("text/html; charset=utf-8", status_page.POLICY)
+        return _Page(lambda: self._shared.get("status", self._render_status), headers)
+
+    def _render_status(self) -> _Rendered:
+        view = self._view
+        html = status_page.render(
+            view.snapshots(), view.now().wall_s, view.version, view.docs_url, view.owners()
+        )
+        return _Rendered(html.encode())
+
+    async def healthy(self, _: Request) -> Response:
+        return _state("healthy", "no progress", self._view.stalled())
+
+    async def ready(self, _: Request) -> Response:
+        return _state("ready", "not asked yet", self._view.ready())
 
 
 @asynccontextmanager
