@@ -267,7 +267,7 @@ MUTANTS = (
     ),
     Mutant(
         FEED + "recorder.py", "a millisecond that can't be read whole is not told as lost",
-        'lose(changes, reading.proven.length_ms, "too_dense")', "pass",
+        'lose(changes, dense.length_ms, "too_dense")', "pass",
     ),
     Mutant(
         FEED + "expiry.py", "unread time that left the log stays unread",

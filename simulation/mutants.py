@@ -100,9 +100,9 @@ def line(verdict: Verdict) -> str:
 def page(verdicts: list[Verdict], seeds: int) -> str:
     head = (
         "# Deliberate faults\n\n"
-        "The simulation is only worth what it catches. `make mutants` breaks the core on purpose, one fault at a time, and\n"
-        f"runs seeds until one fails; each fault has {seeds} to be caught in. The faults themselves are in\n"
-        "[simulation/faults.py](../simulation/faults.py).\n\n"
+        "The simulation is only worth what it catches. `make mutants` breaks the core on purpose, one fault\n"
+        f"at a time, and runs seeds until one fails; each fault has {seeds} to be caught in. It writes this page.\n"
+        "The faults themselves are in [simulation/faults.py](../simulation/faults.py).\n\n"
         "| where | what is wrong | caught by seed |\n|---|---|--:|\n"
     )
     return head + "\n".join(map(line, verdicts)) + "\n"

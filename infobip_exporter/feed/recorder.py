@@ -152,16 +152,7 @@ class Recorder(Writer):
         await self._reject(changes, reading.page, reading.now.latest_ms)
         if reading.proven is not None:
             self.move(unread=self.progress.unread.remove(reading.proven))
-        known_dense = any(
-            cell.range == reading.proven and not cell.auditable and not cell.reads for cell in cells
-        )
-        if reading.too_dense and reading.proven is not None and not known_dense:
-            lose(changes, reading.proven.length_ms, "too_dense")
-            self.log.warning(
-                "a millisecond holds more messages than the API shows, counted those seen",
-                sent_ms=reading.proven.since_ms,
-                seen=len(rows.records),
-            )
+        self._lose_dense(changes, reading, cells, len(rows.records))
         if len(sent_ms):
             last_ms = int(sent_ms[-1])
             self.move(last_sent_ms=max(last_ms, self.progress.last_sent_ms or last_ms))
@@ -174,6 +165,20 @@ class Recorder(Writer):
         self.found.settled += counted.settled
         self.durations_ms = np.append(self.durations_ms, counted.durations_ms)
         return counted.postponed
+
+    def _lose_dense(self, changes: Changes, reading: Reading, cells: Sequence[Cell], seen: int) -> None:
+        """Report a millisecond of which the API can't show all, unless it was reported before."""
+        dense = reading.proven
+        if not reading.too_dense or dense is None:
+            return
+        if any(cell.range == dense and not cell.auditable and not cell.reads for cell in cells):
+            return
+        lose(changes, dense.length_ms, "too_dense")
+        self.log.warning(
+            "a millisecond holds more messages than the API shows, counted those seen",
+            sent_ms=dense.since_ms,
+            seen=seen,
+        )
 
     def _opens(
         self, closed: Sequence[Cell], *, only_in_flight: bool
