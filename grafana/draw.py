@@ -4,6 +4,7 @@
 dashboards' own; the drawing is not Grafana's.
 """
 
+import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from grafana.panels import STATUS_COLOURS
 COLUMNS = 2
 MOST_PANELS = 8
 MOST_FIGURES = 12
+CURRENCY = "EUR"
+"""Of the panels that there are for each currency this one is drawn."""
 COLOURS = STATUS_COLOURS | {"light-blue": "skyblue"}
 
 
@@ -62,6 +65,7 @@ class Source:
             expr = expr.replace(name, value)
         for variable in ("job", "instance", "account", "channel", "entity", "application", "currency"):
             expr = expr.replace(f"${variable}", ".*")
+        expr = expr.replace("$campaign", ".+")
         answer = httpx.get(
             f"{self.url}/api/v1/{path}", params={"query": expr, **parameters}, timeout=60
         ).json()
@@ -71,7 +75,11 @@ class Source:
 
 def draw(board: dict[str, Any], source: Source, path: Path) -> None:
     figures = [panel for panel in board["panels"] if panel["type"] == "stat"][:MOST_FIGURES]
-    drawn = [panel for panel in board["panels"] if panel["type"] in {"timeseries", "heatmap"}]
+    drawn = [
+        json.loads(json.dumps(panel).replace("$currency", CURRENCY)) if panel.get("repeat") else panel
+        for panel in board["panels"]
+        if panel["type"] in {"timeseries", "heatmap"}
+    ]
     panels = [panel for panel in drawn if any(source.lines(each["expr"]) for each in panel["targets"])][
         :MOST_PANELS
     ]
@@ -165,7 +173,7 @@ def day(moment_s: float) -> float:
 
 
 def legend(pattern: str, labels: dict[str, str]) -> str:
-    for name in ("account", "channel", "entity_id", "application_id", "general_status", "error_group", "code", "reason",
+    for name in ("account", "channel", "entity_id", "application_id", "campaign", "general_status", "error_group", "code", "reason",
                  "currency", "of", "from", "to", "label", "instance", "version"):  # fmt: skip
         pattern = pattern.replace(f"{{{{{name}}}}}", labels.get(name, ""))
     return pattern.strip() or "(none)"

@@ -10,7 +10,8 @@ from infobip_exporter.planning.situation import LONGEST_FINAL_S, Situation
 
 FAILURE_STATUSES = ("REJECTED", "UNDELIVERABLE", "EXPIRED")
 WEIGHT = 16.0
-"""A failure that waits counts as so many other outcomes: failures page people."""
+"""A failure that waits counts as so many other outcomes: failures page people. At 100/s with 2 h to settle half of them are
+counted after 5.4, 3.7, 2.7 and 2.5 min with 1, 4, 16 and 64, and half of all outcomes after 10.5, 10.5, 11.6 and 12.0 min."""
 
 
 class Asked:
