@@ -104,7 +104,7 @@ def run(seed: int, server: Postgres, write: Callable[[str], None] | None = None)
     lived = life.lived
     outcome.messages, outcome.requests = len(lived.messages), lived.api.requests
     outcome.commits, outcome.polls = lived.guard.commits, len(lived.polls)
-    outcome.kills, outcome.lost_ms = life.kills, lived.guard.lost.total_ms
+    outcome.kills, outcome.lost_ms = life.fate.kills, lived.guard.lost.total_ms
     return outcome
 
 
@@ -136,7 +136,6 @@ class SharedLife(Life):
         self, world: SimulatedWorld, seed: int, server: Postgres, write: Callable[[str], None] | None
     ) -> None:
         super().__init__(world, write)
-        self.kills = 0
         self._gap_s = (0.0, 0.0)
         self._skipped_s = 0.0
         self.database = SharedDatabase(server, f"seed_{seed}_{int(time.time())}", self.database_s)
@@ -352,7 +351,7 @@ class SimulatedReplica:
                 await asyncio.sleep(self.rng.expovariate(1 / HOUR_S))
                 await self.life.outlast_gap()
                 self.life.trace(self.name, "KILLED")
-                self.life.kills += 1
+                self.life.fate.kills += 1
                 lived.cancel()
                 await asyncio.gather(lived, return_exceptions=True)
                 await self._kill()

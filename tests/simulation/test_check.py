@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from infobip_exporter.counting import known
+from infobip_exporter.infobip.query import Query
 from infobip_exporter.ledger.changes import Changes
 from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.progress import Progress
@@ -105,12 +106,19 @@ def test_time_made_final_that_nobody_asked_for(ledger: WatchedLedger, guard: Gua
         ledger.commit(Changes(cells=[cell(0, 500, final=True)], progress=progress()))
 
 
-@pytest.mark.parametrize(("shown_ms", "held"), [(NOW - 10_000, True), (NOW + 10_000, False)])
+@pytest.mark.parametrize(
+    ("query", "shown_ms", "held"),
+    [
+        pytest.param(Query(T, T + 400), NOW - 10_000, True, id="shown before"),
+        pytest.param(Query(T, T + 400), NOW + 10_000, False, id="shown by the read"),
+        pytest.param(Query(T + 7, T + 400), NOW + 10_000, True, id="shown by a read of a part"),
+    ],
+)
 def test_a_final_cell_keeps_what_the_log_lacks_only(
-    ledger: WatchedLedger, guard: Guard, shown_ms: int, held: bool
+    ledger: WatchedLedger, guard: Guard, query: Query, shown_ms: int, held: bool
 ) -> None:
     kept = np.array([(known.keys(["gone"], np.array([T + 7]))[0], T + 7, 0)], known.SETTLED)
-    guard.history.last_shown["gone", T + 7] = shown_ms
+    guard.history.last_shown["gone", T + 7] = query, shown_ms
     changes = Changes(
         cells=[cell(0, 400, final=True)],
         settled={T: known.encode_settled(kept, T)},
