@@ -642,9 +642,11 @@ class ForwardProxy:
             await outside.wait_closed()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:  # also where the connection is reset: the other direction would never end
+            writer.close()
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
