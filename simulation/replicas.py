@@ -213,6 +213,8 @@ class SharedLife(Life):
 class SharedFeed(LivedFeed):
     """The feed of all replicas, its world, and what is kept of it for the oracle."""
 
+    waiting_at_a_kill = 4  # then the next ones are reserved, with a commit
+
     life: SharedLife
 
     def _stored(self) -> Ledger:

@@ -215,6 +215,9 @@ class Life:
 class LivedFeed:
     """One feed of the process, its world, and what is kept of it for the oracle."""
 
+    waiting_at_a_kill = REQUESTS_WAITING
+    """Requests that may wait for a commit then."""
+
     def __init__(self, life: Life, feed_world: FeedWorld) -> None:
         seed = f"{life.world.seed} {feed_world.channel}"
         self.life = life
@@ -441,7 +444,7 @@ class LivedFeed:
         counted = sum(
             int(n) for series, n in ledger.counters.items() if series.family == catalog.REQUESTS.name
         )
-        made, may_wait = self.api.requests, REQUESTS_WAITING * (self.life.fate.kills + 1)
+        made, may_wait = self.api.requests, REQUESTS_WAITING + self.waiting_at_a_kill * self.life.fate.kills
         if made - may_wait <= counted <= made:
             return []
         return [f"{counted} requests are counted, {made} were made"]

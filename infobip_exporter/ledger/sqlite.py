@@ -223,8 +223,8 @@ class SqliteStore(Tables):
 def check_schema(cursor: sqlite3.Cursor, where: str) -> int:
     """The version of a file's tables. Raises LedgerError, with what to do, unless it is this program's."""
     version = int(cursor.execute("PRAGMA user_version").fetchone()[0])
-    has_cells = cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'released'").fetchone() is not None
-    if version == VERSION and has_cells:
+    newest = "SELECT 1 FROM pragma_table_info('cell') WHERE name = 'uncounted'"
+    if version == VERSION and cursor.execute(newest).fetchone() is not None:
         return version
     if version > VERSION:
         raise LedgerError(

@@ -7,8 +7,8 @@ from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.situation import OVERLAP_MS, Situation
 
 NEIGHBOURS = 6
-"""The traffic around is told by so many cells: one does as well where traffic is steady (1.08 times the fewest requests
-for a backlog of 6 h at 100/s), but not where it comes in bursts,"""
+"""The traffic around is told by so many cells (one does as well for a backlog of 6 h at 100/s, 1.08 times the fewest
+requests, and in tenfold bursts),"""
 GROWTH = 4
 """and for at most so many times their length: at night little is known of the evening before."""
 

@@ -148,6 +148,12 @@ def test_a_damaged_state_is_told_in_a_line(
     ends_with(stopped, told)
 
 
+def test_a_state_whose_cells_have_other_columns_is_refused_with_what_to_do(stopped: Exporter) -> None:
+    with closing(sqlite3.connect(stopped.state)) as connection:
+        connection.execute("ALTER TABLE cell DROP COLUMN uncounted")
+    ends_with(stopped, "written by a version before the first release")
+
+
 @pytest.mark.parametrize(
     ("schema", "told"),
     [(99, "written by a newer exporter (schema 99"), (0, "written by a version before the first release")],
