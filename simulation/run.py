@@ -206,8 +206,11 @@ class Life:
         )
 
     def _down(self) -> None:
-        longest_s = max(0.0, min(self.world.longest_down_s, self.ends_s - self.time.now_s - LAST_UP_S))
-        self.time.advance(self.rng.choice((0.0, longest_s * self.rng.random())))
+        left_s = max(0.0, self.ends_s - self.time.now_s - LAST_UP_S)
+        down_s = self.rng.choice((0.0, min(self.world.longest_down_s, left_s) * self.rng.random()))
+        if self.world.away_s and self.fate.kills == 1:
+            down_s = min(self.world.away_s, left_s)
+        self.time.advance(down_s)
         if self.rng.random() < 0.3:
             self.time.reboot()
 

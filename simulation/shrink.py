@@ -49,6 +49,7 @@ def _smaller(world: SimulatedWorld) -> Iterator[tuple[str, SimulatedWorld]]:
     yield "full disks", replace(world, disk_full=())
     yield "steps of the exporter's clock", replace(world, wall_steps=world.wall_steps[:1])
     yield "the exporter's wrong clock", replace(world, wall_steps=())
+    yield "two days away", replace(world, away_s=0.0)
     yield "suspends", replace(world, suspends=())
     yield "slow commits", replace(world, slowest_commit_s=0.0)
     for number, feed in enumerate(world.feeds):

@@ -72,6 +72,8 @@ class SimulatedWorld:
     kill_every: float
     most_kills: int
     longest_down_s: float
+    away_s: float
+    """How long the process is down after its first kill, in place of what is drawn then. 0: not so."""
     disk_full: tuple[tuple[float, float], ...]
 
 
@@ -97,6 +99,7 @@ def draw(seed: int) -> SimulatedWorld:
         for channel in channels
     )
     restless = rng.random() < 0.6
+    away = Random(f"away {seed}")
     return SimulatedWorld(
         seed=seed,
         feeds=feeds,
@@ -111,6 +114,7 @@ def draw(seed: int) -> SimulatedWorld:
         kill_every=_log_uniform(rng, 10, 3000) if restless else 0.0,
         most_kills=rng.choice((1, 3, 10, 30)),
         longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
+        away_s=away.uniform(46, 53) * HOUR_S if away.random() < 0.05 else 0.0,
         disk_full=_stretches(rng, rng.choice((0, 0, 0, 1, 2)), length_s, 5, HOUR_S),
     )
 

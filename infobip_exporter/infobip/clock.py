@@ -112,15 +112,17 @@ class ApiClock:
             self._told, self._doubted = self._doubted, deque()
 
     def bounds(self, now: float, wall_s: float) -> Bounds:
-        """The API's now by the recent answers; by our own clock where none has told the time."""
+        """The API's now by the recent answers; by our own clock where none has told the time.
+
+        Where all answers since the start contradict our own clock, it may be right as well.
+        """
+        wall_ms = (wall_s + self._skew_s) * 1000
         if not (self._told or self._doubted):
-            wall_ms = (wall_s + self._skew_s) * 1000
             return Bounds(math.floor(wall_ms) - 1, math.ceil(wall_ms) + 1, certain=True)
-        return Bounds(
-            math.floor(now * 1000) + self._low,
-            math.ceil(now * 1000) + self._high,
-            certain=not self._doubted,
-        )
+        latest_ms = math.ceil(now * 1000) + self._high
+        if not self._told:
+            latest_ms = max(latest_ms, math.ceil(wall_ms))
+        return Bounds(math.floor(now * 1000) + self._low, latest_ms, certain=not self._doubted)
 
     def skew_s(self, now: float, wall_s: float) -> float | None:
         """The API's clock less ours as the last answer told it, in seconds; None until one did."""

@@ -79,6 +79,14 @@ def test_two_servers_8_s_apart_taking_turns_stay_certain_and_the_slower_one_is_t
     assert told.wall_s * 1000 - 1500 < told.bounds.earliest_ms <= told.wall_s * 1000
 
 
+def test_after_a_start_answers_that_all_contradict_our_own_clock_leave_both_times_possible() -> None:
+    told = Told()
+    told.answers(5, off_s=-400)
+    wall_ms = round(told.wall_s * 1000)
+    assert not told.bounds.certain
+    assert told.bounds.earliest_ms < wall_ms - 399_000 < wall_ms <= told.bounds.latest_ms
+
+
 def test_without_any_date_our_own_clock_stands_in() -> None:
     told = Told()
     told.clock.saw(None, 0.0, 0.1, told.wall_s)
