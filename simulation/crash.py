@@ -32,7 +32,8 @@ class Fate:
     """When the process dies and the disk is full. Every instant at which a kill makes a difference asks `point`.
 
     `mean_points` is how many of those instants lie between two kills on the average, 0 for no kill ever; `most` is
-    how often the process is killed altogether. `disk_full` are stretches of true time, in seconds.
+    how often the process is killed altogether. `disk_full` are stretches of true time, in seconds; `statements_fail` is
+    how likely the disk fails amid a transaction.
     """
 
     rng: Random
@@ -41,14 +42,17 @@ class Fate:
     mean_points: float = 0.0
     most: int = 0
     disk_full: Sequence[tuple[float, float]] = ()
+    statements_fail: float = 0.0
     slowest_commit_s: float = 0.0
     kills: int = 0
     process: Process = field(default_factory=Process)
     writes_failed: int = 0
-    """Commits that found the disk full."""
+    """Writes that failed."""
+    _statements: Random = field(init=False)
     _left: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self._statements = Random(f"statements {self.statements_fail}")
         self._draw()
 
     def _draw(self) -> None:
@@ -73,6 +77,12 @@ class Fate:
         if any(a <= self.time.now_s < b for a, b in self.disk_full):
             self.writes_failed += 1
             raise sqlite3.OperationalError("database or disk is full")
+
+    def statement(self) -> None:
+        """A statement amid a transaction. Raises what SQLite raises when the disk fails for a moment."""
+        if self._statements.random() < self.statements_fail:
+            self.writes_failed += 1
+            raise sqlite3.OperationalError("disk I/O error")
 
 
 @dataclass(slots=True)
@@ -126,6 +136,7 @@ class MortalCursor:
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
         self._fate.point(self._process, "amid a transaction")
+        self._fate.statement()
         return self._cursor.executemany(statement, rows)
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:

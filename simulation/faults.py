@@ -331,7 +331,7 @@ MUTANTS = (
     Mutant(INFOBIP + "rate_limit.py", "a minute of 50 s", "WINDOW_S = 60.05", "WINDOW_S = 50.0"),
     Mutant(
         INFOBIP + "clock.py", "answers that contradict each other are certain",
-        "certain=not self._doubted,", "certain=True,",
+        "latest_ms, certain=not self._doubted)", "latest_ms, certain=True)",
     ),
     Mutant(
         INFOBIP + "rate_limit.py", "one request more than the limit in a minute",
@@ -344,10 +344,6 @@ MUTANTS = (
     Mutant(
         INFOBIP + "clock.py", "any date is believed",
         "if self._believable(told, wall_s):", "if True:",
-    ),
-    Mutant(
-        INFOBIP + "clock.py", "a date is taken for exact",
-        "date_ms + 1000 - math.floor(asked_s * 1000)", "date_ms - math.ceil(received_s * 1000)",
     ),
     # Several replicas
     Mutant(

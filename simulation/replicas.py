@@ -126,6 +126,7 @@ def short_world(seed: int) -> SimulatedWorld:
         kill_every=0.0,
         most_kills=0,
         disk_full=(),
+        statements_fail=0.0,
     )
 
 

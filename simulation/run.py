@@ -157,6 +157,7 @@ class Life:
             world.kill_every,
             world.most_kills,
             world.disk_full,
+            world.statements_fail,
             world.slowest_commit_s,
         )
         self.connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -46,7 +46,7 @@ def _smaller(world: SimulatedWorld) -> Iterator[tuple[str, SimulatedWorld]]:
             left = tuple(each for each in world.feeds if each is not feed)
             yield f"the feed {feed.channel}", replace(world, feeds=left)
     yield "kills", replace(world, kill_every=0.0)
-    yield "full disks", replace(world, disk_full=())
+    yield "full disks", replace(world, disk_full=(), statements_fail=0.0)
     yield "steps of the exporter's clock", replace(world, wall_steps=world.wall_steps[:1])
     yield "the exporter's wrong clock", replace(world, wall_steps=())
     yield "two days away", replace(world, away_s=0.0)

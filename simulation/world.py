@@ -75,6 +75,8 @@ class SimulatedWorld:
     away_s: float
     """How long the process is down after its first kill, in place of what is drawn then. 0: not so."""
     disk_full: tuple[tuple[float, float], ...]
+    statements_fail: float
+    """How likely the disk fails amid a transaction."""
 
 
 def draw(seed: int) -> SimulatedWorld:
@@ -99,7 +101,7 @@ def draw(seed: int) -> SimulatedWorld:
         for channel in channels
     )
     restless = rng.random() < 0.6
-    away = Random(f"away {seed}")
+    away, disk = Random(f"away {seed}"), Random(f"disk {seed}")
     return SimulatedWorld(
         seed=seed,
         feeds=feeds,
@@ -116,6 +118,7 @@ def draw(seed: int) -> SimulatedWorld:
         longest_down_s=rng.choice((1.0, 60.0, 600.0, 3 * HOUR_S)),
         away_s=away.uniform(46, 53) * HOUR_S if away.random() < 0.05 else 0.0,
         disk_full=_stretches(rng, rng.choice((0, 0, 0, 1, 2)), length_s, 5, HOUR_S),
+        statements_fail=disk.uniform(0.002, 0.05) if disk.random() < 0.1 else 0.0,
     )
 
 
