@@ -24,7 +24,7 @@ def main() -> int:
         "--shrink", action="store_true", help="make the world of --seed small while it still fails"
     )
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
-    parser.add_argument("--longest", type=int, default=0, help="seconds a seed may take; more is a failure")
+    parser.add_argument("--longest", type=int, default=0, help="CPU seconds a seed may take; more fails")
     arguments = parser.parse_args()
     if arguments.seed is not None and arguments.shrink:
         return run_shrunk(arguments.seed)
@@ -47,9 +47,9 @@ def run_shrunk(seed: int) -> int:
 
 def run_until_failure(seeds: range, longest_s: int) -> int:
     for seed in seeds:
-        signal.alarm(longest_s)
+        signal.setitimer(signal.ITIMER_PROF, longest_s)
         outcome = run(seed)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if outcome.problems:
             print(outcome)
             return 1
@@ -87,5 +87,5 @@ def run_many(seeds: range, jobs: int) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGALRM, _took_too_long)
+    signal.signal(signal.SIGPROF, _took_too_long)
     sys.exit(main())

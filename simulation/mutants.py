@@ -19,7 +19,7 @@ from simulation.faults import MUTANTS, Mutant
 ROOT = Path(__file__).parent.parent
 COPIED = ("infobip_exporter", "infobip_sandbox", "simulation")
 LONGEST_SEED_S = 60
-"""A seed that takes longer hangs: the fault has been caught."""
+"""A seed that takes more CPU time hangs: the fault has been caught."""
 
 
 @dataclass(frozen=True, slots=True)
