@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from infobip_exporter.config.problems import Unshown
+from infobip_exporter.config.rules import fits, is_visible_ascii
 from infobip_exporter.model.secret import Secret
 
 LONGEST_SOCKET_PATH = 107
@@ -49,19 +50,6 @@ def proxy_url(text: str) -> Secret:
     if url.scheme not in {"http", "https"} or not _is_host(url.hostname or ""):
         raise Unshown("must be http:// or https:// and the proxy's host and port; SOCKS is not supported")
     return Secret(text)
-
-
-def server_name(text: str) -> str:
-    if not _is_host(text):
-        raise ValueError("must be the host name that the certificate is for")
-    return text
-
-
-def host_pattern(text: str) -> str:
-    """A host name, an address (an IPv6 one without brackets), or all names below one: `*.example.com`."""
-    if not _is_host(text.removeprefix("*.")):
-        raise ValueError("must be a host without a port, such as exporter.example.com or *.example.com")
-    return text
 
 
 def listen_address(text: str) -> str:
@@ -112,10 +100,6 @@ def is_ip(text: str) -> bool:
     return True
 
 
-def is_visible_ascii(text: str) -> bool:
-    return all("!" <= character <= "~" for character in text)
-
-
 def _check_safe(url: SplitResult) -> None:
     """ValueError for what a secret must not be sent to."""
     host = url.hostname or ""
@@ -155,3 +139,11 @@ def _is_sound_idn(text: str) -> bool:
         return bool(httpx.URL(f"https://{text}").host)
     except (ValueError, httpx.InvalidURL):
         return False
+
+
+server_name = fits(_is_host, "must be the host name that the certificate is for")
+host_pattern = fits(
+    lambda text: _is_host(text.removeprefix("*.")),
+    "must be a host without a port, such as exporter.example.com or *.example.com",
+)
+"""A host name, an address (an IPv6 one without brackets), or all names below one: `*.example.com`."""

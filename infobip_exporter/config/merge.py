@@ -7,15 +7,9 @@ MOST_MERGED = 100_000
 
 _MERGE = "tag:yaml.org,2002:merge"
 
-_Member = tuple[yaml.Node, yaml.Node]
-
 
 class MergeError(Exception):
-    """A merge key that can't be followed. `line` counts from 1."""
-
-    def __init__(self, text: str, line: int | None = None) -> None:
-        super().__init__(text)
-        self.line = line
+    """A merge key that can't be followed: what is wrong, and in which line (from 1) where it is one."""
 
 
 def merge(top: yaml.Node) -> None:
@@ -30,49 +24,40 @@ class _Merging:
     """Each node is looked at once, however many aliases it has: a mapping is complete before others take from it."""
 
     def __init__(self) -> None:
-        self._begun: set[int] = set()
-        self._under_way: set[int] = set()
+        self._is_complete: dict[int, bool] = {}
+        """By its id, each node that has been begun."""
         self._merged = 0
 
     def walk(self, node: yaml.Node) -> None:
-        if not isinstance(node, yaml.CollectionNode) or id(node) in self._begun:
+        if not isinstance(node, yaml.CollectionNode) or id(node) in self._is_complete:
             return
-        self._begun.add(id(node))
-        self._under_way.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                self.walk(key)
-                self.walk(value)
-            if any(key.tag == _MERGE for key, _ in node.value):
-                node.value = self._with_merged(node)
-        else:
-            for item in node.value:
-                self.walk(item)
-        self._under_way.discard(id(node))
+        self._is_complete[id(node)] = False
+        is_mapping = isinstance(node, yaml.MappingNode)
+        for item in node.value:
+            for each in item if is_mapping else (item,):
+                self.walk(each)
+        if is_mapping and any(key.tag == _MERGE for key, _ in node.value):
+            node.value = self._with_merged(node)
+        self._is_complete[id(node)] = True
 
-    def _with_merged(self, node: yaml.MappingNode) -> list[_Member]:
+    def _with_merged(self, node: yaml.CollectionNode) -> list[tuple[yaml.Node, yaml.Node]]:
         members = [member for member in node.value if member[0].tag != _MERGE]
         names = {_name(key) for key, _ in members}
         for key, value in node.value:
             if key.tag != _MERGE:
                 continue
-            for source in self._sources(value, key.start_mark.line + 1):
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                line = key.start_mark.line + 1
+                if not isinstance(source, yaml.MappingNode):
+                    raise MergeError("must be a mapping or a list of mappings, such as <<: *defaults", line)
+                if not self._is_complete[id(source)]:
+                    raise MergeError("must not bring a mapping into itself", line)
                 self._merged += len(source.value)
                 if self._merged > MOST_MERGED:
-                    raise MergeError(f"brings in more than {MOST_MERGED} values in all")
+                    raise MergeError(f"brings in more than {MOST_MERGED} values in all", None)
                 members += [member for member in source.value if _name(member[0]) not in names]
                 names.update(_name(member[0]) for member in source.value)
         return members
-
-    def _sources(self, value: yaml.Node, line: int) -> list[yaml.MappingNode]:
-        """The mappings that stand behind a merge key."""
-        given = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        sources = [each for each in given if isinstance(each, yaml.MappingNode)]
-        if len(sources) < len(given):
-            raise MergeError("must be a mapping or a list of mappings, such as <<: *defaults", line)
-        if any(id(source) in self._under_way for source in sources):
-            raise MergeError("must not bring a mapping into itself", line)
-        return sources
 
 
 def _name(key: yaml.Node) -> object:

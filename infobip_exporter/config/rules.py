@@ -1,12 +1,10 @@
 """What each value of a configuration may be. A rule takes its text and gives the value; its ValueError says what is allowed."""
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection
 
 from infobip_exporter.config import postgres_url
-from infobip_exporter.config.addresses import is_visible_ascii
-from infobip_exporter.config.duration import FORM, format_duration, parse_duration
+from infobip_exporter.config.duration import format_duration, parse_duration
 from infobip_exporter.config.problems import Unshown, suggestion
 from infobip_exporter.model.channels import LOG_PATHS
 from infobip_exporter.model.secret import Secret
@@ -16,22 +14,29 @@ LOG_FORMATS = ("logfmt", "json", "console")
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 """A word of an HTTP header (RFC 9110, 5.6.2)."""
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
-"""RFC 6749, 3.3."""
 
 SQLITE = "sqlite:///"
 """What the URL of a state in a file begins with."""
 
 
-def printable(most: int) -> Callable[[str], str]:
-    """A rule: printable characters, at least one and `most` at the most."""
+def fits(is_right: Callable[[str], object], told: str) -> Callable[[str], str]:
+    """A rule: a text that `is_right`, as it is. `told` says what is allowed."""
 
     def rule(text: str) -> str:
-        if not text or len(text) > most or not text.isprintable():
-            raise ValueError(f"must be 1 to {most} printable characters")
+        if not is_right(text):
+            raise ValueError(told)
         return text
 
     return rule
+
+
+def printable(most: int) -> Callable[[str], str]:
+    told = f"must be 1 to {most} printable characters"
+    return fits(lambda text: 0 < len(text) <= most and text.isprintable(), told)
+
+
+def one_of(allowed: Collection[str]) -> Callable[[str], str]:
+    return fits(allowed.__contains__, f"must be one of {', '.join(allowed)}")
 
 
 def tls_version(text: str) -> str:
@@ -71,10 +76,7 @@ def username(text: str) -> str:
     return printable(256)(text)
 
 
-def no_proxy(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("must list hosts, with commas between them")
-    return text
+no_proxy = fits(lambda text: text.strip() and text.isprintable(), "must list hosts, with commas between them")
 
 
 def authorization_type(text: str) -> str:
@@ -85,44 +87,16 @@ def authorization_type(text: str) -> str:
     return text
 
 
-def scope(text: str) -> str:
-    if not _SCOPE.fullmatch(text):
-        raise ValueError("must be a scope without spaces, such as instagram:logs:read")
-    return text
+scope = fits(  # RFC 6749, 3.3
+    re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}").fullmatch,
+    "must be a scope without spaces, such as instagram:logs:read",
+)
 
 
 def channel(text: str) -> str:
     if text not in LOG_PATHS:
         raise ValueError(f"is unknown ({suggestion(text, list(LOG_PATHS))})")
     return text
-
-
-def file_in(folder: Path) -> Callable[[str], Path]:
-    """A rule: a path, relative to `folder`. It need not exist yet."""
-
-    def rule(text: str) -> Path:
-        # What is not printable (a line end, a byte that is no UTF-8) would come out again in logs and errors.
-        if not text or not text.isprintable():
-            raise ValueError("must be a path of printable characters")
-        return folder / text
-
-    return rule
-
-
-def existing_file_in(folder: Path) -> Callable[[str], Path]:
-    """A rule: the path of a file that is there, relative to `folder`."""
-
-    def rule(text: str) -> Path:
-        file = file_in(folder)(text)
-        try:
-            there = file.is_file()
-        except OSError:
-            there = False
-        if not there:
-            raise ValueError(f"must be an existing file (relative paths start at {folder.absolute()})")
-        return file
-
-    return rule
 
 
 def state_url(text: str) -> str:
@@ -153,15 +127,15 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 def duration(low_s: float, high_s: float) -> Callable[[str], float]:
     """A rule: a duration from `low_s` to `high_s` seconds; the value is in seconds."""
+    told = f"must be a duration from {format_duration(low_s)} to {format_duration(high_s)}"
 
     def rule(text: str) -> float:
-        span = f"a duration from {format_duration(low_s)} to {format_duration(high_s)}"
         try:
             seconds = parse_duration(text)
-        except ValueError:
-            raise ValueError(f"must be {span}: {FORM}") from None
+        except ValueError as error:
+            raise ValueError(f"{told}: {error}") from None
         if not low_s <= seconds <= high_s:
-            raise ValueError(f"must be {span}")
+            raise ValueError(told)
         return seconds
 
     return rule
@@ -175,17 +149,10 @@ def boolean(text: str) -> bool:
     return word in {"true", "yes", "on"}
 
 
-def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
-    """A rule: one of the words `allowed`."""
-
-    def rule(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text
-
-    return rule
-
-
 def in_quotes(text: str) -> bool:
     """Whether `text` has quotes around it, which belong to the syntax of some file rather than to the value."""
     return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+
+
+def is_visible_ascii(text: str) -> bool:
+    return all("!" <= character <= "~" for character in text)

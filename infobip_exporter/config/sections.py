@@ -6,11 +6,12 @@ A key is called like its field, without the `_s` of seconds.
 
 import re
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
-from infobip_exporter.config import rules
 from infobip_exporter.config.tree import Value
 
 T = TypeVar("T")
@@ -27,9 +28,24 @@ Check = Callable[[Value, Mapping[str, Value], Mapping[str, Any]], None]
 """Notes what is wrong between the keys of a section: it gets the section, the values given, and what was `made` of
 them."""
 
-FILE = Whole(lambda value: value.checked(rules.file_in(value.folder)))
-"""A path. The file need not exist yet."""
-EXISTING_FILE = Whole(lambda value: value.checked(rules.existing_file_in(value.folder)))
+
+def _file(value: Value, *, exists: bool = False) -> Path | None:
+    """A path, relative to the folder of the configuration. The file need not be there unless it `exists`."""
+
+    def rule(text: str) -> Path:
+        # What is not printable (a line end, a byte that is no UTF-8) would come out again in logs and errors.
+        if not text or not text.isprintable():
+            raise ValueError("must be a path of printable characters")
+        with suppress(OSError):
+            if not exists or (value.folder / text).is_file():
+                return value.folder / text
+        raise ValueError(f"must be an existing file (relative paths start at {value.folder.absolute()})")
+
+    return value.checked(rule)
+
+
+FILE = Whole(_file)
+EXISTING_FILE = Whole(partial(_file, exists=True))
 
 
 def section(kind: type, *checks: Check) -> Whole:
@@ -118,16 +134,15 @@ def read(
 
 def made(given: Mapping[str, Value], rule_of: Callable[[str], Rule | Whole]) -> dict[str, Any]:
     """What becomes of the values given, each by the rule for its name: None where it is wrong, with the problem noted."""
-    return {name: _made(value, rule_of(name)) for name, value in given.items()}
+    return {
+        name: rule.read(value) if isinstance(rule := rule_of(name), Whole) else value.checked(rule)
+        for name, value in given.items()
+    }
 
 
 def sound(found: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are not wrong."""
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _made(value: Value, rule: Rule | Whole) -> object:
-    return rule.read(value) if isinstance(rule, Whole) else value.checked(rule)
 
 
 class _Key(NamedTuple):

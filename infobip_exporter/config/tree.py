@@ -190,7 +190,7 @@ def parse_tree(text: str, env: Mapping[str, str] | None, problems: Problems) -> 
             "", f"is not text: the character U+{ord(text[error.position]):04X} can't be in YAML", line
         )
     except MergeError as error:
-        problems.add("<<", str(error), error.line)
+        problems.add("<<", *error.args)
     except RecursionError:
         problems.add("", "is nested too deeply")
     except (ValueError, OverflowError):
