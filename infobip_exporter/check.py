@@ -1,9 +1,9 @@
 """The `check` command: one small question to each feed, and a line each on what works and what to do about the rest."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from infobip_exporter.config.duration import format_duration
@@ -95,83 +95,89 @@ def _failure_line(feed: Feed, failure: RequestFailed) -> str:
     return f"FAIL  {feed.account.name}/{feed.channel}: {told.rstrip('.')}. Next: {next_step(feed, failure)}"
 
 
-def next_step(feed: Feed, failure: RequestFailed) -> str:  # noqa: PLR0911 - a table, in code for its values
+_OWN_HOST = "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
+_TOKEN_STEPS = {
+    "400: .*invalid_scope": "take the scopes that the client does not have out of oauth2.scopes, or grant them to it",
+    "40[013]:": "compare oauth2.client_id and {client_secret} with those that Infobip gave you",
+    "429:": "try again in a minute; if it stays, another program asks for tokens too",
+    "(?!407|timeout|connection|5|:)": "leave oauth2.token_url out for Infobip's own, and look at base_url",
+}
+"""What goes before `_STEPS` where no token could be had."""
+_STEPS = {
+    ":": "put the key there and nothing else, readable for the user that the exporter runs as",
+    "400:": "look at the account's filters",
+    "401:": "{refused}",
+    "403:": "{forbidden}",
+    "407:|connection: the proxy answered": "look at {proxy}, or name the host in {no_proxy}",
+    "429:": "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute",
+    "timeout:": "is poll.timeout ({timeout}) enough? Does a firewall between here and {url} drop packets?",
+    "connection: .*(certificate required|unknown ca|bad certificate)": (
+        "the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file"
+    ),
+    "connection: (?=.*certificate).*(mismatch|not valid for)": (
+        "another host answers in place of {url}: look at base_url, DNS, {proxy} and tls_config.server_name"
+    ),
+    "connection: (?=.*certificate).*(expired|not yet valid)": (
+        "is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate answers"
+    ),
+    "connection: .*certificate": "{authority}",
+    "connection: .*(ssl|tls)": (
+        "does {url} speak TLS on this port? Look at base_url, and at what may be in between ({proxy})"
+    ),
+    "connection: .*name": "is the host of {url} spelled right? Does DNS work here?",
+    "connection: .*(closed|disconnected|not proper http)": (
+        "try again; if it stays: is base_url right, and does a proxy or a firewall on the way to {url} cut answers?"
+    ),
+    "connection:": "can this machine reach {url}? Look at the firewall, and at {proxy}",
+    "5": "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself",
+    ".*not whole": f"try again; if it stays, {_OWN_HOST}",
+    "": _OWN_HOST,
+}
+"""By how a failure begins, its text in lower case, what to do. The first that fits counts."""
+
+
+def next_step(feed: Feed, failure: RequestFailed) -> str:
     """What a person can do about `failure`."""
-    account, text = feed.account, failure.text.lower()
-    if isinstance(failure, TokenFailed) and (step := _token_step(account, failure)):
-        return step
-    match failure.code:
-        case "":
-            return "put the key there and nothing else, readable for the user that the exporter runs as"
-        case "400":
-            return "look at the account's filters"
-        case "401":
-            return _refused_step(account)
-        case "403":
-            return _scope_step(account, f"{feed.channel}:logs:read")
-        case "407":
-            return _proxy_step(account)
-        case "429":
-            return "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute"
-        case "timeout":
-            return (
-                f"is poll.timeout ({format_duration(feed.timeout_s)}) enough? "
-                f"Does a firewall between here and {_asked_url(account, failure)} drop packets?"
-            )
-        case "connection":
-            return _connection_step(account, _asked_url(account, failure), text)
-        case code if code.startswith("5"):
-            return (
-                "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself"
-            )
-        case _:
-            own_host = (
-                "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
-            )
-            return f"try again; if it stays, {own_host}" if "not whole" in text else own_host
-
-
-def _token_step(account: Account, failure: TokenFailed) -> str:
-    """What can be done about a refused token request; "" where it is the same as for any request."""
-    match failure.code:
-        case "400" if "invalid_scope" in failure.text:
-            return "take the scopes that the client does not have out of oauth2.scopes, or grant them to it"
-        case "400" | "401" | "403":
-            place = _place(account.oauth2.client_secret_file, "client_secret") if account.oauth2 else ""
-            return f"compare oauth2.client_id and {place} with those that Infobip gave you"
-        case "429":
-            return "try again in a minute; if it stays, another program asks for tokens too"
-        case "" | "407" | "timeout" | "connection":
-            return ""
-        case code if code.startswith("5"):
-            return ""
-        case _:
-            return "leave oauth2.token_url out for Infobip's own, and look at base_url"
+    account, oauth2 = feed.account, feed.account.oauth2
+    has_no_token = oauth2 is not None and isinstance(failure, TokenFailed)
+    url = oauth2.token_url if oauth2 and has_no_token else ""
+    step = next(
+        step
+        for beginning, step in ((*_TOKEN_STEPS.items(), *_STEPS.items()) if has_no_token else _STEPS.items())
+        if re.match(beginning, f"{failure.code}: {failure.text.lower()}", re.DOTALL)
+    )
+    proxy, no_proxy = ("proxy_url", "no_proxy") if account.proxy_url else ("HTTPS_PROXY", "NO_PROXY")
+    return step.format(
+        authority=_authority_step(account, url or account.base_url),
+        client_secret=(oauth2 and oauth2.client_secret_file) or "client_secret",
+        forbidden=_forbidden_step(account, f"{feed.channel}:logs:read"),
+        no_proxy=no_proxy,
+        proxy=proxy,
+        refused=_refused_step(account),
+        timeout=format_duration(feed.timeout_s),
+        url=url or account.base_url,
+    )
 
 
 def _refused_step(account: Account) -> str:
-    if account.basic_auth:
-        place = _place(account.basic_auth.password_file, "basic_auth.password")
+    if basic := account.basic_auth:
+        place = basic.password_file or "basic_auth.password"
         return f"look at basic_auth.username and {place}: can this user sign in to the Infobip portal?"
     if account.oauth2:
         return "is the client of this account, and base_url the account's own? The token itself was given"
-    if account.authorization:
-        place = _place(account.authorization.credentials_file, "authorization.credentials")
-        if account.authorization.type.upper() == IBSSO:
+    if given := account.authorization:
+        place = given.credentials_file or "authorization.credentials"
+        if given.type.upper() == IBSSO:
             return (
                 f"open a new session and put its token into {place}; "
                 "sessions end after a time without use, so take an API key or oauth2 to stay"
             )
         return f"put valid credentials into {place}, and look at authorization.type"
-    place = _place(account.api_key_file, "api_key")
+    place = account.api_key_file or "api_key"
     return f"make a key in the Infobip portal (Developer Tools, API keys) and put it into {place}"
 
 
-def _place(file: Path | None, key: str) -> str:
-    return key if file is None else str(file)
-
-
-def _scope_step(account: Account, scope: str) -> str:
+def _forbidden_step(account: Account, scope: str) -> str:
     if account.oauth2:
         asked = ", and name it in oauth2.scopes" if account.oauth2.scopes else ""
         return f"in the Infobip portal, give the client the scope {scope}{asked}"
@@ -183,44 +189,7 @@ def _scope_step(account: Account, scope: str) -> str:
     )
 
 
-def _asked_url(account: Account, failure: RequestFailed) -> str:
-    if isinstance(failure, TokenFailed) and account.oauth2 and account.oauth2.token_url:
-        return account.oauth2.token_url
-    return account.base_url
-
-
-def _proxy(account: Account) -> str:
-    """Where the proxy is named."""
-    return "proxy_url" if account.proxy_url else "HTTPS_PROXY"
-
-
-def _proxy_step(account: Account) -> str:
-    return f"look at {_proxy(account)}, or name the host in {'no_proxy' if account.proxy_url else 'NO_PROXY'}"
-
-
-def _connection_step(account: Account, url: str, text: str) -> str:  # noqa: PLR0911 - as above
-    if text.startswith("the proxy answered"):
-        return _proxy_step(account)
-    if "certificate required" in text or "unknown ca" in text or "bad certificate" in text:
-        return (
-            "the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file"
-        )
-    if "certificate" in text:
-        return _certificate_step(account, url, text)
-    if "ssl" in text or "tls" in text:
-        return f"does {url} speak TLS on this port? Look at base_url, and at what may be in between ({_proxy(account)})"
-    if "name" in text:
-        return f"is the host of {url} spelled right? Does DNS work here?"
-    if "closed" in text or "disconnected" in text or "not proper http" in text:
-        return f"try again; if it stays: is base_url right, and does a proxy or a firewall on the way to {url} cut answers?"
-    return f"can this machine reach {url}? Look at the firewall, and at {_proxy(account)}"
-
-
-def _certificate_step(account: Account, url: str, text: str) -> str:
-    if "mismatch" in text or "not valid for" in text:
-        return f"another host answers in place of {url}: look at base_url, DNS, {_proxy(account)} and tls_config.server_name"
-    if "expired" in text or "not yet valid" in text:
-        return "is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate answers"
+def _authority_step(account: Account, url: str) -> str:
     if account.tls_config.ca_file:
         return f"is {account.tls_config.ca_file} the authority of {url}'s certificate?"
     return "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url"
