@@ -104,11 +104,12 @@ class App:
             asyncio.create_task(each)
             for each in (
                 _every(LOOK_EVERY_S, self.feeds.save_released),
-                _every(LOOK_EVERY_S, partial(self._reload, reloads)),
                 _every(WATCH_EVERY_S, self.feeds.restart_stalled),
                 _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
             )
         ]
+        if reloads:
+            besides.append(asyncio.create_task(_every(LOOK_EVERY_S, partial(self._reload, reloads))))
         if self._replica:
             besides.append(asyncio.create_task(self._replica.run()))
         await ending.wait()
@@ -128,9 +129,8 @@ class App:
             await asyncio.wait([asyncio.create_task(self._replica.leave())], timeout=CLOSE_WITHIN_S)
         self.feeds.abandon()
 
-    async def _reload(self, reloads: Reloads | None) -> None:
-        if reloads is not None:
-            self.reloaded = await reloads.serve(self.reloaded, self.change_to)
+    async def _reload(self, reloads: Reloads) -> None:
+        self.reloaded = await reloads.serve(self.reloaded, self.change_to)
 
     async def change_to(self, config: Config) -> None:
         """Continue with `config`.

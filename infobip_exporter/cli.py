@@ -57,35 +57,32 @@ def _run_command(argv: Sequence[str] | None) -> int:
         SIGNALS.end_at_once()
     if command != "run":
         SIGNALS.let_hang_up_end()
-    return _COMMANDS[command](given)
+    return _COMMANDS[command]({"config.file": "config.yaml"} | given)
 
 
 # The commands import what they need themselves: `--help` and a wrong config answer at once.
 
 
 def _run(flags: _Flags) -> int:
-    from infobip_exporter.reload import Reloads, hung_up  # noqa: PLC0415
+    config = _config(flags)
+    from infobip_exporter import app, reload  # noqa: PLC0415
+    from infobip_exporter.systemd import tell_ready  # noqa: PLC0415
 
-    reloads = Reloads(partial(_config, flags))
-    with hung_up(reloads):
-        config = _config(flags)
-        from infobip_exporter import app  # noqa: PLC0415
-        from infobip_exporter.systemd import tell_ready  # noqa: PLC0415
-
-        _configure_logs(config)
-        for warning in warnings(config):
-            structlog.get_logger().warning(warning)
-        if SIGNALS.end_wanted:
-            return 0
-        tell_ready(os.environ)
-        return app.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
+    logs.configure(config.log, secrets=config.secrets)
+    for warning in warnings(config):
+        structlog.get_logger().warning(warning)
+    if SIGNALS.end_wanted:
+        return 0
+    tell_ready(os.environ)
+    reloads = reload.Reloads(partial(_config, flags))
+    return app.run(config, reloads, lifecycle="web.enable-lifecycle" in flags)
 
 
 def _check(flags: _Flags) -> int:
     config = _config(flags)
     from infobip_exporter import check  # noqa: PLC0415
 
-    _configure_logs(config)
+    logs.configure(config.log, secrets=config.secrets)
     if config.web.config_file:
         from infobip_exporter.web.web_config import load_web_config  # noqa: PLC0415
 
@@ -112,7 +109,7 @@ def _demo(flags: _Flags) -> int:
 
 def _state(flags: _Flags) -> int:
     # Not the whole configuration: the keys that it names may be there for the running service alone.
-    state = State() if "state.url" in flags else load_state(_config_file(flags), os.environ)
+    state = State() if "state.url" in flags else load_state(flags["config.file"], os.environ)
     from infobip_exporter import state_command  # noqa: PLC0415
 
     return state_command.state(
@@ -130,7 +127,7 @@ _UNTIL_TOLD_TO_END = ("run", "demo")
 
 def _config(flags: _Flags) -> Config:
     """The configuration with the flags over it."""
-    config = load_config(_config_file(flags), os.environ)
+    config = load_config(flags["config.file"], os.environ)
     return replace(
         config,
         web=_over(config.web, "web", flags),
@@ -144,12 +141,3 @@ def _over(section: _Section, name: str, flags: _Flags) -> _Section:
     given = {re.sub("[.-]", "_", flag): value for flag, value in flags.items()}
     found = {f.name: given[f"{name}_{f.name}"] for f in fields(section) if f"{name}_{f.name}" in given}
     return replace(section, **found)
-
-
-def _config_file(flags: _Flags) -> str:
-    file: str = flags.get("config.file", "config.yaml")
-    return file
-
-
-def _configure_logs(config: Config) -> None:
-    logs.configure(config.log, secrets=config.secrets)

@@ -22,6 +22,7 @@ from infobip_exporter.ledger.ledger import Ledger
 from infobip_exporter.ledger.store import Store
 from infobip_exporter.metrics.snapshot import FeedSnapshot
 from infobip_exporter.metrics.zero_start import Moment, ZeroStart
+from infobip_exporter.model.series import Series
 
 END_WITHIN_S = 2.0
 LEDGER_THREADS = 4
@@ -118,10 +119,9 @@ class Feeds:
             return
         if key not in self._settings:  # a reload came in between
             return
-        settings, account = self._settings[key]
-        feed = self._supervisor(settings, account, ledger=ledger)
-        self.by_key = {**self.by_key, key: Running(feed, ZeroStart(settings.metrics.zero_hold_s, released))}
-        feed.start()
+        begun = self._made(*self._settings[key], ledger=ledger, released=released)
+        self.by_key = {**self.by_key, key: begun}
+        begun.feed.start()
 
     async def end(self, key: Key) -> None:
         """End a feed that another replica owns, or is to own. It is not shown from the first moment on."""
@@ -172,41 +172,34 @@ class Feeds:
         self._leaving = {key: each for key, each in {**self._leaving, **slow}.items() if key not in new}
 
     def _made(
-        self, settings: Settings, account: Account, *, before: Running | None = None, delay_s: float = 0.0
-    ) -> Running:
-        feed = self._supervisor(settings, account, before=before.feed if before else None, delay_s=delay_s)
-        if before:
-            return Running(feed, before.zero_start)
-        return Running(feed, ZeroStart(settings.metrics.zero_hold_s, feed.ledger.released()))
-
-    def _supervisor(
         self,
         settings: Settings,
         account: Account,
         *,
+        before: Running | None = None,
         ledger: Ledger | None = None,
-        before: Supervisor | None = None,
+        released: Collection[Series] | None = None,
         delay_s: float = 0.0,
-    ) -> Supervisor:
-        access = self._access(account, settings.poll.timeout_s)
+    ) -> Running:
+        """A feed, in place of the one `before`, or with what was read of its ledger already. Raises ConfigError, LedgerError."""
+        access, timeout_s = self._accesses.get(account.name), settings.poll.timeout_s
+        if access is None or not access.serves(account, timeout_s):
+            access = self._accesses[account.name] = Access(account, timeout_s)
         labels = (*settings.metrics.labels, *settings.metrics.duration_labels)
-        return Supervisor(
+        feed = Supervisor(
             settings,
-            lambda: access.client(settings.channel, account.filters, labels),
+            partial(access.client, settings.channel, account.filters, labels),
             lambda: Ledger(self._store, settings.account, settings.channel),
             self._clock,
             self._worker,
             ledger=ledger,
-            before=before,
+            before=before.feed if before else None,
             delay_s=delay_s,
         )
-
-    def _access(self, account: Account, timeout_s: float) -> Access:
-        """That of the account's other channels. Raises ConfigError for what can't be used."""
-        access = self._accesses.get(account.name)
-        if access is None or not access.serves(account, timeout_s):
-            access = self._accesses[account.name] = Access(account, timeout_s)
-        return access
+        if before:
+            return Running(feed, before.zero_start)
+        released = feed.ledger.released() if released is None else released
+        return Running(feed, ZeroStart(settings.metrics.zero_hold_s, released))
 
     # What is shown of them. Any thread may ask.
 

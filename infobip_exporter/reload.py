@@ -2,14 +2,11 @@
 
 import asyncio
 import queue
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from operator import attrgetter
-from types import FrameType
 
 import structlog
 
@@ -31,8 +28,6 @@ class Reloads:
         self._reread = reread
         self._asked: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
         self._is_ending = False
-        self.wanted = False
-        """Set by the signal's handler, which may do no more than that."""
 
     def ask(self) -> None:
         """Have it done and wait for the end. From any thread but the main one. Raises what `serve` was refused with."""
@@ -54,12 +49,10 @@ class Reloads:
         `change_to` goes on with the configuration that was read, or raises to refuse it. No error gets out of here:
         whatever is wrong with a new configuration, the process goes on with the old one.
         """
-        asked: list[Future[None]] = []
-        while not self._asked.empty():
-            asked.append(self._asked.get())
-        if not asked and not self.wanted:
+        asked = [self._asked.get() for _ in range(self._asked.qsize())]
+        if not asked and not SIGNALS.reload_wanted:
             return last
-        self.wanted = False
+        SIGNALS.reload_wanted = False
         try:
             refusal = await self._change(change_to)
         except asyncio.CancelledError:
@@ -67,14 +60,9 @@ class Reloads:
                 self._asked.put(each)  # for `end`
             raise
         for each in asked:
-            if refusal is None:
-                each.set_result(None)
-            else:
-                each.set_exception(refusal)
+            each.set_exception(refusal) if refusal else each.set_result(None)
         return (
-            Reloaded(successful=True, success_s=time.time())
-            if refusal is None
-            else replace(last, successful=False)
+            replace(last, successful=False) if refusal else Reloaded(successful=True, success_s=time.time())
         )
 
     async def _change(self, change_to: Callable[[Config], Awaitable[None]]) -> ExporterError | None:
@@ -94,31 +82,10 @@ class Reloads:
         return None
 
 
-@contextmanager
-def hung_up(reloads: Reloads) -> Iterator[None]:
-    """SIGHUP asks for a reload. One that has come since the process started is served once the feeds run."""
-
-    def want(_number: int, _frame: FrameType | None) -> None:
-        reloads.wanted = True
-
-    before = signal.signal(signal.SIGHUP, want)
-    reloads.wanted = reloads.wanted or SIGNALS.reload_wanted
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 _FIXED = (
-    "state.url",
-    "state.lease_s",
-    "state.password_file",
-    "web.listen_address",
-    "log.level",
-    "log.format",
-    "web.allowed_hosts",
-    "web.config_file",
-)
+    "state.url state.lease_s state.password_file web.listen_address "
+    "log.level log.format web.allowed_hosts web.config_file"
+).split()
 
 
 def refuse_what_can_not_change(old: Config, new: Config) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -20,6 +19,7 @@ from infobip_exporter.errors import ExporterError, LedgerError, ListenError
 from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.reload import Reloads
+from infobip_exporter.signals import SIGNALS
 from infobip_sandbox import demo
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +149,7 @@ def test_run_can_read_the_config_anew_with_the_same_flags_over_it(
     assert lifecycle == ("lifecycle", True)
     (folder / "config.yaml").write_text(SOUND.replace("main", "other"))
     assert isinstance(reloads, Reloads)
-    reloads.wanted = True
+    SIGNALS.reload_wanted = True
     read: list[Config] = []
 
     async def change_to(config: Config) -> None:
@@ -329,22 +329,6 @@ def test_what_is_hardly_meant_is_warned_of(
     cli.main(["run"])
     logs.flush()
     assert f'level=warn msg="{told}"' in capsys.readouterr().err
-
-
-def test_a_hang_up_while_the_configuration_is_read_is_not_the_end_and_reads_it_once_more(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load_config(*arguments: Any) -> Config:
-        os.kill(os.getpid(), signal.SIGHUP)
-        return real(*arguments)
-
-    def run(_: Config, reloads: Reloads, **_flags: object) -> int:
-        return 3 if reloads.wanted else 4
-
-    real = cli.load_config
-    monkeypatch.setattr(cli, "load_config", load_config)
-    monkeypatch.setattr(app, "run", run)
-    assert cli.main([]) == 3
 
 
 def test_keys_are_kept_out_of_the_log_lines(

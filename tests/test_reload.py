@@ -1,8 +1,6 @@
 """Reading the configuration anew: asked for in one thread, done in another, refused with its reason."""
 
 import asyncio
-import os
-import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,8 @@ from infobip_exporter.config.schema import Account, Config, Log, State, Web
 from infobip_exporter.errors import ConfigError, ExporterError
 from infobip_exporter.metrics.snapshot import Reloaded
 from infobip_exporter.model.secret import Secret
-from infobip_exporter.reload import Reloads, hung_up, refuse_what_can_not_change
+from infobip_exporter.reload import Reloads, refuse_what_can_not_change
+from infobip_exporter.signals import SIGNALS
 
 FIRST = Reloaded(successful=True, success_s=1.0)
 CONFIG = Config((Account("main", "http://127.0.0.1:1", api_key=Secret("0123456789")),))
@@ -24,6 +23,9 @@ class World:
         self.now: list[Config] = []
         self.config = CONFIG
         self.mistake: Exception | None = None
+        """Of the new configuration."""
+        self.obstacle: Exception | None = None
+        """What keeps from going on with it."""
         self.reloads = Reloads(self.reread)
 
     def reread(self) -> Config:
@@ -32,6 +34,8 @@ class World:
         return self.config
 
     async def change_to(self, config: Config) -> None:
+        if self.obstacle:
+            raise self.obstacle
         self.now.append(config)
 
     def serve(self, last: Reloaded) -> Reloaded:
@@ -57,15 +61,10 @@ class World:
         return last, told[0]
 
 
-def test_nothing_is_read_unless_it_is_asked_for() -> None:
-    world = World()
-    assert world.serve(FIRST) is FIRST
-    assert world.now == []
-
-
 def test_a_signal_has_the_configuration_read_once() -> None:
     world = World()
-    world.reloads.wanted = True
+    assert world.serve(FIRST) is FIRST
+    SIGNALS.reload_wanted = True
     last = world.serve(FIRST)
     assert last.successful
     assert last.success_s > FIRST.success_s
@@ -88,9 +87,12 @@ def test_a_wrong_configuration_is_refused_and_whoever_asked_is_told_why() -> Non
     assert world.now == []
 
 
-def test_an_error_nobody_thought_of_is_a_refusal_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("place", ["mistake", "obstacle"])
+def test_an_error_nobody_thought_of_is_a_refusal_as_well(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = World()
-    world.mistake = OSError(24, "Too many open files")
+    setattr(world, place, OSError(24, "Too many open files"))
     last, told = world.ask_and_serve()
     assert last == Reloaded(successful=False, success_s=FIRST.success_s)
     assert str(told) == "internal error, OSError: see the log"
@@ -100,36 +102,13 @@ def test_an_error_nobody_thought_of_is_a_refusal_as_well(capsys: pytest.CaptureF
     assert world.now == []
 
 
-def test_so_is_one_of_going_on_with_it() -> None:
-    world = World()
-    world.reloads.wanted = True
-
-    async def change_to(_: Config) -> None:
-        raise RuntimeError("can't start new thread")
-
-    assert not asyncio.run(world.reloads.serve(FIRST, change_to)).successful
-    world.reloads.wanted = True
-    assert world.serve(FIRST).successful
-
-
 def test_what_is_hardly_meant_in_the_new_configuration_is_warned_of(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     world = World()
     world.config = replace(CONFIG, accounts=(replace(CONFIG.accounts[0], requests_per_minute=200),))
-    world.reloads.wanted = True
-    world.serve(FIRST)
+    world.ask_and_serve()
     assert "requests_per_minute is 200, but the API allows 120" in capsys.readouterr().out
-
-
-def test_a_hang_up_is_remembered_from_the_moment_it_is_listened_for() -> None:
-    world = World()
-    before = signal.getsignal(signal.SIGHUP)
-    with hung_up(world.reloads):
-        assert world.serve(FIRST) is FIRST
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert world.serve(FIRST).successful
-    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_who_asks_while_the_process_ends_is_refused_at_once() -> None:
