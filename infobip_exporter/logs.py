@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -19,12 +19,8 @@ from infobip_exporter.config.schema import Log
 from infobip_exporter.log_writer import LogWriter
 from infobip_exporter.model.secret import Secret
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_LEVEL_NAMES = {"warning": "warn", "exception": "error", "critical": "error", "fatal": "error"}
-
 _SHORTEST_SECRET = 6
 """Characters below which a made-up key is a word that lines may well contain."""
-
 
 _FLUSH_WITHIN_S = 1.0
 """For the last lines to be written when the process ends: whoever stops it waits for that."""
@@ -40,18 +36,30 @@ def configure(log: Log, stream: TextIO | None = None, secrets: Iterable[Secret] 
     writes the lines: logging neither waits for the output nor fails with it.
     """
     out = sys.stderr if stream is None else stream
-    render = _Rendering(
-        [
-            _head,
-            structlog.processors.ExceptionRenderer(),
-            *_renderers(log.format, out),
-            _without(secrets),
-        ]
-    )
-    writer = _writer_to(out, render)
+    steps = [_head, structlog.processors.ExceptionRenderer(), *_renderers(log.format, out), _without(secrets)]
+
+    def line(method: str, event: EventDict) -> str:
+        result: Any = event
+        for step in steps:
+            result = step(None, method, result)
+        return str(result)
+
+    def render(_: Any, method: str, event: EventDict) -> str:
+        try:
+            return line(method, event)
+        except Exception:  # noqa: BLE001 - whatever a value's own __str__ raises, the work goes on
+            writer.drop()
+            raise structlog.DropEvent from None
+
+    def tell(count: int) -> str:
+        return line("warning", {"event": "log lines could not be written, dropped", "lines": count})
+
+    writer = _writer_to(out, tell)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, render],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
+        processors=[render],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[log.level.upper()]
+        ),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
@@ -70,12 +78,8 @@ def flush(within_s: float = _FLUSH_WITHIN_S) -> None:
         _writer.flush(within_s)
 
 
-def _writer_to(out: TextIO | None, render: "_Rendering") -> LogWriter:
+def _writer_to(out: TextIO | None, tell: Callable[[int], str]) -> LogWriter:
     global _writer
-
-    def tell(count: int) -> str:
-        return render.line("warning", {"event": "log lines could not be written, dropped", "lines": count})
-
     if _writer is None:
         atexit.register(flush)
     if _writer is not None and _writer.stream is out:
@@ -85,27 +89,6 @@ def _writer_to(out: TextIO | None, render: "_Rendering") -> LogWriter:
         if before:
             before.end()
     return _writer
-
-
-class _Rendering:
-    """Makes a line of an event. One that can't be rendered is dropped: an error in a log line is none of the work's."""
-
-    def __init__(self, processors: Sequence[Processor]) -> None:
-        self._processors = processors
-
-    def __call__(self, _: Any, method: str, event: EventDict) -> str:
-        try:
-            return self.line(method, event)
-        except Exception:  # noqa: BLE001 - whatever a value's own __str__ raises
-            if _writer:
-                _writer.drop()
-            raise structlog.DropEvent from None
-
-    def line(self, method: str, event: EventDict) -> str:
-        result: Any = event
-        for processor in self._processors:
-            result = processor(None, method, result)
-        return str(result)
 
 
 def _renderers(form: str, out: TextIO | None) -> list[Processor]:
@@ -128,7 +111,7 @@ def _head(_: Any, method: str, event: EventDict) -> EventDict:
     now = datetime.now(UTC)
     head = {
         "ts": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
-        "level": _LEVEL_NAMES.get(method, method),
+        "level": "warn" if method == "warning" else method,
         "msg": event.pop("event", ""),
     }
     return {**head, **event, **head}  # Twice: first in order, and not to be overwritten.
