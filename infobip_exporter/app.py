@@ -180,8 +180,7 @@ class App:
     def stalled(self) -> list[str]:
         return self.feeds.stalled()
 
-    def now(self) -> Moment:
-        return Moment.now()
+    now = staticmethod(Moment.now)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

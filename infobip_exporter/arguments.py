@@ -41,12 +41,8 @@ def parser() -> argparse.ArgumentParser:
     root.set_defaults(command="run")
 
     def add(to: Any, name: str, command: str, text: str, words: str = "") -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = to.add_parser(
-            name,
-            help=text,
-            usage=f"%(prog)s {words}[flags]",
-            parents=[flags[flag] for flag in FLAGS_OF[command]],
-        )
+        parents, usage = [flags[flag] for flag in FLAGS_OF[command]], f"%(prog)s {words}[flags]"
+        added: argparse.ArgumentParser = to.add_parser(name, help=text, usage=usage, parents=parents)
         added.set_defaults(command=command)
         return added
 
@@ -80,18 +76,13 @@ def _flags() -> dict[str, argparse.ArgumentParser]:
     def add_choice(name: str, text: str, metavar: str, choices: Sequence[str]) -> None:
         add(name, text, metavar=metavar, choices=choices, type=_checked(rules.one_of(choices)))
 
-    add(
-        "config.file",
-        "the configuration (default config.yaml)",
-        metavar="PATH",
-        action=_Path,
-        type=_checked(_file),
-    )
+    file = {"metavar": "PATH", "action": _Path}
+    add("config.file", "the configuration (default config.yaml)", **file, type=_checked(_file))
     add(
         "web.listen-address", "host:port, :port, [v6]:port, unix:/path", metavar="ADDRESS",
         action=_Several, type=_checked(addresses.listen_address),
     )  # fmt: skip
-    add("web.config.file", "TLS and basic auth (exporter-toolkit)", metavar="PATH", action=_Path, type=Path)
+    add("web.config.file", "TLS and basic auth (exporter-toolkit)", **file, type=Path)
     add("web.enable-lifecycle", "reload the configuration at POST /-/reload", action="store_true")
     add("state.url", "the state, over the configuration's", metavar="URL", type=_checked(rules.state_url))
     add_choice("state.format", "text (default) or json", "STYLE", ("text", "json"))
@@ -151,9 +142,8 @@ def _checked(rule: Callable[[str], object]) -> Callable[[str], object]:
     def value(text: str) -> object:
         try:
             return rule(text)
-        except Unshown as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}, got {shown(text)}") from None
+            got = "" if isinstance(error, Unshown) else f", got {shown(text)}"
+            raise argparse.ArgumentTypeError(f"{error}{got}") from None
 
     return value

@@ -10,7 +10,6 @@ import sys
 
 URL = "http://127.0.0.1:10470/-/healthy"
 TIMEOUT_S = 4.0
-_HTTP_PORT, _HTTPS_PORT = 80, 443
 
 
 def is_healthy(url: str) -> bool:
@@ -19,10 +18,13 @@ def is_healthy(url: str) -> bool:
     place, _, path = rest.partition("/")
     host, colon, port = place.rpartition(":")
     if not colon:
-        host, port = place, str(_HTTPS_PORT if scheme == "https" else _HTTP_PORT)
+        host, port = place, "443" if scheme == "https" else "80"
     try:
         with socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S) as connection:
-            return _asked(_secured(connection) if scheme == "https" else connection, place, path)
+            asked = _secured(connection) if scheme == "https" else connection
+            asked.sendall(f"GET /{path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n".encode())
+            with asked.makefile("rb") as answer:
+                return answer.readline(100).split()[1:2] == [b"200"]
     except OSError:
         return False
 
@@ -34,13 +36,6 @@ def _secured(connection: socket.socket) -> socket.socket:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context.wrap_socket(connection)
-
-
-def _asked(connection: socket.socket, place: str, path: str) -> bool:
-    question = f"GET /{path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n"
-    connection.sendall(question.encode())
-    with connection.makefile("rb") as answer:
-        return answer.readline(100).split()[1:2] == [b"200"]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
+from structlog.processors import ExceptionRenderer, JSONRenderer
 from structlog.typing import EventDict, Processor
 
 from infobip_exporter.config.schema import Log
@@ -36,7 +37,7 @@ def configure(log: Log, stream: TextIO | None = None, secrets: Iterable[Secret] 
     writes the lines: logging neither waits for the output nor fails with it.
     """
     out = sys.stderr if stream is None else stream
-    steps = [_head, structlog.processors.ExceptionRenderer(), *_renderers(log.format, out), _without(secrets)]
+    steps: list[Processor] = [_head, ExceptionRenderer(), *_renderers(log.format, out), _without(secrets)]
 
     def line(method: str, event: EventDict) -> str:
         result: Any = event
@@ -93,7 +94,7 @@ def _writer_to(out: TextIO | None, tell: Callable[[int], str]) -> LogWriter:
 
 def _renderers(form: str, out: TextIO | None) -> list[Processor]:
     if form == "json":
-        return [structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
+        return [JSONRenderer(default=str, ensure_ascii=False)]
     if form == "logfmt":
         return [_logfmt]
     console = structlog.dev.ConsoleRenderer(

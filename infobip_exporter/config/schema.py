@@ -14,10 +14,12 @@ from infobip_exporter.config.sections import (
     FILE,
     Whole,
     each,
+    made,
     members,
     one_of,
     read,
     section,
+    sound,
     together,
 )
 from infobip_exporter.config.tree import Value
@@ -48,21 +50,24 @@ def _endpoint_params(value: Value) -> Mapping[str, Secret]:
     given = value.entries(_PARAMETER, "parameters of the token request")
     for name in _OWN_PARAMETERS & given.keys():
         given[name].wrong("is set by the exporter; leave it out", show=False)
-    found = {name: one.checked(rules.password) for name, one in given.items()}
-    return {name: secret for name, secret in found.items() if secret}
+    return sound(made(given, lambda _: rules.password))
 
 
 def _several(value: Value) -> str | None:
     """The text of a filter that may be several values, which the API takes separated by commas."""
-    rule = rules.printable(MAX_LIST_LENGTH)
     if not value.is_list:
-        return value.checked(rule)
+        return value.checked(_FILTER)
     # Each takes a character at least: a list that is too long by that is not read.
     items = value.items() if value.length <= MAX_LIST_LENGTH else None
-    joined = ",".join(text for item in items or () if (text := item.checked(rule)))
+    joined = ",".join(text for item in items or () if (text := item.checked(_FILTER)))
     if not items or len(joined) > MAX_LIST_LENGTH:
         value.wrong(f"must list at least one, in {MAX_LIST_LENGTH} characters with the commas")
     return joined
+
+
+_FILTER = rules.printable(MAX_LIST_LENGTH)
+_FILTERS = {name: Whole(_several) if name in LIST_FILTERS else _FILTER for name in FILTERS}
+_CHANNELS = each(rules.channel, "must list at least one, or be left out for instagram")
 
 
 def _check_proxy(account: Value, given: Mapping[str, Value], found: Mapping[str, Any]) -> None:
@@ -87,6 +92,11 @@ def _accounts(value: Value) -> tuple["Account", ...]:
         value.wrong("must list at least one account")
     checks = (one_of("way to authenticate", *KINDS), _check_proxy, unique)
     return tuple(account for item in values or () if (account := read(Account, item, checks=checks)))
+
+
+def _way(kind: type, secret: str) -> Whole:
+    """A way to authenticate whose secret is given itself or by its file."""
+    return section(kind, one_of("secret", secret, f"{secret}_file"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,34 +152,18 @@ class Account:
     ]
     api_key: Annotated[Secret | None, rules.api_key] = None
     api_key_file: Annotated[Path | None, FILE] = None
-    basic_auth: Annotated[
-        BasicAuth | None, section(BasicAuth, one_of("secret", "password", "password_file"))
-    ] = None
-    oauth2: Annotated[
-        OAuth2 | None, section(OAuth2, one_of("secret", "client_secret", "client_secret_file"))
-    ] = None
-    authorization: Annotated[
-        Authorization | None, section(Authorization, one_of("secret", "credentials", "credentials_file"))
-    ] = None
+    basic_auth: Annotated[BasicAuth | None, _way(BasicAuth, "password")] = None
+    oauth2: Annotated[OAuth2 | None, _way(OAuth2, "client_secret")] = None
+    authorization: Annotated[Authorization | None, _way(Authorization, "credentials")] = None
     proxy_url: Annotated[Secret | None, addresses.proxy_url] = None
     """Secret, for it may hold a password."""
     no_proxy: Annotated[str, rules.no_proxy] = ""
     proxy_from_environment: Annotated[bool, rules.boolean] = True
     """Where there is no `proxy_url`."""
     tls_config: Annotated[TlsConfig, section(TlsConfig, together("cert_file", "key_file"))] = TlsConfig()
-    channels: Annotated[
-        tuple[str, ...], each(rules.channel, "must list at least one, or be left out for instagram")
-    ] = ("instagram",)
+    channels: Annotated[tuple[str, ...], _CHANNELS] = ("instagram",)
     requests_per_minute: Annotated[int, rules.whole(1, 6000)] = 100
-    filters: Annotated[
-        Mapping[str, str],
-        members(
-            {
-                name: Whole(_several) if name in LIST_FILTERS else rules.printable(MAX_LIST_LENGTH)
-                for name in FILTERS
-            }
-        ),
-    ] = field(default_factory=dict)
+    filters: Annotated[Mapping[str, str], members(_FILTERS)] = field(default_factory=dict)
 
     @property
     def secrets(self) -> list[Secret]:
@@ -195,6 +189,7 @@ class Poll:
 
 
 _LABELS = each(rules.one_of(optional_labels()))
+_ADDRESSES = each(addresses.listen_address, "must list at least one address", or_one=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +231,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    listen_address: Annotated[
-        tuple[str, ...],
-        each(addresses.listen_address, "must list at least one address", or_one=True),
-    ] = ("0.0.0.0:10470",)
+    listen_address: Annotated[tuple[str, ...], _ADDRESSES] = ("0.0.0.0:10470",)
     """All of them; the file may name one or a list."""
     config_file: Annotated[Path | None, EXISTING_FILE] = None
     allowed_hosts: Annotated[tuple[str, ...], each(addresses.host_pattern)] = ()
