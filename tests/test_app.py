@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,6 @@ TWO = replace(ONE, name="two", channels=("instagram",))
 CONFIG = Config((ONE,))
 SENT = Series.of("infobip_messages_sent_total", entity_id="", application_id="")
 
-Life = Callable[[App], Awaitable[None]]
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
@@ -41,20 +40,17 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store.close()
 
 
-@pytest.fixture
-def lived(store: SqliteStore) -> Callable[[Life], None]:
-    """Have an app with its feeds running live through something, within a minute."""
-
-    async def live(life: Life) -> None:
+@asynccontextmanager
+async def living(store: SqliteStore) -> AsyncIterator[App]:
+    """An app whose feeds run, for a minute at most."""
+    async with asyncio.timeout(60):
         app = App(CONFIG, store)
         app.feeds.start()
         await asyncio.sleep(0)
         try:
-            await life(app)
+            yield app
         finally:
             await app.end()
-
-    return lambda life: asyncio.run(asyncio.wait_for(live(life), 60))
 
 
 def feeds(app: App) -> dict[str, Supervisor]:
@@ -71,8 +67,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_feeds_that_stay_the_same_are_not_touched(lived: Callable[[Life], None]) -> None:
-    async def life(app: App) -> None:
+async def test_feeds_that_stay_the_same_are_not_touched(store: SqliteStore) -> None:
+    async with living(store) as app:
         before = feeds(app)
         # Their caps on label values are the feed's.
         parts = {name: (each.feed, each.ledger) for name, each in before.items()}
@@ -85,11 +81,9 @@ def test_feeds_that_stay_the_same_are_not_touched(lived: Callable[[Life], None])
         assert {key: app.zero_starts()[key] for key in starts} == starts
         assert all(runs(each) for each in after.values())
 
-    lived(life)
 
-
-def test_a_channel_that_goes_ends_and_leaves_the_others_alone(lived: Callable[[Life], None]) -> None:
-    async def life(app: App) -> None:
+async def test_a_channel_that_goes_ends_and_leaves_the_others_alone(store: SqliteStore) -> None:
+    async with living(store) as app:
         before = feeds(app)
         await app.change_to(replace(CONFIG, accounts=(replace(ONE, channels=("sms",)),)))
         assert feeds(app) == {"one/sms": before["one/sms"]}
@@ -97,8 +91,6 @@ def test_a_channel_that_goes_ends_and_leaves_the_others_alone(lived: Callable[[L
         assert not runs(before["one/instagram"])
         assert list(app.zero_starts()) == [("one", "sms")]
         assert [each.channel for each in app.snapshots()] == ["sms"]
-
-    lived(life)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +103,8 @@ def test_a_channel_that_goes_ends_and_leaves_the_others_alone(lived: Callable[[L
         replace(CONFIG, metrics=Metrics(max_label_values=7)),
     ],
 )
-def test_a_feed_that_is_changed_continues_with_what_it_had(
-    lived: Callable[[Life], None], config: Config
-) -> None:
-    async def life(app: App) -> None:
+async def test_a_feed_that_is_changed_continues_with_what_it_had(store: SqliteStore, config: Config) -> None:
+    async with living(store) as app:
         before, starts = feeds(app), dict(app.zero_starts())
         await app.change_to(config)
         for name, feed in feeds(app).items():
@@ -124,16 +114,14 @@ def test_a_feed_that_is_changed_continues_with_what_it_had(
             assert not runs(before[name])
         assert app.zero_starts() == starts
 
-    lived(life)
 
-
-def test_the_channels_of_an_account_share_its_credentials_until_these_change(
-    lived: Callable[[Life], None],
+async def test_the_channels_of_an_account_share_its_credentials_until_these_change(
+    store: SqliteStore,
 ) -> None:
     def credentials(app: App) -> list[object]:
         return [feed.client._credentials for feed in feeds(app).values()]
 
-    async def life(app: App) -> None:
+    async with living(store) as app:
         one, same = credentials(app)
         assert one is same
         await app.change_to(replace(CONFIG, accounts=(replace(ONE, filters={"sender": "x"}), TWO)))
@@ -145,11 +133,9 @@ def test_the_channels_of_an_account_share_its_credentials_until_these_change(
         assert other is same
         assert other is not one
 
-    lived(life)
 
-
-def test_another_hold_takes_over_what_has_been_shown(lived: Callable[[Life], None]) -> None:
-    async def life(app: App) -> None:
+async def test_another_hold_takes_over_what_has_been_shown(store: SqliteStore) -> None:
+    async with living(store) as app:
         start = app.zero_starts()["one", "sms"]
         start.add([SENT])
         assert SENT in start.held(app.now())
@@ -157,16 +143,12 @@ def test_another_hold_takes_over_what_has_been_shown(lived: Callable[[Life], Non
         assert app.zero_starts()["one", "sms"] is start
         assert SENT not in start.held(app.now())
 
-    lived(life)
 
-
-def test_what_is_refused_changes_nothing(
-    lived: Callable[[Life], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_refused_changes_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_ledger(*_: object) -> None:
         raise LedgerError("the disk is full")
 
-    async def life(app: App) -> None:
+    async with living(store) as app:
         before, starts = feeds(app), dict(app.zero_starts())
         with pytest.raises(ConfigError, match="restart"):
             await app.change_to(replace(CONFIG, accounts=(TWO,), state=State("sqlite:///other.db")))
@@ -176,8 +158,6 @@ def test_what_is_refused_changes_nothing(
         assert feeds(app) == before
         assert app.zero_starts() == starts
         assert all(runs(feed) for feed in before.values())
-
-    lived(life)
 
 
 class Stubborn:
@@ -213,10 +193,10 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
     return api
 
 
-def test_a_feed_that_hangs_delays_no_reload_and_never_do_two_write_its_ledger(
-    lived: Callable[[Life], None], stubborn: Stubborn, capsys: pytest.CaptureFixture[str]
+async def test_a_feed_that_hangs_delays_no_reload_and_never_do_two_write_its_ledger(
+    store: SqliteStore, stubborn: Stubborn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def life(app: App) -> None:
+    async with living(store) as app:
         await stubborn.asked.wait()
         first = feeds(app)["one/sms"]
         for budget in (7, 8):  # the second comes while what the first has begun waits still
@@ -235,13 +215,11 @@ def test_a_feed_that_hangs_delays_no_reload_and_never_do_two_write_its_ledger(
         assert last.ledger is first.ledger
         assert runs(last)
 
-    lived(life)
 
-
-def test_a_feed_that_went_and_hangs_is_waited_for_when_it_comes_back(
-    lived: Callable[[Life], None], stubborn: Stubborn
+async def test_a_feed_that_went_and_hangs_is_waited_for_when_it_comes_back(
+    store: SqliteStore, stubborn: Stubborn
 ) -> None:
-    async def life(app: App) -> None:
+    async with living(store) as app:
         await stubborn.asked.wait()
         first = feeds(app)["one/sms"]
         for accounts in ((replace(ONE, channels=("instagram",)),), (TWO,), (ONE,)):
@@ -253,26 +231,22 @@ def test_a_feed_that_went_and_hangs_is_waited_for_when_it_comes_back(
         assert not runs(first)
         assert last.ledger is first.ledger
 
-    lived(life)
 
-
-def test_a_feed_without_progress_is_down_and_unhealthy_whatever_it_said_last(
-    lived: Callable[[Life], None],
+async def test_a_feed_without_progress_is_down_and_unhealthy_whatever_it_said_last(
+    store: SqliteStore,
 ) -> None:
-    async def life(app: App) -> None:
+    async with living(store) as app:
         assert app.stalled() == []
         feed = feeds(app)["one/sms"].feed
         feed._progressed_s = feed._sender.progressed_s = feed.progressed_s - 3600
         assert app.stalled() == ["one/sms"]
         assert [each.up for each in app.snapshots()] == [None, False]
 
-    lived(life)
 
-
-def test_releases_are_saved_though_a_reload_comes_in_between_and_offered_again_where_they_can_not_be(
-    lived: Callable[[Life], None], monkeypatch: pytest.MonkeyPatch
+async def test_releases_are_saved_though_a_reload_comes_in_between_and_offered_again_where_they_can_not_be(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def life(app: App) -> None:
+    async with living(store) as app:
         start = app.zero_starts()["one", "sms"]
         ledger = feeds(app)["one/sms"].ledger
         start.add([SENT])
@@ -292,11 +266,9 @@ def test_releases_are_saved_though_a_reload_comes_in_between_and_offered_again_w
         await saving
         assert list(ledger.released()) == [SENT]
 
-    lived(life)
 
-
-def test_an_error_nobody_thought_of_ends_nothing_that_is_done_again_and_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+async def test_an_error_nobody_thought_of_ends_nothing_that_is_done_again_and_again(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     times: list[int] = []
 
@@ -305,21 +277,16 @@ def test_an_error_nobody_thought_of_ends_nothing_that_is_done_again_and_again(
         if len(times) == 1:
             raise ZeroDivisionError
 
-    async def life() -> None:
-        task = asyncio.create_task(app_module._every(0, work))
-        await until(lambda: len(times) > 2)
-        task.cancel()
-
-    asyncio.run(life())
+    task = asyncio.create_task(app_module._every(0, work))
+    await until(lambda: len(times) > 2)
+    task.cancel()
     assert "internal error, continuing" in capsys.readouterr().out
 
 
-def test_all_feeds_live_in_one_thread(lived: Callable[[Life], None]) -> None:
-    async def life(app: App) -> None:
+async def test_all_feeds_live_in_one_thread(store: SqliteStore) -> None:
+    async with living(store) as app:
         before = threading.active_count()
         many = tuple(replace(TWO, name=f"account-{number}") for number in range(50))
         await app.change_to(replace(CONFIG, accounts=many))
         assert len(app.snapshots()) == 50
         assert threading.active_count() <= before
-
-    lived(life)

@@ -59,16 +59,6 @@ def wait_until_dropped(writer: LogWriter, count: int) -> None:
         threading.Event().wait(0.005)
 
 
-def test_lines_are_written_in_their_order(pipe: Pipe) -> None:
-    writer = LogWriter(pipe.stream, told)
-    for number in range(500):
-        writer.msg(f"line {number}")
-    writer.flush(PATIENCE_S)
-    lines = pipe.read_until(b"line 499\n").decode().splitlines()
-    assert lines == [f"line {number}" for number in range(500)]
-    assert writer.dropped == 0
-
-
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_missing_is_told_afterwards(
     pipe: Pipe, blocking: bool
