@@ -96,6 +96,7 @@ def _failure_line(feed: Feed, failure: RequestFailed) -> str:
 
 
 _OWN_HOST = "set base_url to the account's own host, which the Infobip portal shows beside the API keys"
+_UNKNOWN_AUTHORITY = "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url"
 _TOKEN_STEPS = {
     "400: .*invalid_scope": "take the scopes that the client does not have out of oauth2.scopes, or grant them to it",
     "40[013]:": "compare oauth2.client_id and {client_secret} with those that Infobip gave you",
@@ -140,7 +141,8 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:
     """What a person can do about `failure`."""
     account, oauth2 = feed.account, feed.account.oauth2
     has_no_token = oauth2 is not None and isinstance(failure, TokenFailed)
-    url = oauth2.token_url if oauth2 and has_no_token else ""
+    url = (oauth2 and has_no_token and oauth2.token_url) or account.base_url
+    ca_file = account.tls_config.ca_file
     step = next(
         step
         for beginning, step in ((*_TOKEN_STEPS.items(), *_STEPS.items()) if has_no_token else _STEPS.items())
@@ -148,14 +150,14 @@ def next_step(feed: Feed, failure: RequestFailed) -> str:
     )
     proxy, no_proxy = ("proxy_url", "no_proxy") if account.proxy_url else ("HTTPS_PROXY", "NO_PROXY")
     return step.format(
-        authority=_authority_step(account, url or account.base_url),
+        authority=f"is {ca_file} the authority of {url}'s certificate?" if ca_file else _UNKNOWN_AUTHORITY,
         client_secret=(oauth2 and oauth2.client_secret_file) or "client_secret",
         forbidden=_forbidden_step(account, f"{feed.channel}:logs:read"),
         no_proxy=no_proxy,
         proxy=proxy,
         refused=_refused_step(account),
         timeout=format_duration(feed.timeout_s),
-        url=url or account.base_url,
+        url=url,
     )
 
 
@@ -187,9 +189,3 @@ def _forbidden_step(account: Account, scope: str) -> str:
         f"in the Infobip portal, give the key the scope {scope}, "
         "and this machine's address if the key is limited to some"
     )
-
-
-def _authority_step(account: Account, url: str) -> str:
-    if account.tls_config.ca_file:
-        return f"is {account.tls_config.ca_file} the authority of {url}'s certificate?"
-    return "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url"

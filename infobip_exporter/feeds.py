@@ -90,8 +90,7 @@ class Feeds:
                 running.zero_start.saved(series)
 
     async def restart_stalled(self) -> None:
-        stalled = [each.feed for each in self.by_key.values() if each.feed.stalled]
-        await asyncio.gather(*(feed.restart_if_stalled() for feed in stalled))
+        await asyncio.gather(*(each.feed.restart_if_stalled() for each in self.by_key.values()))
 
     # What the replica does with them
 

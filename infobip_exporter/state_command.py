@@ -19,69 +19,46 @@ def state(source: State, action: str | None = None, target: str = "", style: str
     `style` is `text` or `json`. The exit code: 1 if the check finds something, else 0. Raises LedgerError for a state
     that can't be read, ConfigError for a target that does not fit.
     """
+    wrong: list[str] = []
+    value: object
     match action:
         case "check":
-            return _check(source, style)
+            with reading(source) as contents:
+                wrong = list(inspect.findings(contents))
+            value = {"path": contents.where, "findings": wrong}
+            text = "\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {contents.where}"
         case "backup":
-            return _back_up(source, target, style)
+            if source.is_postgres:
+                raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
+            sqlite_contents.back_up(source.file, Path(target))
+            value, text = {"backup": target}, f"ok    {target}"
         case "copy":
-            return _copy(source, State(url=target), style)
+            place = State(url=target).place
+            if place == source.place:
+                raise ConfigError(["state copy: must name another place than state.url"])
+            feeds = copying.copy(source, State(url=target))
+            value, text = {"copy": place, "feeds": feeds}, f"ok    {place}, {feeds} feeds"
         case _:
             with reading(source) as contents:
-                found = inspect.held(contents)
-            return _tell(style, found, _text(found))
-
-
-def _check(source: State, style: str) -> int:
-    with reading(source) as contents:
-        where = contents.where
-        wrong = list(inspect.findings(contents))
-    _tell(
-        style,
-        {"path": where, "findings": wrong},
-        "\n".join(f"FAIL  {line}" for line in wrong) or f"ok    {where}",
-    )
-    return 1 if wrong else 0
-
-
-def _back_up(source: State, target: str, style: str) -> int:
-    if source.is_postgres:
-        raise ConfigError(["state backup: is for SQLite; pg_dump makes a backup of a database"])
-    sqlite_contents.back_up(source.file, Path(target))
-    return _tell(style, {"backup": target}, f"ok    {target}")
-
-
-def _copy(source: State, target: State, style: str) -> int:
-    if target.place == source.place:
-        raise ConfigError(["state copy: must name another place than state.url"])
-    feeds = copying.copy(source, target)
-    return _tell(style, {"copy": target.place, "feeds": feeds}, f"ok    {target.place}, {feeds} feeds")
-
-
-def _tell(style: str, value: object, text: str) -> int:
+                value = held = inspect.held(contents)
+            text = _text(held)
     print(msgspec.json.format(msgspec.json.encode(value)).decode() if style == "json" else text)
-    return 0
+    return 1 if wrong else 0
 
 
 def _text(found: StateHeld) -> str:
     lines = [f"{found.path}: schema {found.schema}, {found.size_bytes / 1024:.0f} KiB"]
     for feed in found.feeds:
-        lines += [
-            "",
-            f"{feed.account}/{feed.channel}",
-            *(f"  {name:<12} {text}" for name, text in _rows(feed)),
-        ]
+        lines += ["", f"{feed.account}/{feed.channel}"]
+        lines += [f"  {name:<12} {text}" for name, text in _rows(feed)]
     if not found.feeds:
         lines.append("no feed has been counted yet")
     return "\n".join(lines)
 
 
 def _rows(feed: FeedHeld) -> list[tuple[str, str]]:
-    oldest = (
-        ""
-        if feed.oldest_in_flight_ms is None
-        else f", the oldest sent {_moment(feed.oldest_in_flight_ms / 1000)}"
-    )
+    oldest_ms = feed.oldest_in_flight_ms
+    oldest = "" if oldest_ms is None else f", the oldest sent {_moment(oldest_ms / 1000)}"
     return [
         ("sent", str(feed.sent)),
         ("settled", _by(feed.settled)),
@@ -104,9 +81,9 @@ def _by(amounts: Mapping[str, object], unit: str = "") -> str:
 
 
 def _ranges(ranges: list[list[int]]) -> str:
-    total_s = sum(until - since for since, until in ranges) / 1000
     if not ranges:
         return "0 s"
+    total_s = sum(until - since for since, until in ranges) / 1000
     return f"{total_s:g} s in {len(ranges)}, from {_moment(ranges[0][0] / 1000)} to {_moment(ranges[-1][1] / 1000)}"
 
 

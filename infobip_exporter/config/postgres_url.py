@@ -5,12 +5,9 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from infobip_exporter.config.problems import Unshown
 from infobip_exporter.model.secret import Secret
 
-SCHEMES = ("postgresql://", "postgres://")
-_UNKNOWN = "invalid URI query parameter"
-
 
 def is_postgres(url: str) -> bool:
-    return url.startswith(SCHEMES)
+    return url.startswith(("postgresql://", "postgres://"))
 
 
 def checked(url: str) -> str:
@@ -22,7 +19,8 @@ def checked(url: str) -> str:
         known = conninfo_to_dict(url)
     except psycopg.Error as error:
         # What libpq says of other mistakes repeats parts of the URL.
-        what = f" ({error})".replace("\n", "") if str(error).startswith(_UNKNOWN) else ""
+        is_harmless = str(error).startswith("invalid URI query parameter")
+        what = f" ({error})".replace("\n", "") if is_harmless else ""
         raise Unshown(
             f"must be a PostgreSQL URL, such as postgresql://user@host:5432/database?sslmode=verify-full{what}"
         ) from None
@@ -42,9 +40,5 @@ def split_password(url: str) -> tuple[str, Secret | None]:
     parameters = parse_qsl(query, keep_blank_values=True)
     password = next((value for name, value in parameters if name == "password"), password)
     others = [(name, value) for name, value in parameters if name != "password"]
-    clean = (
-        f"{scheme}://{user}{at}{hosts}{slash}{path}{question}{urlencode(others, safe='/:,@')}".removesuffix(
-            "?"
-        )
-    )
-    return clean, Secret(password) if password else None
+    clean = f"{scheme}://{user}{at}{hosts}{slash}{path}{question}{urlencode(others, safe='/:,@')}"
+    return clean.removesuffix("?"), Secret(password) if password else None
