@@ -67,30 +67,18 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_feeds_that_stay_the_same_are_not_touched(store: SqliteStore) -> None:
+async def test_feeds_that_stay_the_same_are_not_touched_while_others_come_and_go(store: SqliteStore) -> None:
     async with living(store) as app:
-        before = feeds(app)
+        gone, stays = feeds(app).values()
         # Their caps on label values are the feed's.
-        parts = {name: (each.feed, each.ledger) for name, each in before.items()}
-        starts = dict(app.zero_starts())
-        await app.change_to(replace(CONFIG, accounts=(TWO, ONE)))
-        after = feeds(app)
-        assert list(after) == ["two/instagram", "one/instagram", "one/sms"]
-        assert {name: after[name] for name in before} == before
-        assert {name: (after[name].feed, after[name].ledger) for name in parts} == parts
-        assert {key: app.zero_starts()[key] for key in starts} == starts
-        assert all(runs(each) for each in after.values())
-
-
-async def test_a_channel_that_goes_ends_and_leaves_the_others_alone(store: SqliteStore) -> None:
-    async with living(store) as app:
-        before = feeds(app)
-        await app.change_to(replace(CONFIG, accounts=(replace(ONE, channels=("sms",)),)))
-        assert feeds(app) == {"one/sms": before["one/sms"]}
-        assert runs(before["one/sms"])
-        assert not runs(before["one/instagram"])
-        assert list(app.zero_starts()) == [("one", "sms")]
-        assert [each.channel for each in app.snapshots()] == ["sms"]
+        parts, start = (stays.feed, stays.ledger), app.zero_starts()["one", "sms"]
+        await app.change_to(replace(CONFIG, accounts=(TWO, replace(ONE, channels=("sms",)))))
+        comes, same = feeds(app).values()
+        assert [each.channel for each in app.snapshots()] == ["instagram", "sms"]
+        assert list(app.zero_starts()) == [("two", "instagram"), ("one", "sms")]
+        assert (same, same.feed, same.ledger) == (stays, *parts)
+        assert app.zero_starts()["one", "sms"] is start
+        assert (runs(comes), runs(same), runs(gone)) == (True, True, False)
 
 
 @pytest.mark.parametrize(

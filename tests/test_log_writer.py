@@ -80,17 +80,6 @@ def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_missing_is_told_afte
     assert pipe.read_until(b"further\n") == b"further\n"
 
 
-def test_lines_for_a_reader_that_has_ended_are_dropped_and_counted() -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w") as stream:
-        writer = LogWriter(stream, told)
-        for _ in range(3):
-            writer.msg("line")
-        writer.flush(PATIENCE_S)
-        assert writer.dropped == 3
-
-
 def test_a_full_disk_drops_lines_until_there_is_room() -> None:
     full, room = os.open("/dev/full", os.O_WRONLY), os.pipe()
     with os.fdopen(full, "w") as stream:

@@ -92,15 +92,11 @@ def test_plain_http_is_for_loopback(host: str) -> None:
     assert config.accounts[0].base_url == f"http://{host.lower()}"
 
 
-def test_an_absolute_key_file_stays_where_it_is() -> None:
-    assert only_account("api_key_file: /run/key").api_key_file == Path("/run/key")
-
-
 @pytest.mark.parametrize(
     ("text", "value"),
     [
         ("${A}", "1"),
-        ("x${A}${B}y", "1"),
+        ("x${A}${B}y", "x1${A}y"),
         ("$$", "$"),
         ("$${A}", "${A}"),
         ("$$${A}", "$1"),
@@ -109,7 +105,6 @@ def test_an_absolute_key_file_stays_where_it_is() -> None:
     ],
 )
 def test_variables_are_filled_in(text: str, value: str) -> None:
-    value = "x1${A}y" if text.startswith("x") else value
     config = parse(SMALLEST.replace("main", f"'{text}'"), A="1", B="${A}")
     assert config.accounts[0].name == value
 
