@@ -101,19 +101,17 @@ class App:
             loop.add_signal_handler(number, ending.set)
         self.feeds.start()
         besides = [
-            asyncio.create_task(each)
-            for each in (
-                _every(LOOK_EVERY_S, self.feeds.save_released),
-                _every(WATCH_EVERY_S, self.feeds.restart_stalled),
-                _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
-            )
+            _every(LOOK_EVERY_S, self.feeds.save_released),
+            _every(WATCH_EVERY_S, self.feeds.restart_stalled),
+            _every(REFRESH_S, partial(asyncio.to_thread, self.process.refresh)),
         ]
         if reloads:
-            besides.append(asyncio.create_task(_every(LOOK_EVERY_S, partial(self._reload, reloads))))
+            besides.append(_every(LOOK_EVERY_S, partial(self._reload, reloads)))
         if self._replica:
-            besides.append(asyncio.create_task(self._replica.run()))
+            besides.append(self._replica.run())
+        tasks = [asyncio.create_task(each) for each in besides]
         await ending.wait()
-        for task in besides:
+        for task in tasks:
             task.cancel()
         await self.end()
         if reloads:

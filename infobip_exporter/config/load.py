@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+import yaml
+
 from infobip_exporter.config.files import read_text
 from infobip_exporter.config.problems import Problems
 from infobip_exporter.config.schema import Config, State
@@ -14,8 +16,6 @@ from infobip_exporter.errors import ConfigError
 API_REQUESTS_PER_MINUTE = 120
 """Requests a minute that the API allows an account (reference page)."""
 
-_IGNORED = "x-"
-"""How top-level keys begin that hold anchors for the rest of the file, as in Compose files."""
 _ABSENT = "there is no such file; copy config.example.yaml, or name another with --config.file"
 
 
@@ -30,7 +30,7 @@ def parse_config(text: str, env: Mapping[str, str], where: str) -> Config:
     `where` is the file's name: for the texts of the mistakes, and for paths that start at the file's folder.
     """
     problems = Problems(where)
-    config = read(Config, _top(text, env, problems), ignored=_IGNORED)
+    config = read(Config, _top(text, env, problems))
     problems.raise_if_any()
     assert config is not None  # noqa: S101 - there would be a problem
     return config
@@ -40,7 +40,7 @@ def load_state(path: str | Path, env: Mapping[str, str]) -> State:
     """The section `state` of the file `path`. Variables and files that other sections name need not be there."""
     problems = Problems(str(path))
     top = _top(read_text(path, _ABSENT), env, problems)
-    given = top.members([field.name for field in fields(Config)], _IGNORED)
+    given = top.members([field.name for field in fields(Config)])
     state = read(State, given["state"]) if "state" in given else None
     problems.raise_if_any()
     return state or State()
@@ -64,4 +64,9 @@ def _top(text: str, env: Mapping[str, str], problems: Problems) -> Value:
         raise ConfigError(
             [f"{problems.where}: is empty; at least `accounts` is needed, see config.example.yaml"]
         )
+    if isinstance(top.node, yaml.MappingNode):
+        # These hold anchors for the rest of the file, as in Compose files.
+        top.node.value = [
+            (key, value) for key, value in top.node.value if not str(key.value).startswith("x-")
+        ]
     return top

@@ -106,16 +106,14 @@ def together(*keys: str) -> Check:
     return check
 
 
-def read(
-    kind: Callable[..., T], section: Value, *, checks: tuple[Check, ...] = (), ignored: str | None = None
-) -> T | None:
+def read(kind: Callable[..., T], section: Value, checks: tuple[Check, ...] = ()) -> T | None:
     """The section as a `kind`, of what is sound in it; None without a key that is needed. What is wrong is noted."""
     keys = _keys(kind)
     needed = {name: key.why for name, key in keys.items() if key.why is not None}
     if section.empty and needed:
         section.wrong("has no value", show=False)
         return None
-    given = section.members(list(keys), ignored)
+    given = section.members(list(keys))
     found = made(given, lambda name: keys[name].rule)
     # Of a section in which no key is known, this alone is told.
     if given or section.is_bare:

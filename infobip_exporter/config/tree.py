@@ -126,16 +126,12 @@ class Value:
             Value(f"{self.key}[{i}]", node, self.env, self.problems) for i, node in enumerate(self.node.value)
         ]
 
-    def members(self, known: Sequence[str], ignored: str | None = None) -> dict[str, "Value"]:
-        """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping.
-
-        Names that begin with `ignored` are passed over.
-        """
+    def members(self, known: Sequence[str]) -> dict[str, "Value"]:
+        """The values of a mapping by their names, all of them `known`; nothing written is an empty mapping."""
         members: dict[str, Value] = {}
         # What is no word may be `{api_key:...}`, key and secret in one.
-        for name, value, line in self._named(
-            f"with the keys {', '.join(known)}", _NAME, "a key that is no word", ignored
-        ):
+        what = f"with the keys {', '.join(known)}"
+        for name, value, line in self._named(what, _NAME, "a key that is no word"):
             if name in known:
                 members[name] = value
             else:
@@ -147,9 +143,7 @@ class Value:
         named = self._named(f"of {what}", form, f"must be a mapping of {what}")
         return {name: value for name, value, _ in named}
 
-    def _named(
-        self, what: str, form: re.Pattern[str], unfit: str, ignored: str | None = None
-    ) -> Iterator[tuple[str, "Value", int]]:
+    def _named(self, what: str, form: re.Pattern[str], unfit: str) -> Iterator[tuple[str, "Value", int]]:
         """Name, value and line of each member of a mapping. A name that is not of the `form` is not shown."""
         if self.empty:
             return
@@ -161,8 +155,6 @@ class Value:
             name = name_node.value if isinstance(name_node, yaml.ScalarNode) else ""
             line = name_node.start_mark.line + 1
             value = Value(f"{self.key}.{name}" if self.key else name, node, self.env, self.problems)
-            if ignored and name.startswith(ignored):
-                continue
             if not (form.fullmatch(name) and name.isprintable()):
                 self.problems.add(self.key, f"{unfit}; is a space missing after a colon?", line)
             elif name in first:
