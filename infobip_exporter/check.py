@@ -73,21 +73,19 @@ async def _timed(ask: Ask, feed: Feed, wall_s: Callable[[], float]) -> tuple[Ans
 
 def _answer_lines(feed: Feed, answer: Answer, now_s: float) -> list[str]:
     place = f"{feed.account.name}/{feed.channel}"
-    skew_s = _skew_s(answer, now_s)
-    clock = "no clock told" if skew_s is None else f"clock off by {abs(skew_s):.1f} s"
+    clock, skew_s = "no clock told", 0.0
+    if answer.date_ms is not None:
+        # The API's date is cut to a second and was written while the request took its time.
+        skew_s = answer.date_ms / 1000 + 0.5 + answer.took_s / 2 - now_s
+        clock = f"clock off by {abs(skew_s):.1f} s"
     lines = [f"ok    {place}: the log answers (200), {clock}, took {answer.took_s:.2f} s"]
-    if skew_s is not None and abs(skew_s) > CLOCK_TOLERANCE_S:
+    if abs(skew_s) > CLOCK_TOLERANCE_S:
         side = "behind" if skew_s > 0 else "ahead of"
         lines.append(
             f"warn  {place}: this machine's clock is {abs(skew_s):.0f} s {side} the API's; counts are right anyway, "
             "but times look odd: set it by NTP"
         )
     return lines
-
-
-def _skew_s(answer: Answer, now_s: float) -> float | None:
-    """The API's clock less ours. Its date is cut to a second and was written while the request took its time."""
-    return None if answer.date_ms is None else answer.date_ms / 1000 + 0.5 + answer.took_s / 2 - now_s
 
 
 def _failure_line(feed: Feed, failure: RequestFailed) -> str:

@@ -5,6 +5,7 @@ import queue
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from operator import attrgetter
 
@@ -40,8 +41,9 @@ class Reloads:
     def end(self) -> None:
         """Refuse whoever asks from now on: the process ends, and their threads would keep it from that."""
         self._is_ending = True
-        while not self._asked.empty():
-            self._asked.get().set_exception(ConfigError(["the exporter is ending"]))
+        with suppress(queue.Empty):
+            while True:
+                self._asked.get_nowait().set_exception(ConfigError(["the exporter is ending"]))
 
     async def serve(self, last: Reloaded, change_to: Callable[[Config], Awaitable[None]]) -> Reloaded:
         """Reload if somebody has asked for it: how that went, else `last`. All who have asked get one answer.

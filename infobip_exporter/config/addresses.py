@@ -126,13 +126,11 @@ def _split(text: str) -> SplitResult:
 def _is_host(text: str) -> bool:
     if ":" in text or re.fullmatch(r"[0-9.]+", text):
         return is_ip(text)
-    return len(text) <= 253 and bool(_HOST_NAME.fullmatch(text)) and _is_sound_idn(text)
-
-
-def _is_sound_idn(text: str) -> bool:
-    """Whether httpx can read the labels that stand for other scripts (xn--...)."""
+    if len(text) > 253 or not _HOST_NAME.fullmatch(text):
+        return False
     if "xn--" not in text.lower():
         return True
+    # Can labels that stand for other scripts be read?
     import httpx  # noqa: PLC0415 - slow to import, and hardly ever needed here
 
     try:
