@@ -1,4 +1,6 @@
 import asyncio
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,108 +75,105 @@ def test_a_clock_that_is_off_by_minutes_is_warned_of(
 
 URL = "https://x.api.infobip.com"
 ACCOUNTS = {
-    "key": Account("main", URL, api_key=Secret("secret-key")),
+    "key": replace(MAIN, channels=("instagram",)),
     "key_file": Account("main", URL, api_key_file=Path("/run/key")),
     "basic": Account("main", URL, basic_auth=BasicAuth("me", password_file=Path("/run/password"))),
     "session": Account(
         "main", URL, authorization=Authorization("IBSSO", credentials_file=Path("/run/session"))
     ),
     "oauth2": Account(
-        "main",
-        URL,
-        oauth2=OAuth2(
-            "me", client_secret_file=Path("/run/client"), token_url="https://login.example.com/token"
-        ),
+        "main", URL, oauth2=OAuth2("me", None, Path("/run/client"), "https://login.example.com/token")
     ),
     "scoped": Account("main", URL, oauth2=OAuth2("me", Secret("x"), scopes=("sms:logs:read",))),
-    "own": Account(
-        "main",
-        "http://127.0.0.1:1",
-        api_key=Secret("key"),
+    "own": replace(
+        MAIN,
+        base_url="http://127.0.0.1:1",
+        channels=("instagram",),
         proxy_url=Secret("http://proxy:3128"),
-        tls_config=TlsConfig(ca_file=Path("/ca.pem")),
+        tls_config=TlsConfig(Path("/ca.pem")),
     ),
 }
-PORTAL = "in the Infobip portal, "
-MAKE_A_KEY = "make a key in the Infobip portal (Developer Tools, API keys) and put it into"
-API_S_SIDE = "try again in a few minutes: the fault is on the API's side, and run goes on trying by itself"
-UNVERIFIED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed:"
-REFUSED = "can't connect to 192.0.2.1 port 443: Connection refused"
-STEPS = {
-    "look at the account's filters": ["key 400: bad"],
-    f"{MAKE_A_KEY} api_key": ["key 401: no"],
-    f"{MAKE_A_KEY} /run/key": ["key_file 401: no"],
-    f"{PORTAL}give the key the scope instagram:logs:read, "
-    "and this machine's address if the key is limited to some": ["key 403: no"],
-    OWN_HOST: ["key 404: an HTML page", "key 302: moved", "key invalid_body: an HTML page"],
-    "look at HTTPS_PROXY, or name the host in NO_PROXY": [
-        "key 407: proxy",
-        "key connection: the proxy answered 407 Proxy Authentication Required",
-        "oauth2 token 407: no",
-    ],
-    "look at proxy_url, or name the host in no_proxy": ["own connection: the proxy answered 407 x"],
-    "try again in a minute; if it stays, another program uses this log too: lower requests_per_minute": [
-        "key 429: slow down"
-    ],
-    API_S_SIDE: ["key 503: down", "oauth2 token 503: no"],
-    f"is poll.timeout (10s) enough? Does a firewall between here and {URL} drop packets?": [
-        "key timeout: no answer"
-    ],
-    f"is the host of {URL} spelled right? Does DNS work here?": [
-        "key connection: can't look up the name: Name or service not known"
-    ],
-    f"can this machine reach {URL}? Look at the firewall, and at HTTPS_PROXY": [f"key connection: {REFUSED}"],
-    "can this machine reach https://login.example.com/token? Look at the firewall, and at HTTPS_PROXY": [
-        f"oauth2 token connection: {REFUSED}"
-    ],
-    "if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; "
-    "else look at base_url": [f"key connection: {UNVERIFIED} unable to get local issuer certificate"],
-    "is /ca.pem the authority of http://127.0.0.1:1's certificate?": [
-        f"own connection: {UNVERIFIED} unable to get local issuer certificate"
-    ],
-    f"another host answers in place of {URL}: look at base_url, DNS, HTTPS_PROXY "
-    "and tls_config.server_name": [f"key connection: {UNVERIFIED} Hostname mismatch"],
-    "is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate "
-    "answers": [f"key connection: {UNVERIFIED} certificate is not yet valid"],
-    "the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file": [
-        "own connection: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required"
-    ],
-    f"does {URL} speak TLS on this port? Look at base_url, and at what may be in between (HTTPS_PROXY)": [
-        "key connection: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol"
-    ],
-    "try again; if it stays: is base_url right, and does a proxy or a firewall on the way to "
-    f"{URL} cut answers?": ["key connection: peer closed connection without sending complete message body"],
-    f"try again; if it stays, {OWN_HOST}": ["key invalid_body: the answer is not whole JSON"],
-    "look at basic_auth.username and /run/password: can this user sign in to the Infobip portal?": [
-        "basic 401: no"
-    ],
-    f"{PORTAL}give the user a role that may read message logs (instagram:logs:read)": ["basic 403: no"],
-    "open a new session and put its token into /run/session; "
-    "sessions end after a time without use, so take an API key or oauth2 to stay": ["session 401: no"],
-    "is the client of this account, and base_url the account's own? The token itself was given": [
-        "oauth2 401: no"
-    ],
-    f"{PORTAL}give the client the scope instagram:logs:read": ["oauth2 403: no"],
-    f"{PORTAL}give the client the scope instagram:logs:read, and name it in oauth2.scopes": [
-        "scoped 403: no"
-    ],
-    "take the scopes that the client does not have out of oauth2.scopes, or grant them to it": [
-        "oauth2 token 400: invalid_scope: x"
-    ],
-    "compare oauth2.client_id and /run/client with those that Infobip gave you": ["oauth2 token 401: no"],
-    "leave oauth2.token_url out for Infobip's own, and look at base_url": [
-        "oauth2 token 404: no",
-        "oauth2 token invalid_body: the answer holds no token",
-    ],
-    "try again in a minute; if it stays, another program asks for tokens too": ["oauth2 token 429: no"],
-    "put the key there and nothing else, readable for the user that the exporter runs as": [
-        "oauth2 token : client_secret_file /run/client: No such file or directory"
-    ],
-}
-"""What to do, and the failures after which it is: the account, the code and the text."""
+STEPS = """
+look at the account's filters
+    key 400: bad
+make a key in the Infobip portal (Developer Tools, API keys) and put it into api_key
+    key 401: no
+make a key in the Infobip portal (Developer Tools, API keys) and put it into /run/key
+    key_file 401: no
+in the Infobip portal, give the key the scope instagram:logs:read, and this machine's address if the key is limited to some
+    key 403: no
+set base_url to the account's own host, which the Infobip portal shows beside the API keys
+    key 404: an HTML page
+    key 302: moved
+    key invalid_body: an HTML page
+look at HTTPS_PROXY, or name the host in NO_PROXY
+    key 407: proxy
+    key connection: the proxy answered 407 Proxy Authentication Required
+    oauth2 token 407: no
+look at proxy_url, or name the host in no_proxy
+    own connection: the proxy answered 407 x
+try again in a minute; if it stays, another program uses this log too: lower requests_per_minute
+    key 429: slow down
+try again in a few minutes: the fault is on the API's side, and run goes on trying by itself
+    key 503: down
+    oauth2 token 503: no
+is poll.timeout (10s) enough? Does a firewall between here and https://x.api.infobip.com drop packets?
+    key timeout: no answer
+is the host of https://x.api.infobip.com spelled right? Does DNS work here?
+    key connection: can't look up the name: Name or service not known
+can this machine reach https://x.api.infobip.com? Look at the firewall, and at HTTPS_PROXY
+    key connection: can't connect to 192.0.2.1 port 443: Connection refused
+can this machine reach https://login.example.com/token? Look at the firewall, and at HTTPS_PROXY
+    oauth2 token connection: can't connect to 192.0.2.1 port 443: Connection refused
+if a proxy opens TLS on the way, name its CA file in tls_config.ca_file or SSL_CERT_FILE; else look at base_url
+    key connection: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate
+is /ca.pem the authority of http://127.0.0.1:1's certificate?
+    own connection: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate
+another host answers in place of https://x.api.infobip.com: look at base_url, DNS, HTTPS_PROXY and tls_config.server_name
+    key connection: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch
+is this machine's clock right? Set it by NTP; if it is, a proxy or base_url with an old certificate answers
+    key connection: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate is not yet valid
+the server wants a client certificate that it trusts: look at tls_config.cert_file and key_file
+    own connection: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required
+does https://x.api.infobip.com speak TLS on this port? Look at base_url, and at what may be in between (HTTPS_PROXY)
+    key connection: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol
+try again; if it stays: is base_url right, and does a proxy or a firewall on the way to https://x.api.infobip.com cut answers?
+    key connection: peer closed connection without sending complete message body
+try again; if it stays, set base_url to the account's own host, which the Infobip portal shows beside the API keys
+    key invalid_body: the answer is not whole JSON
+look at basic_auth.username and /run/password: can this user sign in to the Infobip portal?
+    basic 401: no
+in the Infobip portal, give the user a role that may read message logs (instagram:logs:read)
+    basic 403: no
+open a new session and put its token into /run/session; sessions end after a time without use, so take an API key or oauth2 to stay
+    session 401: no
+is the client of this account, and base_url the account's own? The token itself was given
+    oauth2 401: no
+in the Infobip portal, give the client the scope instagram:logs:read
+    oauth2 403: no
+in the Infobip portal, give the client the scope instagram:logs:read, and name it in oauth2.scopes
+    scoped 403: no
+take the scopes that the client does not have out of oauth2.scopes, or grant them to it
+    oauth2 token 400: invalid_scope: x
+compare oauth2.client_id and /run/client with those that Infobip gave you
+    oauth2 token 401: no
+leave oauth2.token_url out for Infobip's own, and look at base_url
+    oauth2 token 404: no
+    oauth2 token invalid_body: the answer holds no token
+try again in a minute; if it stays, another program asks for tokens too
+    oauth2 token 429: no
+put the key there and nothing else, readable for the user that the exporter runs as
+    oauth2 token : client_secret_file /run/client: No such file or directory
+"""
+"""What to do, and below it the failures after which it is: the account, the code and the text."""
+FAILURES = [
+    (step, case.strip())
+    for step, cases in re.findall(r"(?m)^(\S.*)\n((?: .*\n)+)", STEPS)
+    for case in cases.splitlines()
+]
 
 
-@pytest.mark.parametrize(("step", "case"), [(step, case) for step in STEPS for case in STEPS[step]])
+@pytest.mark.parametrize(("step", "case"), FAILURES)
 def test_each_failure_comes_with_the_next_step(
     capsys: pytest.CaptureFixture[str], case: str, step: str
 ) -> None:
