@@ -123,11 +123,9 @@ def read(kind: Callable[..., T], section: Value, checks: tuple[Check, ...] = ())
         for check in checks:
             check(section, given, found)
     values = sound(found)
-    return (
-        kind(**{keys[name].field: value for name, value in values.items()})
-        if needed.keys() <= values.keys()
-        else None
-    )
+    if not needed.keys() <= values.keys():
+        return None
+    return kind(**{keys[name].field: value for name, value in values.items()})
 
 
 def made(given: Mapping[str, Value], rule_of: Callable[[str], Rule | Whole]) -> dict[str, Any]:
