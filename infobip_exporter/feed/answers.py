@@ -23,6 +23,9 @@ from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Why
 
+_NOT_OF_THE_QUERY = (*REFUSED, THROTTLED, "", "connection")
+"""Failures that another query would meet as well."""
+
 
 class _Begun(NamedTuple):
     """A read of an oversized millisecond: its next query, and the API's now when the first was asked."""
@@ -86,7 +89,7 @@ class Answers:
 
     def _failed(self, job: Job, failure: RequestFailed) -> list[Job] | None:
         """Take note of the failure. Returns as `finish` does."""
-        tells_of_query = failure.code not in (*REFUSED, THROTTLED, "", "connection")
+        tells_of_query = failure.code not in _NOT_OF_THE_QUERY
         if tells_of_query and self._filter_failed(job):
             return []
         part, failed_before = job.part, False
@@ -155,14 +158,8 @@ class Answers:
             if page.rows == job.suspect_rows:
                 self._learnt.page_rows = page.rows
             job = replace(job, suspect_rows=page.rows)
-        return [
-            replace(
-                self._jobs.of_part(job.why, each),
-                suspect_rows=job.suspect_rows,
-                postponed=job.postponed,
-            )
-            for each in parts
-        ]
+        jobs = (self._jobs.of_part(job.why, each) for each in parts)
+        return [replace(each, suspect_rows=job.suspect_rows, postponed=job.postponed) for each in jobs]
 
     async def _read_oversized(self, job: Job, wanted: TimeRange, first: Page, asked: Bounds) -> bool:
         """Read a millisecond that fills a page. False where the poll has ended meanwhile: the next that asks goes on."""
@@ -180,7 +177,7 @@ class Answers:
                 try:
                     answer = await self._sender.send(query)
                 except RequestFailed as failure:
-                    if not query.special or failure.code in (*REFUSED, THROTTLED, "", "connection"):
+                    if not query.special or failure.code in _NOT_OF_THE_QUERY:
                         self._sender.failed(failure)
                         await self._recorder.commit()
                         continue
