@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.alerting.world import World, check_together
+from tests.alerting.promtool import check_together
+from tests.alerting.world import World
 
 SAID = pytest.StashKey[dict[str, str]]()
 

@@ -48,15 +48,6 @@ def substituted(expr: str, range_s: int = 21600, rate_interval: str = "1m") -> s
         ("$fine", "DELIVERED"),
     ):
         expr = expr.replace(name, value)
-    for variable in (
-        "job",
-        "instance",
-        "account",
-        "channel",
-        "entity",
-        "application",
-        "campaign",
-        "currency",
-    ):
+    for variable in "job instance account channel entity application campaign currency".split():
         expr = expr.replace(f"${variable}", ".*")
     return expr

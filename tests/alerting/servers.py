@@ -1,6 +1,7 @@
 """Real servers on free ports of the loopback: Prometheus, Alertmanager, and a receiver of its webhooks."""
 
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 START_S = 30.0
 HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
@@ -106,6 +108,19 @@ def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield running
         finally:
             running.terminate()
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skips a test where one of the programs is missing."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not on this machine: {', '.join(missing)}")
+
+
+def accepted(*command: str | Path, folder: Path | None = None) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def until(holds: Callable[[], bool], within_s: float = START_S, every_s: float = 0.1) -> None:

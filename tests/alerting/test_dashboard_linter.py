@@ -30,32 +30,6 @@ def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in board["templating"]["list"]}
 
 
-def template_datasource(board: dict[str, Any]) -> Iterator[Finding]:
-    source = board["templating"]["list"][0]
-    if (source["name"], source["type"], source["query"], source["label"]) != (
-        "datasource",
-        "datasource",
-        "prometheus",
-        "Data source",
-    ):
-        yield source["name"], "must be the variable datasource with the label Data source"
-
-
-def template_job_and_instance(board: dict[str, Any]) -> Iterator[Finding]:
-    for name, label in (("job", "Job"), ("instance", "Instance")):
-        found = variables(board).get(name)
-        if found is None:
-            yield name, "is missing"
-        elif not (
-            found["type"] == "query"
-            and found["datasource"]["uid"] == "${datasource}"
-            and found["label"] == label
-            and found["multi"]
-            and found["allValue"] == ".+"
-        ):
-            yield name, "must be a query on the data source, multi, with .+ for all"
-
-
 def template_reload(board: dict[str, Any]) -> Iterator[Finding]:
     for name, variable in variables(board).items():
         if variable["type"] == "query" and variable["refresh"] != 2:
@@ -123,8 +97,6 @@ def uneditable_dashboard(board: dict[str, Any]) -> Iterator[Finding]:
 
 
 RULES: dict[str, Callable[[dict[str, Any]], Iterator[Finding]]] = {
-    "template-datasource-rule": template_datasource,
-    "template-job-rule, template-instance-rule": template_job_and_instance,
     "template-label-promql-rule": template_label_promql,
     "template-on-time-change-reload-rule": template_reload,
     "panel-units-rule": panel_units,

@@ -1,8 +1,6 @@
 """The dashboards are whole, consistent with the catalogue, and can be imported anywhere."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import yaml
 from grafana import build
 from infobip_exporter.metrics import catalog
 from tests.alerting.dashboards import DASHBOARDS, PATHS, Asked, panels, queries, substituted
+from tests.alerting.promtool import check_queries
+from tests.alerting.servers import needs
 from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
 
 RUNBOOKS = "https://github.com/infobip-exporter/infobip-exporter/blob/main/docs/runbooks"
@@ -26,15 +26,20 @@ def test_the_committed_dashboards_are_what_the_code_writes() -> None:
 
 
 def test_uids_are_stable() -> None:
-    assert {uid: each["uid"] for uid, each in DASHBOARDS.items()} == {
-        uid: uid for uid in ("infobip-campaigns", "infobip-cost", "infobip-delivery", "infobip-exporter")
-    }
+    assert list(DASHBOARDS) == [f"infobip-{name}" for name in ("campaigns", "cost", "delivery", "exporter")]
 
 
 @each_dashboard
-def test_the_schema_is_one_that_grafana_10_knows_and_later_ones_migrate(uid: str) -> None:
-    assert DASHBOARDS[uid]["schemaVersion"] == 38
-    assert "id" not in DASHBOARDS[uid]  # a number of one Grafana
+def test_a_dashboard_can_be_imported_and_leads_to_the_others_and_the_runbooks(uid: str) -> None:
+    board = DASHBOARDS[uid]
+    assert board["uid"] == uid
+    assert board["schemaVersion"] == 38  # Grafana 10 knows it, and later ones migrate it
+    assert "id" not in board  # a number of one Grafana
+    link, runbooks = board["links"]
+    assert runbooks["url"] == f"{RUNBOOKS}/README.md"
+    assert (link["type"], link["includeVars"], link["keepTime"]) == ("dashboards", True, True)
+    assert link["tags"] == board["tags"] == ["infobip"]
+    assert [each["name"] for each in board["annotations"]["list"]] == ["Alerts", "Restarts"]
 
 
 @each_dashboard
@@ -50,26 +55,20 @@ def test_every_panel_has_a_title_a_description_a_unit_and_says_so_without_data(u
 
 
 @each_dashboard
-def test_titles_and_numbers_are_unique_within_a_dashboard(uid: str) -> None:
+def test_panels_have_a_number_a_title_and_a_place_of_their_own_in_24_columns(uid: str) -> None:
     numbers = [panel["id"] for panel in DASHBOARDS[uid]["panels"]]
     assert len(set(numbers)) == len(numbers)
     shown = [(panel["title"], panel["type"]) for panel in panels(uid)]
     assert len(set(shown)) == len(shown)
-
-
-@each_dashboard
-def test_panels_fill_rows_of_24_columns_and_do_not_overlap(uid: str) -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARDS[uid]["panels"]:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        }
-        assert not cells & taken, panel["title"]
-        taken |= cells
+    places = [panel["gridPos"] for panel in DASHBOARDS[uid]["panels"]]
+    taken = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert {x for x, _ in taken} <= set(range(24))
 
 
 @each_dashboard
@@ -88,10 +87,18 @@ def test_the_data_source_is_always_the_chosen_one(uid: str) -> None:
 @each_dashboard
 def test_several_or_all_can_be_chosen_and_the_first_choice_is_the_data_source(uid: str) -> None:
     source, *choices, fine = DASHBOARDS[uid]["templating"]["list"]
-    assert (source["type"], source["query"]) == ("datasource", "prometheus")
+    assert (source["name"], source["type"], source["query"], source["label"]) == (
+        "datasource",
+        "datasource",
+        "prometheus",
+        "Data source",
+    )
+    assert [(each["name"], each["label"]) for each in choices[:2]] == [
+        ("job", "Job"),
+        ("instance", "Instance"),
+    ]
     for choice in choices:
-        assert choice["multi"]
-        assert choice["includeAll"]
+        assert (choice["type"], choice["multi"], choice["includeAll"]) == ("query", True, True)
         everything = (
             ".+" if choice["name"] in {"job", "instance", "campaign"} else ".*"
         )  # also what has no such label
@@ -108,25 +115,11 @@ def test_times_are_utc_as_the_days_and_months_of_the_figures_are(uid: str) -> No
         assert ("timeFrom" in panel) == ("UTC" in panel["title"])
 
 
-@each_dashboard
-def test_links_to_the_other_dashboards_carry_the_choices_and_the_time(uid: str) -> None:
-    link, runbooks = DASHBOARDS[uid]["links"]
-    assert runbooks["url"] == f"{RUNBOOKS}/README.md"
-    assert (link["type"], link["includeVars"], link["keepTime"]) == ("dashboards", True, True)
-    assert link["tags"] == DASHBOARDS[uid]["tags"] == ["infobip"]
-
-
-def test_the_dashboards_for_incidents_list_what_fires_and_link_its_runbooks() -> None:
-    for uid in ("infobip-delivery", "infobip-exporter"):
-        (panel,) = [each for each in panels(uid) if each["title"] == "Firing alerts"]
-        links = [
-            link["url"]
-            for override in panel["fieldConfig"]["overrides"]
-            for each in override["properties"]
-            if each["id"] == "links"
-            for link in each["value"]
-        ]
-        assert links == [f"{RUNBOOKS}/${{__value.raw}}.md"]
+@pytest.mark.parametrize("uid", ["infobip-delivery", "infobip-exporter"])
+def test_the_dashboards_for_incidents_list_what_fires_and_link_its_runbooks(uid: str) -> None:
+    [panel] = [each for each in panels(uid) if each["title"] == "Firing alerts"]
+    [override] = panel["fieldConfig"]["overrides"][-1]["properties"]
+    assert [link["url"] for link in override["value"]] == [f"{RUNBOOKS}/${{__value.raw}}.md"]
 
 
 def test_links_in_tables_lead_to_a_dashboard_and_carry_the_choices_and_the_row() -> None:
@@ -137,11 +130,6 @@ def test_links_in_tables_lead_to_a_dashboard_and_carry_the_choices_and_the_row()
         assert "${datasource:queryparam}" in link
         assert "var-entity=${__data.fields.Entity:percentencode}" in link
         assert "${__url_time_range}" in link
-
-
-@each_dashboard
-def test_alerts_and_restarts_are_marked(uid: str) -> None:
-    assert [each["name"] for each in DASHBOARDS[uid]["annotations"]["list"]] == ["Alerts", "Restarts"]
 
 
 @each_query
@@ -163,7 +151,7 @@ def test_a_ratio_of_failures_over_time_has_a_floor_of_20_messages_in_15_minutes(
         assert re.search(r"\[15m\]\)\) >= 20\)", asked.expr)
 
 
-@pytest.mark.parametrize("uid", DASHBOARDS)
+@each_dashboard
 def test_bars_do_not_overlap_and_their_legend_adds_them_up(uid: str) -> None:
     for panel in panels(uid):
         if panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars":
@@ -230,31 +218,20 @@ def test_every_metric_of_the_catalogue_is_shown_somewhere() -> None:
     assert unseen - reload <= {"infobip_oldest_in_flight_timestamp_seconds"}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 def test_every_query_parses(tmp_path: Path) -> None:
     annotations = [each["expr"] for board in DASHBOARDS.values() for each in board["annotations"]["list"]]
-    expressions = [asked.expr for asked in queries()] + annotations
-    rules = [
-        {"record": f"query:number_{number}:x", "expr": substituted(expr)}
-        for number, expr in enumerate(expressions)
-    ]
-    file = tmp_path / "queries.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    check_queries(
+        [substituted(expr) for expr in (*(asked.expr for asked in queries()), *annotations)], tmp_path
+    )
 
 
-def test_alerts_link_to_dashboards_and_choices_that_exist() -> None:
+def test_alerts_link_to_dashboards_and_choices_that_exist_at_the_time_of_their_incident() -> None:
     for alert in ALERTS:
         link = alert["annotations"]["dashboard_url"]
         uid = re.match(r"http://localhost:3000/d/([a-z-]+)\?", link).group(1)  # type: ignore[union-attr]
         choices = {choice["name"] for choice in DASHBOARDS[uid]["templating"]["list"]}
         assert set(re.findall(r"var-(\w+)=", link)) <= choices
-
-
-def test_alerts_link_to_the_time_of_their_own_incident() -> None:
-    for alert in ALERTS:
-        link = alert["annotations"]["dashboard_url"]
         assert f"ALERTS_FOR_STATE{{alertname='{alert['alert']}'" in link
         assert "&to=now" in link
 

@@ -1,190 +1,19 @@
-"""When each alert on messages fires and when not, beside the incidents of test_incidents.py.
+"""When each other alert on messages fires and when not, beside the incidents of test_incidents.py.
 
 Minutes count from the first scrape; every world is checked by promtool.
 """
 
-import shutil
-
 import pytest
 
-from tests.alerting.world import (
-    DELIVERY_ALERTS,
-    EXPORTER,
-    FEED,
-    LEARNT,
-    Gap,
-    Hold,
-    Jump,
-    Part,
-    Rate,
-    Reset,
-    World,
-)
+from tests.alerting.servers import needs
+from tests.alerting.world import DELIVERY_ALERTS, EXPORTER, FEED, Gap, Hold, Jump, Part, Rate, World
 
-pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+pytestmark = needs("promtool")
 
 CRITICAL = {**EXPORTER, **FEED, "severity": "critical", "component": "delivery"}
 WARNING = {**EXPORTER, **FEED, "severity": "warning", "component": "delivery"}
-SPIKES = pytest.mark.parametrize(
-    ("status", "alert"), [("REJECTED", "RejectedSpike"), ("UNDELIVERABLE", "UndeliverableSpike")]
-)
 HISTORY = 6 * 60
 DAY = 24 * 60
-
-
-def spike(status: str, entity: str = "shop") -> dict[str, str]:
-    return {**CRITICAL, "general_status": status, "entity_id": entity}
-
-
-# Spikes of one status
-
-
-@SPIKES
-def test_a_spike_pages_a_minute_after_it_crosses_the_limit(status: str, alert: str, world: World) -> None:
-    world.watched(Hold(120, 30))
-    world.messages("DELIVERED", Rate(120, 20))
-    world.messages(status, Rate(60, 0), Rate(60, 10))
-    crossed = {"REJECTED": 62.0, "UNDELIVERABLE": 63.5}[status]  # 20 of 320 messages, 35 of 335
-    world.firing(crossed + 0.75, alert)
-    world.firing(crossed + 1.5, alert, spike(status))
-    world.firing(119, alert, spike(status))
-
-
-@SPIKES
-def test_a_spike_goes_on_for_ten_minutes_after_the_last_sign_of_it(
-    status: str, alert: str, world: World
-) -> None:
-    world.watched(Hold(150, 30))
-    world.messages("DELIVERED", Rate(150, 20))
-    world.messages(status, Rate(60, 0), Rate(20, 20), Rate(70, 0))
-    world.firing(80, alert, spike(status))
-    world.firing(95, alert, spike(status))  # the window is empty by now
-    world.firing(106, alert)
-
-
-@SPIKES
-def test_one_of_two_messages_pages_nobody(status: str, alert: str, world: World) -> None:
-    world.watched(Hold(180, 30))
-    world.messages("DELIVERED", Rate(180, 1 / 15))
-    world.messages(status, Rate(180, 1 / 15))
-    world.never(180, DELIVERY_ALERTS)
-
-
-@SPIKES
-def test_a_handful_of_messages_pages_nobody(status: str, alert: str, world: World) -> None:
-    world.watched(Hold(120, 30))
-    world.messages("DELIVERED", Rate(120, 3))
-    world.messages(status, Rate(60, 0), Rate(60, 0.3))  # 18 in an hour, of 198
-    world.never(120, alert)
-
-
-@SPIKES
-def test_what_an_account_is_used_to_pages_nobody(status: str, alert: str, world: World) -> None:
-    world.watched(Hold(HISTORY, 30))
-    world.messages("DELIVERED", Rate(HISTORY, 20))
-    world.messages(status, Rate(HISTORY - 90, 4), Rate(90, 8))  # 17 %, then 29 %
-    world.never(HISTORY - 1, alert, since=LEARNT)
-
-
-@SPIKES
-def test_far_more_than_an_account_is_used_to_pages(status: str, alert: str, world: World) -> None:
-    world.watched(Hold(HISTORY, 30))
-    world.messages("DELIVERED", Rate(HISTORY - 60, 14), Rate(60, 1))
-    world.messages(status, Rate(HISTORY - 60, 6), Rate(60, 19))  # 30 %, then 95 %
-    world.firing(HISTORY - 60, alert)
-    world.firing(HISTORY - 30, alert, spike(status))
-
-
-@SPIKES
-def test_an_incident_of_this_hour_is_not_what_the_account_is_used_to(
-    status: str, alert: str, world: World
-) -> None:
-    world.watched(Hold(180, 30))
-    world.messages("DELIVERED", Rate(100, 20), Rate(80, 14))
-    world.messages(status, Rate(100, 0), Rate(80, 6))  # an eighth by now, a twenty-fifth an hour ago
-    world.firing(175, alert, spike(status))
-
-
-def test_an_account_used_to_most_being_rejected_still_pages_when_all_are(world: World) -> None:
-    world.watched(Hold(HISTORY, 30))
-    world.messages("DELIVERED", Rate(HISTORY - 60, 10), Rate(60, 0))
-    world.messages("REJECTED", Rate(HISTORY - 60, 10), Rate(60, 20))
-    world.firing(HISTORY - 60, "RejectedSpike")
-    world.firing(HISTORY - 30, "RejectedSpike", spike("REJECTED"))
-
-
-def test_the_spike_of_one_entity_names_it_and_leaves_the_others_alone(world: World) -> None:
-    world.watched(Hold(90, 30))
-    for entity in ("shop", "bank", ""):
-        world.messages("DELIVERED", Rate(90, 20), entity=entity)
-    world.messages("REJECTED", Rate(60, 0), Rate(30, 10), entity="bank")
-    world.messages("REJECTED", Rate(60, 0), Rate(30, 10), entity="")
-    world.firing(80, "RejectedSpike", spike("REJECTED", "bank"), spike("REJECTED", ""))
-
-
-def test_one_accounts_spike_pages_while_another_account_is_catching_up(world: World) -> None:
-    other = {"account": "second", "channel": "sms"}
-    world.watched(Hold(120, 30))
-    world.watched(Hold(60, 30), Hold(60, 7200), labels=other)
-    for labels in (FEED, other):
-        world.messages("DELIVERED", Rate(120, 20), labels=labels)
-        world.messages("REJECTED", Rate(60, 0), Rate(60, 10), labels=labels)
-    world.firing(90, "RejectedSpike", spike("REJECTED"))
-
-
-def test_the_first_burst_of_a_new_entity_pages_because_its_counter_was_shown_at_zero(world: World) -> None:
-    world.watched(Hold(120, 30))
-    world.messages("DELIVERED", Rate(120, 20))
-    world.messages("REJECTED", Gap(60), Rate(1, 0), Jump(60), Rate(59, 0), entity="new")
-    world.firing(64, "RejectedSpike", spike("REJECTED", "new"))
-
-
-def test_a_counter_that_appears_with_a_value_pages_nobody(world: World) -> None:
-    world.watched(Hold(120, 30))
-    world.messages("DELIVERED", Rate(120, 20))
-    world.messages("REJECTED", Gap(60), Jump(6000), Rate(60, 0), entity="new")
-    world.never(120, DELIVERY_ALERTS)
-
-
-# Blind, catching up, starting
-
-
-def test_a_first_start_that_looks_back_pages_nobody(world: World) -> None:
-    world.watched(Gap(10), Hold(180, 30))
-    for status in ("DELIVERED", "REJECTED", "UNDELIVERABLE"):
-        world.messages(
-            status, Gap(10), Rate(1, 0), Jump(20000), Rate(179, 20 if status == "DELIVERED" else 0)
-        )
-    world.never(190, DELIVERY_ALERTS)
-
-
-def test_a_spike_that_goes_on_after_the_catching_up_pages(world: World) -> None:
-    world.watched(Hold(60, 30), Hold(60, 3600), Hold(60, 30))
-    world.messages("DELIVERED", Rate(60, 20), Rate(60, 0), Jump(1200), Rate(60, 20))
-    world.messages("REJECTED", Rate(60, 0), Rate(60, 0), Jump(600), Rate(60, 10))
-    world.firing(154, "RejectedSpike")
-    world.firing(157, "RejectedSpike", spike("REJECTED"))
-
-
-def test_a_restart_pages_nobody_and_does_not_end_a_page(world: World) -> None:
-    world.watched(Hold(60, 30), Gap(1.5), Hold(118.5, 30))
-    world.messages("DELIVERED", Rate(60, 20), Gap(1.5), Jump(30), Rate(118.5, 20))
-    world.messages("REJECTED", Rate(60, 0.1), Gap(1.5), Rate(118.5, 0.1))
-    world.messages("REJECTED", Rate(40, 0), Rate(20, 20), Gap(1.5), Jump(30), Rate(118.5, 20), entity="bank")
-    world.firing(45, "RejectedSpike", spike("REJECTED", "bank"))
-    world.value(
-        179, 'count_over_time(ALERTS{alertname="RejectedSpike",alertstate="firing",entity_id="shop"}[3h])'
-    )
-    firing = 'count_over_time(ALERTS{alertname="RejectedSpike",alertstate="firing"}[120m])'
-    world.value(179, f"sum({firing}) >= bool 480", ("{}", 1))
-
-
-def test_a_state_that_was_lost_pages_nobody(world: World) -> None:
-    world.watched(Hold(180, 30))
-    world.messages("DELIVERED", Rate(90, 20), Reset(), Rate(90, 20))
-    world.messages("REJECTED", Jump(5000), Rate(90, 0.2), Reset(), Rate(90, 0.2))
-    world.add("infobip_messages_sent_total", Rate(90, 20), Reset(), Rate(90, 20), entity_id="shop")
-    world.never(180, DELIVERY_ALERTS)
 
 
 # The delivery objective: 95 %
@@ -213,29 +42,17 @@ def test_a_budget_that_will_not_last_the_month_makes_a_ticket(world: World) -> N
     world.firing(2 * HISTORY - 1, "ErrorBudgetBurn", burn("1d"))
 
 
-def test_a_share_that_creeps_up_makes_a_ticket_the_same_day(world: World) -> None:
-    world.every_s = 60
-    world.watched(Hold(30 * 60, 30))
-    shares = [2 + 7 * hour / 24 for hour in range(24)]
-    world.messages("DELIVERED", Rate(360, 98), *(Rate(60, 100 - share) for share in shares))
-    world.messages("UNDELIVERABLE", Rate(360, 2), *(Rate(60, share) for share in shares))
-    world.value(30 * 60 - 1, 'count(ALERTS{alertname="ErrorBudgetBurn",alertstate="firing"})', ("{}", 1))
-
-
-def test_failures_within_the_objective_burn_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    ("delivered", "expired", "alerts"), [(20, 0.8, DELIVERY_ALERTS), (0.01, 0.1, "ErrorBudgetBurn")]
+)
+def test_failures_within_the_objective_or_of_little_traffic_burn_nothing(
+    delivered: float, expired: float, alerts: str, world: World
+) -> None:
     world.every_s = 60
     world.watched(Hold(HISTORY, 30))
-    world.messages("DELIVERED", Rate(HISTORY, 20))
-    world.messages("EXPIRED", Rate(HISTORY, 0.8))
-    world.never(HISTORY, DELIVERY_ALERTS)
-
-
-def test_failures_of_little_traffic_burn_nothing(world: World) -> None:
-    world.every_s = 60
-    world.watched(Hold(HISTORY, 30))
-    world.messages("DELIVERED", Rate(HISTORY, 0.01))
-    world.messages("EXPIRED", Rate(HISTORY, 0.1))
-    world.never(HISTORY, "ErrorBudgetBurn")
+    world.messages("DELIVERED", Rate(HISTORY, delivered))
+    world.messages("EXPIRED", Rate(HISTORY, expired))
+    world.never(HISTORY, alerts)
 
 
 # Others than spikes
@@ -245,7 +62,7 @@ def test_one_entity_whose_alert_fires_is_not_the_account(world: World) -> None:
     world.watched(Hold(120, 30))
     world.messages("DELIVERED", Rate(60, 20), Rate(60, 0))
     world.messages("REJECTED", Rate(60, 0), Rate(60, 20))
-    world.firing(119, "RejectedSpike", spike("REJECTED"))
+    world.firing(119, "RejectedSpike", {**CRITICAL, "general_status": "REJECTED", "entity_id": "shop"})
     world.never(119, "AccountFailing")
 
 
@@ -302,22 +119,21 @@ def test_slow_deliveries_alert_after_ten_minutes(world: World) -> None:
     world.firing(73, "DeliverySlow", WARNING)
 
 
-def test_slow_failures_are_not_slow_deliveries(world: World) -> None:
-    world.watched(Hold(120, 30))
-    durations(world, 120, slow_from=60, status="EXPIRED")
-    world.never(120, "DeliverySlow")
-
-
-def test_a_few_slow_deliveries_alert_nobody(world: World) -> None:
-    world.watched(Hold(180, 30))
-    durations(world, 180, slow_from=60, per_minute=1)
+@pytest.mark.parametrize(
+    ("lag", "per_minute", "status"),
+    [
+        ([Hold(180, 30)], 10, "EXPIRED"),
+        ([Hold(180, 30)], 1, "DELIVERED"),
+        ([Hold(60, 30), Hold(90, 7200), Hold(30, 30)], 10, "DELIVERED"),
+    ],
+    ids=["failures", "few", "of the past"],
+)
+def test_what_is_no_slow_delivery_of_now(
+    lag: list[Part], per_minute: float, status: str, world: World
+) -> None:
+    world.watched(*lag)
+    durations(world, 180, slow_from=60, per_minute=per_minute, status=status)
     world.never(180, "DeliverySlow")
-
-
-def test_old_deliveries_that_are_caught_up_are_not_slow_now(world: World) -> None:
-    world.watched(Hold(60, 30), Hold(10, 7200), Hold(60, 30))
-    durations(world, 120, slow_from=60)
-    world.firing(100, "DeliverySlow")
 
 
 def in_flight(world: World, *parts: Part, oldest: Part) -> None:
@@ -334,23 +150,20 @@ def test_messages_without_an_outcome_alert_after_ten_minutes(world: World) -> No
     world.firing(130.5, "MessagesStuckInFlight", WARNING)
 
 
-def test_messages_in_flight_for_less_than_an_hour_are_not_stuck(world: World) -> None:
-    world.watched(Hold(240, 30))
-    in_flight(world, Hold(120, 10), Hold(120, 400), oldest=Hold(240, 190 * 60.0))
-    world.never(239, "MessagesStuckInFlight")
-
-
-def test_as_many_in_flight_as_usual_are_not_stuck(world: World) -> None:
-    world.watched(Hold(HISTORY, 30))
-    in_flight(world, Hold(HISTORY, 400), oldest=Hold(HISTORY, 0))
-    world.firing(HISTORY - 1, "MessagesStuckInFlight")
-
-
-@pytest.mark.parametrize("count", [90, 290])
-def test_few_in_flight_or_few_for_the_traffic_are_not_stuck(count: int, world: World) -> None:
-    world.watched(Hold(240, 30))
-    in_flight(world, Hold(120, 10), Hold(120, count), oldest=Hold(240, 0))
-    world.never(240, "MessagesStuckInFlight")
+@pytest.mark.parametrize(
+    ("count", "oldest"),
+    [
+        ([Hold(120, 10), Hold(150, 400)], 210 * 60),
+        ([Hold(270, 400)], 0),
+        ([Hold(120, 10), Hold(150, 90)], 0),
+        ([Hold(120, 10), Hold(150, 290)], 0),
+    ],
+    ids=["for less than an hour", "as many as usual", "few", "few for the traffic"],
+)
+def test_messages_that_are_not_stuck(count: list[Part], oldest: float, world: World) -> None:
+    world.watched(Hold(270, 30))
+    in_flight(world, *count, oldest=Hold(270, oldest))
+    world.never(269, "MessagesStuckInFlight", since=200)
 
 
 def test_messages_that_only_wait_to_be_read_again_are_not_stuck(world: World) -> None:

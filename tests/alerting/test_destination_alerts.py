@@ -1,12 +1,11 @@
 """Countries and networks, held against the same hour of the last days."""
 
-import shutil
-
 import pytest
 
+from tests.alerting.servers import needs
 from tests.alerting.world import EXPORTER, FEED, Gap, Hold, Part, Rate, World
 
-pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+pytestmark = needs("promtool")
 
 DAY = 24 * 60
 DAYS = 2

@@ -1,13 +1,14 @@
 """Alerts on the exporter itself: they say when the numbers can't be trusted, and only then."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.alerting.promtool import check_alone
+from tests.alerting.servers import needs
 from tests.alerting.world import EXPORTER, FEED, TARGET, Gap, Hold, Jump, Rate, Slope, World
 
-pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+pytestmark = needs("promtool")
 
 CRITICAL = {"severity": "critical", "component": "exporter"}
 WARNING = {"severity": "warning", "component": "exporter"}
@@ -49,7 +50,7 @@ def test_without_any_exporter_a_page_says_so_and_the_watchdog_fires(tmp_path: Pa
     world.firing(5, "ExporterDown", CRITICAL)
     for minute in (0, 60):
         world.firing(minute, "Watchdog", {"severity": "none", "component": "exporter"})
-    world.check(tmp_path)
+    check_alone(world, tmp_path)
 
 
 def test_another_target_that_is_down_is_no_exporter(world: World) -> None:
@@ -148,26 +149,6 @@ def test_a_few_throttled_requests_warn_nobody(world: World) -> None:
     world.never(120, EXPORTER_ALERTS)
 
 
-def test_a_row_that_cannot_be_counted_warns(world: World) -> None:
-    world.watched(Hold(60, 30))
-    world.add("infobip_messages_sent_total", Rate(60, 100), entity_id="shop")
-    world.add("infobip_exporter_records_rejected_total", Rate(30, 0), Rate(30, 1), reason="no_status")
-    world.firing(29, "RecordsRejected")
-    world.firing(59, "RecordsRejected", {**HERE, **WARNING})
-
-
-def test_messages_that_the_audit_finds_missed_warn(world: World) -> None:
-    world.watched(Hold(60, 30))
-    for result, parts in (
-        ("verified", [Rate(60, 100)]),
-        ("recovered", [Rate(60, 1)]),
-        ("missed", [Rate(30, 0), Jump(3), Rate(30, 0)]),
-    ):
-        world.add("infobip_exporter_audit_messages_total", *parts, result=result)
-    world.firing(29, "AuditMissed")
-    world.firing(31, "AuditMissed", {**HERE, **WARNING})
-
-
 def freshness(world: World, late_from: float, minutes: float, of: str) -> None:
     """Messages that are counted within a minute, and from `late_from` on within ten."""
     name = "infobip_exporter_freshness_seconds"
@@ -202,23 +183,9 @@ def test_a_configuration_that_is_refused_warns_until_one_is_taken(world: World) 
     world.firing(41, "ConfigReloadFailed")
 
 
-def test_label_values_without_a_series_of_their_own_warn(world: World) -> None:
-    world.watched(Hold(60, 30))
-    world.add("infobip_exporter_label_overflow_total", Hold(30, 0), Hold(30, 4), label="entity_id")
-    world.firing(29, "LabelOverflow")
-    world.firing(31, "LabelOverflow", {**HERE, **WARNING, "label": "entity_id"})
-
-
 @pytest.mark.parametrize("skew", [-40, 40])
 def test_a_clock_that_is_wrong_warns_whichever_way(skew: float, world: World) -> None:
     world.watched(Hold(60, 30))
     world.add("infobip_exporter_clock_skew_seconds", Hold(20, 2), Hold(40, skew))
     world.firing(34, "ClockSkew")
     world.firing(36, "ClockSkew", {**HERE, **WARNING})
-
-
-def test_log_lines_that_are_lost_warn(world: World) -> None:
-    world.watched(Hold(60, 30))
-    world.add("infobip_exporter_log_lines_dropped_total", Hold(30, 0), Hold(30, 7), labels=TARGET)
-    world.firing(29, "LogLinesDropped")
-    world.firing(31, "LogLinesDropped", {**TARGET, **WARNING})

@@ -1,14 +1,14 @@
 """Whoever is woken finds a page that helps."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.alerting.promtool import check_queries
+from tests.alerting.servers import needs
 from tests.alerting.world import ALERTS, GROUPS, REPOSITORY
+from tests.docs.pages import blocks
 
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
@@ -25,34 +25,19 @@ def test_all_links_to_runbooks_begin_alike_and_lead_to_their_page() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(path: Path) -> None:
-    headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
+def test_a_runbook_tells_the_severity_what_it_means_what_to_look_at_and_what_to_do(path: Path) -> None:
+    text = path.read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings == ["What it means", "What to look at", "What to do"]
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_runbook_tells_the_severity_of_its_alert(path: Path) -> None:
-    told = set(re.findall(r"\*\*(critical|warning|none)\b", path.read_text(), re.IGNORECASE))
+    told = set(re.findall(r"\*\*(critical|warning|none)\b", text, re.IGNORECASE))
     severities = {alert["labels"]["severity"] for alert in ALERTS if alert["alert"] == path.stem}
     assert {word.lower() for word in told} == severities
 
 
-@pytest.mark.parametrize("path", [*PAGES, RUNBOOKS / "README.md"], ids=lambda path: path.stem)
-def test_links_between_runbooks_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
-        assert (RUNBOOKS / target).is_file(), target
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 def test_every_query_in_a_runbook_parses(tmp_path: Path) -> None:
-    queries = [
-        query for path in PAGES for query in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)
-    ]
-    rules = [{"record": f"query:number_{number}:x", "expr": query} for number, query in enumerate(queries)]
-    file = tmp_path / "queries.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    queries = [query for path in PAGES for query in blocks(path, "promql")]
+    check_queries(queries, tmp_path)
     assert len(queries) >= len(PAGES) // 2
 
 

@@ -1,8 +1,6 @@
 """The scrape configurations in docs/integrations.md are well-formed, and do what the page promises of each."""
 
 import re
-import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.alerting.servers import accepted, needs
 from tests.docs.pages import DOCS, REPOSITORY, blocks, rows, section
 
 PAGE = DOCS / "integrations.md"
@@ -29,9 +28,8 @@ SCRAPES = {
 
 
 def test_each_program_has_its_configuration_and_says_whether_it_was_tried() -> None:
-    programs = [row[0] for row in rows(PAGE.read_text())[1:]]
-    tried = [row[1] for row in rows(PAGE.read_text())[1:]]
-    assert [text for text in tried if not re.match(r"\d|not tried", text)] == []
+    programs = [program for program, *_ in rows(PAGE.read_text())[1:]]
+    assert all(re.match(r"\d|not tried", tried) for _, tried, *_ in rows(PAGE.read_text())[1:])
     headings = [line[3:] for line in PAGE.read_text().splitlines() if line.startswith("## ")]
     assert headings[:-1] == programs
     assert len([code for name in ("yaml", "toml", "alloy") for code in blocks(PAGE, name)]) == len(programs)
@@ -46,7 +44,7 @@ def test_feed_series_are_scraped_as_by_the_prometheus_of_this_repository(program
     ]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 @pytest.mark.parametrize("program", SCRAPES)
 def test_promtool_accepts_what_is_a_prometheus_configuration(program: str, tmp_path: Path) -> None:
     file = tmp_path / "prometheus.yml"
@@ -54,7 +52,7 @@ def test_promtool_accepts_what_is_a_prometheus_configuration(program: str, tmp_p
     accepted("promtool", "check", "config", file)
 
 
-@pytest.mark.skipif(shutil.which("vmagent") is None, reason="vmagent is not on this machine")
+@needs("vmagent")
 def test_vmagent_accepts_its_configuration(tmp_path: Path) -> None:
     file = tmp_path / "scrape.yml"
     file.write_text(yaml.safe_dump(SCRAPES["vmagent"]))
@@ -81,8 +79,3 @@ def test_the_datadog_check_gives_every_series_the_constant_instance() -> None:
     assert "instance:infobip" in instance["tags"]
     assert instance["min_collection_interval"] == 30
     assert not instance["tag_by_endpoint"]
-
-
-def accepted(*command: str | Path) -> None:
-    done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr

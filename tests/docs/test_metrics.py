@@ -1,14 +1,13 @@
 """What the documentation says of metrics is what the exporter shows."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from infobip_exporter.metrics.catalog import FAMILIES, Family, labels_of
+from tests.alerting.promtool import check_queries
+from tests.alerting.servers import needs
 from tests.docs.pages import DOCS, PAGES, blocks, name_of, rows, section
 
 _NAME = re.compile(r"(?<![\w/.:-])infobip_(?!exporter(?:\.|/|\b(?!_)))[a-z_0-9]+(?![\w:])")
@@ -36,15 +35,11 @@ def test_every_metric_named_is_there(page: Path) -> None:
     assert named <= known
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 def test_every_query_parses(tmp_path: Path) -> None:
-    queries = [query for page in PAGES for query in blocks(page, "promql")]
-    singles = [single for query in queries for single in _singles(query)]
-    rules = [{"record": f"query:number_{number}:x", "expr": query} for number, query in enumerate(singles)]
-    file = tmp_path / "queries.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    check_queries(
+        (single for page in PAGES for query in blocks(page, "promql") for single in _singles(query)), tmp_path
+    )
     assert len(blocks(DOCS / "queries.md", "promql")) == 5
 
 

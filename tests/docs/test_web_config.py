@@ -1,10 +1,7 @@
 """What docs/web-config.md shows can be used as it stands."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
 import trustme
 import yaml
 
@@ -12,6 +9,7 @@ from infobip_exporter.web.basic_auth import MOST_WRONG
 from infobip_exporter.web.check_line import MOST_OF_AN_ADDRESS, MOST_WAITING
 from infobip_exporter.web.crowd import Limits
 from infobip_exporter.web.web_config import COSTLIEST, load_web_config
+from tests.alerting.servers import accepted, needs
 from tests.docs.pages import DOCS, blocks
 
 PAGE = DOCS / "web-config.md"
@@ -38,33 +36,23 @@ def test_the_file_shown_is_taken_with_everything_in_it(tmp_path: Path) -> None:
     assert config.notes == ()
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 def test_the_file_shown_is_the_toolkit_s_own(tmp_path: Path) -> None:
     issue(tmp_path, "server")
     shown = yaml.safe_load(blocks(PAGE, "yaml")[0])
     # Debian's promtool is older than these two.
     del shown["rate_limit"], shown["tls_server_config"]["client_allowed_sans"]
     (tmp_path / "web.yml").write_text(yaml.safe_dump(shown))
-    checked = subprocess.run(
-        ["promtool", "check", "web-config", tmp_path / "web.yml"], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stderr
+    accepted("promtool", "check", "web-config", tmp_path / "web.yml")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs("promtool")
 def test_the_scrape_configuration_shown_is_prometheus_own(tmp_path: Path) -> None:
     issue(tmp_path, "prometheus")
     (tmp_path / "password").write_text("secret")
     shown = blocks(PAGE, "yaml")[1].replace("/etc/prometheus/infobip-password", "password")
     (tmp_path / "prometheus.yml").write_text(shown)
-    checked = subprocess.run(
-        ["promtool", "check", "config", "prometheus.yml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stderr
+    accepted("promtool", "check", "config", "prometheus.yml", folder=tmp_path)
 
 
 def test_the_numbers_told_are_those_that_hold() -> None:

@@ -49,11 +49,6 @@ def true_counts(truth: Mapping[str, Any], account: str = "demo", channel: str = 
     return counts
 
 
-def of_truth(counts: Counts) -> Counts:
-    """Those samples that the truth tells, the ones at zero left out: nobody has to show them."""
-    return {key: value for key, value in counts.items() if key[0] in TOLD_BY_TRUTH and value}
-
-
 def without(counts: Counts, label: str) -> Counts:
     """The sums over all values of a label."""
     sums: defaultdict[tuple[str, LabelSet], float] = defaultdict(float)
@@ -64,11 +59,10 @@ def without(counts: Counts, label: str) -> Counts:
 
 def difference(shown: Counts, truth: Counts) -> list[str]:
     """What is shown wrongly, a line for each series."""
-    shown, truth = of_truth(shown), of_truth(truth)
     return [
-        f"{name}{dict(labels)}: shown {shown.get((name, labels), 0)}, true {truth.get((name, labels), 0)}"
-        for name, labels in sorted(shown.keys() | truth.keys(), key=str)
-        if shown.get((name, labels), 0) != truth.get((name, labels), 0)
+        f"{key[0]}{dict(key[1])}: shown {shown.get(key, 0)}, true {truth.get(key, 0)}"
+        for key in sorted(shown.keys() | truth.keys(), key=str)
+        if key[0] in TOLD_BY_TRUTH and shown.get(key, 0) != truth.get(key, 0)
     ]
 
 

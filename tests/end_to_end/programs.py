@@ -1,6 +1,5 @@
 """The exporter and the sandbox as processes of their own, as they run in earnest."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -87,6 +86,8 @@ class Exporter:
         self.url = f"http://{self.address}"
         self.state = folder / "state.db"
         self.config_file = folder / "config.yaml"
+        self.program: tuple[str, ...] = ("exporter.py",)
+        """What Python runs; another one behaves as another version or machine would."""
         self._process: subprocess.Popen[bytes] | None = None
         self.configure(config)
 
@@ -101,7 +102,11 @@ class Exporter:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "exporter.py", "run", f"--config.file={self.config_file}"]
+        return [sys.executable, *self.program, "run", f"--config.file={self.config_file}"]
+
+    def run(self, command: str = "run", prefix: Sequence[str] = ()) -> tuple[int, list[str]]:
+        """Run a command with this configuration that is to end by itself: its exit code and what it said."""
+        return run(command, f"--config.file={self.config_file}", prefix=prefix)
 
     @property
     def pid(self) -> int:
@@ -175,23 +180,32 @@ class Exporter:
         return False
 
 
-def run_to_its_end(
-    exporter: Exporter, within_s: float = 20.0, prefix: Sequence[str] = ()
-) -> tuple[int, list[str]]:
-    """Start a further exporter like this one, which is to end by itself: its exit code and what it said."""
+def run(*words: str, prefix: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """Run a command of the exporter that is to end by itself: its exit code and what it said, a line each."""
+    command = [*prefix, sys.executable, "exporter.py", *words]
     result = subprocess.run(
-        [*prefix, *exporter.command], capture_output=True, text=True, cwd=REPOSITORY, timeout=within_s, check=False,
-        env=os.environ,
-    )  # fmt: skip
+        command, capture_output=True, text=True, cwd=REPOSITORY, timeout=60.0, check=False
+    )
     return result.returncode, (result.stdout + result.stderr).splitlines()
 
 
-def wait_for_truth(exporter: Exporter, api: Sandbox, within_s: float = 75.0) -> None:
+def wrong(exporter: Exporter, api: Sandbox, *feed: str) -> list[str]:
+    """What is shown wrongly: of all, or of one feed, by its account and channel."""
+    if not feed:
+        return difference(exporter.counts(), api.truth())
+    account, channel = feed
+    labels = {("account", account), ("channel", channel)}
+    shown = {key: number for key, number in exporter.counts().items() if labels <= key[1]}
+    truth = api.control("GET", "truth", account=account, channel=channel)
+    return difference(shown, true_counts(truth, account, channel))
+
+
+def wait_for_truth(exporter: Exporter, api: Sandbox, *feed: str, within_s: float = 75.0) -> None:
     """Wait until the traffic has ended and the exporter shows the truth of it."""
     until(lambda: api.now_ms() > api.quiet_from_ms)
     deadline = time.monotonic() + within_s
-    while wrong := difference(exporter.counts(), api.truth()):
-        assert time.monotonic() < deadline, "\n".join([*wrong, exporter.log[-3000:]])
+    while found := wrong(exporter, api, *feed):
+        assert time.monotonic() < deadline, "\n".join([*found, exporter.log[-3000:]])
         time.sleep(0.2)
 
 

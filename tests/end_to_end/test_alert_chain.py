@@ -4,22 +4,17 @@ The rules and configurations are those that are shipped, with all their duration
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from infobip_sandbox.chain import configure
 from tests.alerting import servers
-from tests.alerting.servers import HTTP, free_address, until
+from tests.alerting.servers import HTTP, free_address, needs, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.programs import NO_LIMIT, account, sandbox
+from tests.end_to_end.scraper import Scraper
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("prometheus-alertmanager")),
-    reason="Prometheus or Alertmanager is not on this machine",
-)
+pytestmark = needs("prometheus", "prometheus-alertmanager")
 
 FASTER = 60
 QUICK = ("--traffic", "settle_median_s=0.3", "--traffic", "settle_sigma=0.5", "--traffic", "late_share=0")
@@ -29,19 +24,14 @@ TELLING = {
 }
 
 
-def alerts(received: list[dict[str, Any]], status: str, name: str) -> list[dict[str, Any]]:
-    return [
-        {"path": each["path"], **alert}
-        for each in received
-        for alert in each["alerts"]
-        if alert["status"] == status and alert["labels"]["alertname"] == name
-    ]
+def alerts(received: list[dict[str, Any]], status: str = "firing") -> list[dict[str, Any]]:
+    """All that was told so far in that status, and where."""
+    told = [{"path": each["path"], **alert} for each in received for alert in each["alerts"]]
+    return [alert for alert in told if alert["status"] == status]
 
 
-def pages(received: list[dict[str, Any]]) -> set[str]:
-    """The names of the alerts that paged."""
-    told = [alert for each in received if each["path"] == "/pager" for alert in each["alerts"]]
-    return {alert["labels"]["alertname"] for alert in told}
+def spikes(received: list[dict[str, Any]], status: str = "firing") -> list[dict[str, Any]]:
+    return [each for each in alerts(received, status) if each["labels"]["alertname"] == "RejectedSpike"]
 
 
 def test_an_incident_reaches_the_pager_and_so_does_its_end(
@@ -60,16 +50,19 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             servers.prometheus(configs[0], tmp_path) as prometheus,
         ):
             watched = "count(feed:infobip_exporter_current:min20m)"
-            until(lambda: ask(prometheus, watched) == [1.0], within_s=60)
+            until(
+                lambda: [each["value"][1] for each in Scraper(prometheus).ask(watched)] == ["1"], within_s=60
+            )
             # Minutes made seconds, the start of Prometheus alone can look like minutes without metrics.
-            assert pages(received) <= {"ExporterDown"}
+            paged = {each["labels"]["alertname"] for each in alerts(received) if each["path"] == "/pager"}
+            assert paged <= {"ExporterDown"}
             api.control(
                 "POST",
                 "incident",
                 {"seconds": 15, "kind": "rejected", "entity_id": "shop-france", "extra_per_second": 20},
             )
-            until(lambda: bool(alerts(received, "firing", "RejectedSpike")), within_s=45)
-            (page,) = alerts(received, "firing", "RejectedSpike")
+            until(lambda: bool(spikes(received)), within_s=45)
+            [page] = spikes(received)
             assert page["path"] == "/pager"
             assert page["labels"] == {
                 "alertname": "RejectedSpike", "severity": "critical", "component": "delivery",
@@ -85,14 +78,9 @@ def test_an_incident_reaches_the_pager_and_so_does_its_end(
             ]
             assert shown["status"]["state"] == "active"
 
-            until(lambda: bool(alerts(received, "resolved", "RejectedSpike")), within_s=90)
+            until(lambda: bool(spikes(received, "resolved")), within_s=90)
             # Minutes made seconds, a handful of messages can look like another spike, but not of this kind.
-            told = [alert["labels"] for each in received for alert in each["alerts"]]
+            told = [each["labels"] for status in ("firing", "resolved") for each in alerts(received, status)]
             assert {each["component"] for each in told if each["alertname"] != "ExporterDown"} == {"delivery"}
-            rejected = [each["entity_id"] for each in told if each["alertname"] == "RejectedSpike"]
-            assert set(rejected) == {"shop-france"}
-
-
-def ask(prometheus: str, expr: str) -> list[float]:
-    answer = HTTP.get(f"{prometheus}/api/v1/query", params={"query": expr}).json()
-    return [float(each["value"][1]) for each in answer["data"]["result"]]
+            rejected = {each["entity_id"] for each in told if each["alertname"] == "RejectedSpike"}
+            assert rejected == {"shop-france"}

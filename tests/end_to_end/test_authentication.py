@@ -2,10 +2,7 @@
 
 import base64
 import json
-import shutil
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +13,11 @@ import pytest
 import trustme
 
 from infobip_exporter.config.load import load_config
-from tests.alerting.servers import HTTP, Answering, answered_by, until
+from tests.alerting.servers import HTTP, Answering, answered_by, needs, until
 from tests.end_to_end.conftest import MakeExporter
-from tests.end_to_end.counts import difference, true_counts, value
+from tests.end_to_end.counts import value
 from tests.end_to_end.fronts import PASSWORD, tinyproxy, tls_front
-from tests.end_to_end.programs import NO_LIMIT, QUICK, REPOSITORY, Exporter, Sandbox, account, sandbox
+from tests.end_to_end.programs import NO_LIMIT, QUICK, Exporter, Sandbox, account, sandbox, wait_for_truth
 
 UP = "infobip_up"
 REQUESTS = "infobip_exporter_api_requests_total"
@@ -40,12 +37,6 @@ def open_session(api: Sandbox, name: str) -> str:
     )
     token: str = answer.json()["token"]
     return token
-
-
-def counts_are_true(exporter: Exporter, api: Sandbox, name: str) -> bool:
-    feed = {("account", name), ("channel", "instagram")}
-    shown = {key: number for key, number in exporter.counts().items() if feed <= key[1]}
-    return difference(shown, true_counts(api.control("GET", "truth", account=name), name)) == []
 
 
 def requests(exporter: Exporter, name: str, code: str) -> float:
@@ -98,13 +89,14 @@ def test_each_kind_counts_exactly_through_expiry_revocation_and_new_secrets(
         api.control("POST", "revoke", account=kind)
     until(lambda: requests(exporter, "client", "401") >= 1)
     until(lambda: "the session has ended, as sessions do after a time without use" in page(exporter))
-    session.write_text(open_session(api, "session"))
+    new = session.with_suffix(".new")
+    new.write_text(open_session(api, "session"))
+    new.replace(session)
     until(lambda: value(exporter.counts(), UP) == 5)
     assert requests(exporter, "client", "401") <= 8  # both channels, up to four requests at once
 
-    until(lambda: api.now_ms() > api.quiet_from_ms)
     for kind in KINDS:
-        until(lambda kind=kind: counts_are_true(exporter, api, kind), 60.0)
+        wait_for_truth(exporter, api, kind, "instagram")
     assert exporter.stop() == 0
 
 
@@ -128,11 +120,10 @@ def test_a_failing_token_endpoint_is_an_incident_of_its_own_and_asks_the_log_not
     assert requests(exporter, "client", "200") >= asked
     assert requests(exporter, "client", "500") == 0
     assert 'msg="access token works again"' in exporter.log
-    until(lambda: api.now_ms() > api.quiet_from_ms)
-    until(lambda: counts_are_true(exporter, api, "client"), 60.0)
+    wait_for_truth(exporter, api, "client", "instagram")
 
 
-@pytest.mark.skipif(shutil.which("tinyproxy") is None, reason="tinyproxy is not on this machine")
+@needs("tinyproxy")
 def test_a_forward_proxy_a_private_authority_and_a_client_certificate(
     api: Sandbox, make_exporter: MakeExporter, tmp_path: Path
 ) -> None:
@@ -163,44 +154,26 @@ def test_a_forward_proxy_a_private_authority_and_a_client_certificate(
             api.lively_for(3, 20, account=name)
         exporter.start()
         until(lambda: value(exporter.counts(), UP) == 2)
-        until(lambda: api.now_ms() > api.quiet_from_ms)
         for name in ("key", "client"):
-            until(lambda name=name: counts_are_true(exporter, api, name), 60.0)
+            wait_for_truth(exporter, api, name, "instagram")
         assert api.requests(account="user") == api.requests(account="session") == 0
         asked = proxy.asked_for()
         assert "GET http://127.0.0.1" in asked
         assert f"CONNECT 127.0.0.1:{port}" in asked
-        check = run_check(exporter)
+        _, check = exporter.run("check")
         assert exporter.stop() == 0
-    told = dict(line.split("/instagram: ") for line in check.splitlines() if "/instagram: " in line)
+    told = dict(line.split("/instagram: ") for line in check if "/instagram: " in line)
     assert told["ok    key"].startswith("the log answers")
     assert told["ok    client"].startswith("the log answers")
     assert told["FAIL  user"].startswith("connection: ")
     assert "certificate verify failed" in told["FAIL  session"]
     assert "name its CA file in tls_config.ca_file" in told["FAIL  session"]
-    assert PASSWORD not in exporter.log + check
-
-
-def run_check(exporter: Exporter) -> str:
-    result = subprocess.run(
-        [sys.executable, "exporter.py", "check", f"--config.file={exporter.config_file}"],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=60,
-        check=False,
-    )
-    return result.stdout + result.stderr
+    assert PASSWORD not in "\n".join([exporter.log, *check])
 
 
 SECRETS = {
-    "api_key": "s3cr3t-of-api-key",
-    "basic_auth": "s3cr3t-of-basic-auth",
-    "authorization": "s3cr3t-of-authorization",
-    "oauth2": "s3cr3t-of-oauth2",
-    "refused": "s3cr3t-of-refused",
-    "parameter": "s3cr3t-of-parameter",
-    "proxy": "s3cr3t-of-proxy",
+    name: f"s3cr3t-of-{name}"
+    for name in "api_key basic_auth authorization oauth2 refused parameter proxy".split()
 }
 TOKEN = "s3cr3t-token-s3cr3t"
 
@@ -212,19 +185,13 @@ def repeating() -> Iterator[tuple[str, list[str]]]:
 
     class Repeating(Answering):
         def respond(self) -> None:
-            said = self._said(self.body() if self.command == "POST" else b"")
+            body = self.body() if self.command == "POST" else b""
+            heard.append(said := f"{self.headers.get('Authorization')} {body.decode()}")
+            status, answer = 200, {"access_token": TOKEN, "expires_in": 3600}
             if self.command == "GET":
-                self._answer(403, {"description": said})
+                status, answer = 403, {"description": said}
             elif SECRETS["refused"] in said:
-                self._answer(400, {"error": "invalid_client", "error_description": said})
-            else:
-                self._answer(200, {"access_token": TOKEN, "expires_in": 3600})
-
-        def _said(self, body: bytes) -> str:
-            heard.append(f"{self.headers.get('Authorization')} {body.decode()}")
-            return heard[-1]
-
-        def _answer(self, status: int, answer: Mapping[str, Any]) -> None:
+                status, answer = 400, {"error": "invalid_client", "error_description": said}
             self.answer(status, json.dumps(answer).encode())
 
     with answered_by(Repeating) as url:
@@ -258,12 +225,11 @@ def test_no_secret_of_any_kind_is_shown_anywhere(make_exporter: MakeExporter, *,
         until(lambda: HTTP.get(f"{exporter.url}/-/ready").status_code == 200)
         until(lambda: page(exporter).count('class="incident') >= len(accounts))
         metrics, status = exporter.scrape(), page(exporter)
-        check = run_check(exporter)
+        check = "\n".join(exporter.run("check")[1])
         config = load_config(exporter.config_file, {})
         assert exporter.stop() == 0
     forms = {TOKEN, *SECRETS.values(), *(quote(each, safe="") for each in SECRETS.values())}
-    forms.add(base64.b64encode(f"me:{SECRETS['basic_auth']}".encode()).decode())
-    forms.add(base64.b64encode(f"me:{SECRETS['proxy']}".encode()).decode())
+    forms |= {base64.b64encode(f"me:{SECRETS[name]}".encode()).decode() for name in ("basic_auth", "proxy")}
     everything = "".join(heard)
     assert [each for each in (*SECRETS.values(), TOKEN) if each not in everything] == [
         SECRETS["basic_auth"],  # in Base64

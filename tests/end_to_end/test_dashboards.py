@@ -1,7 +1,7 @@
 """Every panel's query on a real Prometheus, fed by the exporter: it works, shows something, and its figures are the truth."""
 
-import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,18 @@ import pytest
 from infobip_sandbox.chain import configure
 from tests.alerting import servers
 from tests.alerting.dashboards import DASHBOARDS, queries, substituted
-from tests.alerting.servers import HTTP, until
+from tests.alerting.servers import needs, until
 from tests.end_to_end.conftest import MakeExporter
-from tests.end_to_end.counts import Counts, difference, without
-from tests.end_to_end.programs import NO_LIMIT, account, sandbox
+from tests.end_to_end.counts import Counts, difference, value, without
+from tests.end_to_end.programs import NO_LIMIT, QUICK, account, sandbox
+from tests.end_to_end.scraper import Scraper
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="Prometheus is not on this machine"
-)
+pytestmark = needs("prometheus")
 
 FASTER = 30
 """A scrape every half second."""
 
 RANGE_S = 300
-QUICK = (
-    "--traffic", "settle_median_s=0.4", "--traffic", "settle_sigma=0.6", "--traffic", "late_max_ms=1900", "--traffic",
-    "bad_share=0.02",
-)  # fmt: skip
-
 # What did not happen: nothing was lost, overflown, changed or left unresolved, no alert fired, and there was no last week;
 # what is recorded by the hour, once a feed was current for an hour; what the audit needs more than minutes for.
 EMPTY = {
@@ -45,39 +39,26 @@ EMPTY = {
 }
 
 
-class Asking:
+class Asking(Scraper):
     """Asks as Grafana does."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-
     def instant(self, expr: str) -> list[dict[str, Any]]:
-        return self._get("query", query=substituted(expr, RANGE_S, "5s"))
+        return self.ask(substituted(expr, RANGE_S, "5s"))
 
     def over_time(self, expr: str) -> list[dict[str, Any]]:
         now = time.time()
-        return self._get(
-            "query_range", query=substituted(expr, RANGE_S, "5s"), start=now - RANGE_S, end=now, step=1
-        )
-
-    def _get(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
-        answer = HTTP.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30.0).json()
-        assert answer["status"] == "success", answer
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return result
+        return self.ask(substituted(expr, RANGE_S, "5s"), "query_range", start=now - RANGE_S, end=now, step=1)
 
     def figures(self, panel: str) -> dict[str, float]:
         """What a stat panel shows: by currency, or under "" where it is one figure. `panel` as in `queries()`."""
-        (asked,) = [each for each in queries() if each.name == panel and each.instant]
-        return {
-            each["metric"].get("currency", ""): float(each["value"][1]) for each in self.instant(asked.expr)
-        }
+        [expr] = [each.expr for each in queries() if each.name == panel and each.instant]
+        return {each["metric"].get("currency", ""): float(each["value"][1]) for each in self.instant(expr)}
 
 
 @pytest.fixture
 def asking(make_exporter: MakeExporter, tmp_path: Path) -> Iterator[tuple[Asking, Counts]]:
     """A Prometheus that has seen all of some lively traffic, and the truth about it."""
-    with sandbox(*QUICK, *NO_LIMIT) as api:
+    with sandbox(*QUICK, *NO_LIMIT, "--traffic", "bad_share=0.02") as api:
         metrics = {"labels": ["entity_id", "application_id", "campaign"], "zero_hold": "2s"}
         exporter = make_exporter({"accounts": [account(api)], "metrics": metrics})
         configs = configure(tmp_path, exporter.address, "127.0.0.1:9", "http://127.0.0.1:9", FASTER)
@@ -86,24 +67,13 @@ def asking(make_exporter: MakeExporter, tmp_path: Path) -> Iterator[tuple[Asking
             asking = Asking(url)
             api.lively_for(4, per_second=150)
             api.control("POST", "faults", {"script": ["500", "500"]})
-            time.sleep(4)
+            until(lambda: api.now_ms() > api.quiet_from_ms)
             until(lambda: not difference(without(exporter.counts(), "campaign"), api.truth()), within_s=75)
-            sent = sum(
-                value for (name, _), value in api.truth().items() if name == "infobip_messages_sent_total"
-            )
-            until(lambda: asking.figures("infobip-delivery: Sent") == {"": sent}, within_s=15)
-            time.sleep(1.5)  # two scrapes more, for the series that had not changed yet
+            asking.catch_up()
+            # What is recorded of it comes a little later.
+            sent = {"": value(api.truth(), "infobip_messages_sent_total")}
+            until(lambda: asking.figures("infobip-delivery: Sent") == sent, within_s=15)
             yield asking, api.truth()
-
-
-def total(truth: Counts, name: str, **labels: str) -> float:
-    wanted = set(labels.items())
-    return sum(value for (each, own), value in truth.items() if each == name and wanted <= own)
-
-
-def by_currency(truth: Counts, **labels: str) -> dict[str, float]:
-    currencies = {dict(own).get("currency") for (name, own) in truth if name == "infobip_cost_total"}
-    return {each: total(truth, "infobip_cost_total", currency=each, **labels) for each in currencies if each}
 
 
 def test_every_query_works_and_every_figure_is_the_truth(asking: tuple[Asking, Counts]) -> None:
@@ -119,28 +89,31 @@ def test_every_query_works_and_every_figure_is_the_truth(asking: tuple[Asking, C
         for annotation in board["annotations"]["list"]:
             grafana.over_time(annotation["expr"])
 
-    settled = total(truth, "infobip_messages_total")
-    delivered = total(truth, "infobip_messages_total", general_status="DELIVERED")
-    assert grafana.figures("infobip-delivery: Sent") == {"": total(truth, "infobip_messages_sent_total")}
-    assert grafana.figures("infobip-delivery: Delivery rate") == {"": pytest.approx(delivered / settled)}
-    for panel, status in (("Rejected", "REJECTED"), ("Undeliverable", "UNDELIVERABLE")):
-        count = total(truth, "infobip_messages_total", general_status=status)
-        assert count > 0
-        assert grafana.figures(f"infobip-delivery: {panel}") == {"": count}
-    assert grafana.figures("infobip-delivery: In flight") == {"": total(truth, "infobip_messages_in_flight")}
-    assert grafana.figures("infobip-exporter: Rejected records") == {
-        "": total(truth, "infobip_exporter_records_rejected_total")
-    }
+    def ended(status: str) -> float:
+        return value(truth, "infobip_messages_total", general_status=status)
 
-    for panel in ("infobip-delivery: Lost", "infobip-exporter: Lost"):
-        assert grafana.figures(panel) == {"": 0}  # and not "no data"
+    settled = value(truth, "infobip_messages_total")
+    assert ended("REJECTED") > 0
+    assert ended("UNDELIVERABLE") > 0
+    for panel, figure in (
+        ("delivery: Sent", value(truth, "infobip_messages_sent_total")),
+        ("delivery: Delivery rate", pytest.approx(ended("DELIVERED") / settled)),
+        ("delivery: Rejected", ended("REJECTED")),
+        ("delivery: Undeliverable", ended("UNDELIVERABLE")),
+        ("delivery: In flight", value(truth, "infobip_messages_in_flight")),
+        ("exporter: Rejected records", value(truth, "infobip_exporter_records_rejected_total")),
+        ("delivery: Lost", 0),  # and not "no data"
+        ("exporter: Lost", 0),
+    ):
+        assert grafana.figures(f"infobip-{panel}") == {"": figure}
 
-    cost = by_currency(truth)
+    cost, wasted = defaultdict[str, float](float), defaultdict[str, float](float)
+    for (name, labels), amount in truth.items():
+        if name == "infobip_cost_total":
+            of = dict(labels)
+            cost[of["currency"]] += amount
+            wasted[of["currency"]] += amount if of["general_status"] != "DELIVERED" else 0
     assert set(cost) >= {"EUR", "USD"}
-    wasted = {
-        currency: whole - total(truth, "infobip_cost_total", currency=currency, general_status="DELIVERED")
-        for currency, whole in cost.items()
-    }
     for panel in (
         "infobip-delivery: Cost today (UTC)",
         "infobip-cost: Cost",

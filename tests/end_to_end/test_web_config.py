@@ -1,6 +1,5 @@
 """TLS, client certificates and passwords as a whole: the program, curl, and a Prometheus with its own configuration."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,10 @@ import pytest
 import trustme
 import yaml
 
-from tests.alerting.servers import HTTP, process, prometheus, until
-from tests.end_to_end.programs import EAGER, REPOSITORY, START_S, Exporter, account, run_to_its_end, sandbox
+from tests.alerting.servers import HTTP, needs, process, until
+from tests.end_to_end.programs import EAGER, START_S, Exporter, account, sandbox
+from tests.end_to_end.scraper import scraping
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
-needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="prometheus is not on this machine"
-)
 PASSWORD = "correct horse"
 
 
@@ -60,23 +56,9 @@ class Guarded:
     def curl(self, *flags: str, path: str = "/metrics", certificate: bool = True) -> tuple[int, str]:
         """The exit code, and what was printed: the headers and the page."""
         ours = ["--cert", "client.crt", "--key", "client.key"] if certificate else []
-        command = [
-            "curl",
-            "-sS",
-            "-i",
-            "--max-time",
-            "10",
-            "--noproxy",
-            "*",
-            "--cacert",
-            "ca.crt",
-            *ours,
-            *flags,
-        ]
-        done = subprocess.run(
-            [*command, f"https://{self.address}{path}"],
-            cwd=self.folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = ["curl", *"-sS -i --max-time 10 --noproxy * --cacert ca.crt".split(), *ours, *flags]
+        command.append(f"https://{self.address}{path}")
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout
 
     def code(self, *flags: str, path: str = "/metrics") -> int:
@@ -96,7 +78,7 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
             yield guarded
 
 
-@needs_curl
+@needs("curl")
 def test_curl_is_let_in_with_certificate_and_password_only(guarded: Guarded) -> None:
     right = ("-u", f"prometheus:{PASSWORD}")
     code, page = guarded.curl(*right)
@@ -111,7 +93,7 @@ def test_curl_is_let_in_with_certificate_and_password_only(guarded: Guarded) -> 
     assert guarded.curl(*right, "--tls-max", "1.1")[0] != 0
 
 
-@needs_curl
+@needs("curl")
 def test_a_renewed_certificate_and_a_new_password_need_no_restart(guarded: Guarded) -> None:
     guarded.renew()
     pinned = guarded.folder / "server.crt"
@@ -122,14 +104,12 @@ def test_a_renewed_certificate_and_a_new_password_need_no_restart(guarded: Guard
     assert guarded.code("-u", f"prometheus:{PASSWORD}") == 401
 
 
-@needs_prometheus
+@needs("prometheus")
 def test_prometheus_scrapes_with_its_own_settings_for_tls_and_passwords(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text(PASSWORD)
-    config = tmp_path / "prometheus.yml"
     job = {
-        "job_name": "infobip",
         "scheme": "https",
         "basic_auth": {"username": "prometheus", "password_file": str(tmp_path / "password")},
         "tls_config": {
@@ -137,17 +117,10 @@ def test_prometheus_scrapes_with_its_own_settings_for_tls_and_passwords(
             "cert_file": str(guarded.folder / "client.crt"),
             "key_file": str(guarded.folder / "client.key"),
         },
-        "static_configs": [{"targets": [guarded.address]}],
     }
-    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
-    with prometheus(config, tmp_path) as url:
-
-        def target() -> dict[str, Any]:
-            found: list[dict[str, Any]] = HTTP.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
-            return found[0] if found else {"health": "unknown"}
-
-        until(lambda: target()["health"] != "unknown")
-        assert (target()["health"], target()["lastError"]) == ("up", "")
+    with scraping(tmp_path, [guarded.address], **job) as scraper:
+        [target] = HTTP.get(f"{scraper.url}/api/v1/targets").json()["data"]["activeTargets"]
+        assert (target["health"], target["lastError"]) == ("up", "")
 
 
 def test_a_wrong_web_configuration_is_told_line_by_line_and_ends_run_and_check_with_2(tmp_path: Path) -> None:
@@ -161,13 +134,6 @@ def test_a_wrong_web_configuration_is_told_line_by_line_and_ends_run_and_check_w
         f'{place}.cert_file: must be an existing file (relative paths start at {tmp_path}), got "no.crt"',
         f'{place}.min_version: is obsolete and not supported (RFC 8996); must be TLS12 or TLS13, got "TLS10"',
     ]
-    assert sorted_result(run_to_its_end(exporter)) == (2, sorted(told))
-    checked = subprocess.run(
-        [part if part != "run" else "check" for part in exporter.command],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert sorted_result((checked.returncode, checked.stderr.splitlines())) == (2, sorted(told))
-
-
-def sorted_result(result: tuple[int, list[str]]) -> tuple[int, list[str]]:
-    return result[0], sorted(result[1])
+    for command in ("run", "check"):
+        code, said = exporter.run(command)
+        assert (code, sorted(said)) == (2, sorted(told))

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,32 +26,20 @@ WEAKNESS = {
 }
 
 
-class Advisories:
-    """A service of OSV's kind that knows of one weakness. `asked` are the names and versions it was asked about."""
-
-    def __init__(self, weak: str | None, status: int) -> None:
-        self.weak = weak
-        self.status = status
-        self.asked: list[tuple[str, str]] = []
-        self.url = ""
-
-    def answer(self, question: Any) -> Any:
-        name = question["package"]["name"]
-        self.asked.append((name, question["version"]))
-        return {"vulns": [WEAKNESS]} if name == self.weak else {}
-
-
 @contextmanager
-def advisories(weak: str | None = None, status: int = 200) -> Iterator[Advisories]:
-    service = Advisories(weak, status)
+def advisories(weak: str | None = None, status: int = 200) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A service of OSV's kind that knows of one weakness: its URL, and the names and versions it was asked about."""
+    asked: list[tuple[str, str]] = []
 
     class Advising(Answering):
         def respond(self) -> None:
-            self.answer(service.status, json.dumps(service.answer(json.loads(self.body()))).encode())
+            question = json.loads(self.body())
+            name = question["package"]["name"]
+            asked.append((name, question["version"]))
+            self.answer(status, json.dumps({"vulns": [WEAKNESS]} if name == weak else {}).encode())
 
     with answered_by(Advising) as url:
-        service.url = f"{url}/v1/query"
-        yield service
+        yield f"{url}/v1/query", asked
 
 
 def flags(url: str, folder: Path) -> list[str]:
@@ -65,20 +52,20 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_locked_version_is_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with advisories() as service:
-        assert audit(LOCK, flags(service.url, tmp_path)) == 0
+    with advisories() as (url, asked):
+        assert audit(LOCK, flags(url, tmp_path)) == 0
     # Those for other machines than this one are not installed here, and pip-audit leaves them out.
-    assert set(service.asked) <= {(each.name, each.version) for each in runtime()}
-    assert {"httpx", "h11", "bcrypt", "pyyaml"} <= {name for name, _ in service.asked}
-    assert capsys.readouterr().out == f"audit: {len(service.asked)} locked versions, no known weaknesses\n"
+    assert set(asked) <= {(each.name, each.version) for each in runtime()}
+    assert {"httpx", "h11", "bcrypt", "pyyaml"} <= {name for name, _ in asked}
+    assert capsys.readouterr().out == f"audit: {len(asked)} locked versions, no known weaknesses\n"
 
 
 def test_a_known_weakness_is_told_with_the_version_that_mends_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with advisories(weak="h11") as service:
-        assert audit(LOCK, flags(service.url, tmp_path)) == 1
-    [version] = [version for name, version in service.asked if name == "h11"]
+    with advisories(weak="h11") as (url, asked):
+        assert audit(LOCK, flags(url, tmp_path)) == 1
+    [version] = [version for name, version in asked if name == "h11"]
     first, last = capsys.readouterr().out.splitlines()
     assert first == f"h11 {version}: PYSEC-2026-1, CVE-2026-1; fixed in 99.0: Answers whoever asks."
     assert last.endswith("locked versions, 1 known weakness")
@@ -88,8 +75,8 @@ def test_a_known_weakness_is_told_with_the_version_that_mends_it(
 def test_a_service_that_does_not_answer_is_no_success_and_no_weakness_either(
     status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with advisories(status=status) as service:
-        assert audit(LOCK, flags(service.url, tmp_path)) == 2
+    with advisories(status=status) as (url, _):
+        assert audit(LOCK, flags(url, tmp_path)) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert "could not be asked, so nothing is known about what is locked" in told.err
@@ -98,9 +85,9 @@ def test_a_service_that_does_not_answer_is_no_success_and_no_weakness_either(
 def test_nobody_there_to_be_asked_is_told_the_same_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with advisories() as service:
+    with advisories() as (url, _):
         pass
-    assert audit(LOCK, flags(service.url, tmp_path)) == 2
+    assert audit(LOCK, flags(url, tmp_path)) == 2
     told = capsys.readouterr().err
     assert "could not be asked" in told
     assert "Connection refused" in told

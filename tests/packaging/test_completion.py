@@ -1,7 +1,6 @@
 """What a tab completes, asked of the shells themselves."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from infobip_exporter.arguments import FLAGS_OF
 from infobip_exporter.config import rules
+from tests.alerting.servers import needs
 from tests.docs.pages import REPOSITORY
 
 FOLDER = REPOSITORY / "packaging" / "completion"
@@ -18,10 +18,6 @@ COMMANDS = sorted(FLAGS_OF)
 def flags(command: str, *others: str) -> list[str]:
     """The flags of `command`, and what else is there at its place."""
     return sorted([*(f"--{flag}" for flag in FLAGS_OF[command]), "--help", *others])
-
-
-needs_zsh = pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 
 
 def shell(*command: str, folder: Path) -> list[str]:
@@ -106,7 +102,7 @@ def test_bash(words: list[str], offered: list[str], folder: Path) -> None:
     assert bash(*words, folder=folder) == offered
 
 
-@needs_fish
+@needs("fish")
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -128,7 +124,7 @@ def test_fish(line: str, offered: list[str], folder: Path) -> None:
     assert [each.removesuffix("=") for each in fish(line, folder)] == offered
 
 
-@needs_zsh
+@needs("zsh")
 @pytest.mark.parametrize(
     ("line", "offered"),
     [

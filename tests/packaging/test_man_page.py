@@ -1,19 +1,15 @@
 """The manual page is one that man shows without complaint, and it tells of everything."""
 
 import re
-import shutil
 import subprocess
-
-import pytest
 
 from infobip_exporter import cli
 from infobip_exporter.arguments import FLAGS_OF, UNUSABLE
 from infobip_exporter.signals import TERMINATED
+from tests.alerting.servers import needs
 from tests.docs.pages import REPOSITORY
 
 PAGE = REPOSITORY / "packaging" / "man" / "infobip-exporter.1"
-
-needs_mandoc = pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 
 
 def mandoc(*arguments: str) -> str:
@@ -24,7 +20,7 @@ def mandoc(*arguments: str) -> str:
     return ran.stdout
 
 
-@needs_mandoc
+@needs("mandoc")
 def test_mandoc_finds_no_mistake() -> None:
     # A date would change with each day that the page is written: the version says how old it is.
     complaints = [
@@ -33,7 +29,7 @@ def test_mandoc_finds_no_mistake() -> None:
     assert complaints == []
 
 
-@needs_mandoc
+@needs("mandoc")
 def test_the_page_shows_each_command_flag_and_exit_code() -> None:
     # Bold letters are struck over themselves, the others are underlined.
     shown = re.sub(".\b", "", mandoc("-T", "ascii", "-O", "width=200"))

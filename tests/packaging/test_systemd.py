@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import tomllib
@@ -14,14 +13,11 @@ from infobip_exporter import app, cli
 from infobip_exporter.arguments import UNUSABLE, parser
 from infobip_exporter.config.load import load_config
 from infobip_exporter.systemd import tell_ready
+from tests.alerting.servers import needs
 from tests.docs.pages import REPOSITORY
 
 UNIT = REPOSITORY / "packaging" / "systemd" / "infobip-exporter.service"
 PROGRAM = "/opt/infobip-exporter/bin/infobip-exporter"
-
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
 
 
 def directive(name: str) -> str:
@@ -36,7 +32,7 @@ def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@needs_systemd
+@needs("systemd-analyze")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     # The program need not be installed here: another one takes its place. Its path is tested below.
     unit = tmp_path / UNIT.name
@@ -45,7 +41,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
-@needs_systemd
+@needs("systemd-analyze")
 def test_what_the_service_could_do_to_the_machine_is_next_to_nothing() -> None:
     # Of 100; 11 with systemd 252. What is left is the internet and the machine's own files, to read.
     judged = systemd_analyze("security", "--offline=true", "--threshold=15", UNIT)
@@ -113,11 +109,13 @@ def test_the_key_file_that_it_speaks_of_is_the_one_that_systemd_hands_over(tmp_p
     assert account.api_key_file == tmp_path / name
 
 
-def test_it_may_write_its_state_and_nothing_else() -> None:
+def test_it_may_write_its_state_alone_and_call_what_services_call_less_what_needs_rights() -> None:
     assert directive("ProtectSystem") == "strict"
     assert directive("StateDirectory") == "infobip-exporter"
     assert directive("WorkingDirectory") == "%S/infobip-exporter"
     assert "ReadWritePaths=" not in UNIT.read_text()
+    filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert filters == ["@system-service", "~@privileged @resources"]
 
 
 def test_it_is_given_the_time_to_end_and_is_started_again_however_it_ended() -> None:
@@ -125,8 +123,3 @@ def test_it_is_given_the_time_to_end_and_is_started_again_however_it_ended() -> 
     # systemd takes an end by SIGHUP for a clean one.
     assert directive("Restart") == "always"
     assert directive("StartLimitIntervalSec") == "0"
-
-
-def test_it_may_call_what_services_call_less_what_needs_rights() -> None:
-    filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
-    assert filters == ["@system-service", "~@privileged @resources"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infobip_exporter import __version__
-from tests.alerting.servers import HTTP, free_address, process, ready, until
+from tests.alerting.servers import HTTP, accepted, free_address, process, ready, until
 from tests.docs.pages import REPOSITORY
 
 SOURCES = ("infobip_exporter", "infobip_sandbox", "pyproject.toml", "README.md", "LICENSE")
@@ -24,16 +24,12 @@ def build(folder: Path, umask: int, target: str = "wheel") -> Path:
     before = os.umask(umask)
     try:
         for name in SOURCES:
-            source = REPOSITORY / name
+            source, to = REPOSITORY / name, folder / name
             if source.is_dir():
-                shutil.copytree(
-                    source,
-                    folder / name,
-                    ignore=shutil.ignore_patterns("__pycache__"),
-                    copy_function=shutil.copyfile,
-                )
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, to, ignore=ignored, copy_function=shutil.copyfile)
             else:
-                shutil.copyfile(source, folder / name)
+                shutil.copyfile(source, to)
     finally:
         os.umask(before)
     return built(folder, target)
@@ -98,43 +94,22 @@ def test_it_installs_the_command(wheels: tuple[Path, Path]) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(
-    wheels: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, str]]:
-    """The command as pip installs it, and the environment in which it finds the package: this one's, and nothing else."""
+def installed(wheels: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The command as pip installs it, and where it finds the package, and nothing else."""
     folder = tmp_path_factory.mktemp("installed")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", folder, wheels[0]],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--prefix", folder)
+    accepted(*pip, wheels[0])
     [package] = folder.rglob("infobip_exporter/__init__.py")
-    return folder / "bin" / "infobip-exporter", {**os.environ, "PYTHONPATH": str(package.parents[1])}
+    return folder / "bin" / "infobip-exporter", package.parents[1]
 
 
-def test_the_installed_command_tells_its_version(
-    installed: tuple[Path, dict[str, str]], tmp_path: Path
+def test_the_installed_command_tells_its_version_and_has_all_that_its_demo_needs(
+    installed: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command, environment = installed
-    told = subprocess.run(
-        [command, "--version"],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert told.stdout.startswith(f"infobip-exporter {__version__} (")
-
-
-def test_the_installed_command_has_all_that_its_demo_needs(
-    installed: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command, environment = installed
-    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    command, package = installed
+    monkeypatch.setenv("PYTHONPATH", str(package))
     monkeypatch.chdir(tmp_path)
+    assert accepted(command, "--version").startswith(f"infobip-exporter {__version__} (")
     address = free_address()
     log = tmp_path / "demo.log"
     with process([str(command), "demo", f"--web.listen-address={address}"], log):
