@@ -7,16 +7,20 @@ from grafana.campaigns import campaigns
 from grafana.cost import cost
 from grafana.delivery import delivery
 from grafana.exporter import exporter
+from grafana.panels import Json
 
 FOLDER = Path(__file__).parent / "dashboards"
 
 
+def dashboards() -> list[Json]:
+    return [delivery(), cost(), campaigns(), exporter()]
+
+
 def files() -> dict[Path, str]:
     """Each dashboard's file and text."""
-    dashboards = (delivery(), cost(), campaigns(), exporter())
     return {
         FOLDER / f"{each['uid']}.json": json.dumps(each, indent=2, ensure_ascii=False) + "\n"
-        for each in dashboards
+        for each in dashboards()
     }
 
 

@@ -1,13 +1,15 @@
 """Campaigns: what each costs and how it is delivered. For those who have `campaign` in metrics.labels."""
 
-from grafana.panels import BLUE, GREEN, RED, YELLOW, Json, Query, Row, by_status, lines, stat, table
+from grafana.panels import BLUE, Json, Query, Row, by_status, lines, stat, table
 from grafana.parts import (
     FAILED,
     FEED,
     counted,
     dashboard,
+    delivery_rate,
+    failure_ratio,
     grown,
-    ratio_of_15_minutes,
+    in_flight,
     share,
     total,
     zero_where,
@@ -25,22 +27,12 @@ _FIGURES = Row(
     4,
     (
         stat("Sent", f"Messages of campaigns that were sent. {_WITHOUT}", "short", _SENT, decimals=0),
-        stat(
-            "Delivery rate", "Delivered, of the messages that reached a final status.", "percentunit",
-            share(total(grown("infobip_messages_total", f"{_MESSAGES},{_DELIVERED}")), _SETTLED), decimals=2,
-            steps=((None, RED), (0.9, YELLOW), (0.95, GREEN)),
-        ),
+        delivery_rate(_MESSAGES),
         stat(
             "Failed", "Messages that ended as anything but DELIVERED.", "short",
             zero_where(_SETTLED, total(grown("infobip_messages_total", f"{_MESSAGES},{FAILED}"))), decimals=0,
         ),
-        stat(
-            "In flight", "Messages without a final status, at the end of the time chosen.", "short",
-            zero_where(
-                total(f"infobip_messages_sent_total{{{_MESSAGES}}}"), total(f"infobip_messages_in_flight{{{_MESSAGES}}}")
-            ),
-            decimals=0,
-        ),
+        in_flight(_MESSAGES),
         stat(
             "Cost", "By price list, of the messages that settled. It is not the invoice.", "short",
             total(grown("infobip_cost_total", _COST), "currency"), legend="{{currency}}", decimals=2, width=8,
@@ -63,22 +55,14 @@ _EACH = Row(
     (
         table(
             "Delivery by campaign", "The fifty largest in the time chosen.",
-            (
-                Query(_SENT_EACH, instant=True, format="table"),
-                Query(share(_DELIVERED_EACH, _SETTLED_EACH), instant=True, format="table"),
-            ),
+            [_SENT_EACH, share(_DELIVERED_EACH, _SETTLED_EACH)],
             _COLUMNS | {"Value #B": ("Delivery rate", "percentunit"), "Value #A": ("Sent", "short")},
             width=12,
         ),
         table(
             "Cost by campaign",
             "The fifty dearest in the time chosen. What a delivered message costs includes those that failed.",
-            (
-                Query(_COST_EACH, instant=True, format="table"),
-                Query(
-                    f"{_COST_EACH} / on ({_BY}) group_left () ({_DELIVERED_EACH} > 0)", instant=True, format="table"
-                ),
-            ),
+            [_COST_EACH, f"{_COST_EACH} / on ({_BY}) group_left () ({_DELIVERED_EACH} > 0)"],
             _COLUMNS
             | {
                 "currency": ("Currency", ""), "Value #B": ("For each delivered", "short"), "Value #A": ("Cost", "short"),
@@ -97,12 +81,7 @@ _COURSE = Row(
             Query(counted("infobip_messages_sent_total", _MESSAGES, "campaign"), "{{campaign}}"),
             bars=True, stacked=True,
         ),
-        lines(
-            "Failure ratio by campaign",
-            "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
-            "percentunit", Query(f"topk(10, {ratio_of_15_minutes('campaign', _MESSAGES)})", "{{campaign}}"),
-            steps=((None, GREEN), (0.05, RED)),
-        ),
+        failure_ratio("campaign", "campaign", _MESSAGES),
         lines(
             "Outcomes", "How the messages of the chosen campaigns end.", "short",
             Query(counted("infobip_messages_total", _MESSAGES, "general_status"), "{{general_status}}"),

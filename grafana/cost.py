@@ -1,6 +1,6 @@
 """Cost: what the messages cost by price list, and whose they are. Nothing is stacked: currencies don't add up."""
 
-from grafana.panels import GREEN, RED, YELLOW, Json, Panel, Query, Row, lines, stat, table
+from grafana.panels import GREEN, RED, YELLOW, Json, Query, Row, lines, stat, table
 from grafana.parts import (
     FAILED,
     FEED,
@@ -30,7 +30,7 @@ def _hourly(label: str) -> Query:
     return Query(f"topk(10, {spent})", f"{{{{currency}}}} {{{{{label}}}}}")
 
 
-def _of_each_currency(title: str, description: str, *queries: Query) -> Panel:
+def _of_each_currency(title: str, description: str, *queries: Query) -> Json:
     """A panel for each currency: they don't share an axis."""
     return lines(f"{title}, $currency", description, "short", *queries, width=24, repeat="currency")
 
@@ -109,10 +109,7 @@ _SPENDERS = Row(
     (
         table(
             "Cost by entity and application", "The fifty dearest in the time chosen. An entity is a link to its deliveries.",
-            (
-                Query(_MOST, instant=True, format="table"),
-                Query(f"{zero_where(_MOST, _MOST_WASTED)} / {_MOST}", instant=True, format="table"),
-            ),
+            [_MOST, f"{zero_where(_MOST, _MOST_WASTED)} / {_MOST}"],
             {
                 "account": ("Account", ""), "channel": ("Channel", ""), "entity_id": ("Entity", ""),
                 "application_id": ("Application", ""), "currency": ("Currency", ""),

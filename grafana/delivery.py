@@ -16,21 +16,24 @@ from grafana.panels import (
     table,
 )
 from grafana.parts import (
-    ALIVE,
     FAILED,
     FEED,
     MESSAGES,
     counted,
     current,
     dashboard,
+    delivery_rate,
     exporter_up,
-    firing_alerts,
+    failure_ratio,
     grown,
+    in_flight,
+    lost,
+    quantile,
     rate,
     ratio_of_15_minutes,
-    share,
     to_deliveries,
     total,
+    what_fires,
     zero_where,
 )
 
@@ -43,11 +46,6 @@ def _ended(status: str) -> str:
     return total(grown("infobip_messages_total", f'{MESSAGES},general_status="{status}"'))
 
 
-def _quantile(quantile: float) -> Query:
-    expr = f"histogram_quantile({quantile}, {total(rate(_BUCKETS, _DELIVERED), 'le')})"
-    return Query(expr, f"p{quantile * 100:.0f}")
-
-
 _ENTITY = "account, channel, entity_id"
 _ALL_OF_ENTITY = total(grown("infobip_messages_total", MESSAGES), _ENTITY)
 _MOST_FAILED = f"topk(20, {total(grown('infobip_messages_total', f'{MESSAGES},{FAILED}'), _ENTITY)} > 0)"
@@ -56,10 +54,6 @@ _MOST_FAILED = f"topk(20, {total(grown('infobip_messages_total', f'{MESSAGES},{F
 _REASONS = "general_status, status, error, permanent"
 _OF_ENTITY = f'{FEED},entity_id=~"$entity"'
 _MOST_COMMON = f"topk(20, {total(grown('infobip_message_failures_total', _OF_ENTITY), _REASONS)} > 0)"
-
-
-def _worst(label: str) -> Query:
-    return Query(f"topk(10, {ratio_of_15_minutes(label)})", f"{{{{{label}}}}}")
 
 
 _ALERTED = Row(
@@ -73,10 +67,7 @@ _ALERTED = Row(
             "s", f"max(infobip_exporter_lag_seconds{{{FEED}}})", steps=((None, GREEN), (600, YELLOW), (86400, RED)),
             decimals=0,
         ),
-        stat(
-            "Lost", "Sent time that was given up unread in the time chosen; its messages are in no number here.",
-            "s", zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)),
-        ),
+        lost("Sent time that was given up unread in the time chosen; its messages are in no number here."),
         stat(
             "Failing now", "Of the messages that settled in the last 15 minutes. No data below twenty messages.",
             "percentunit", ratio_of_15_minutes(), decimals=1, steps=((None, GREEN), (0.05, YELLOW), (0.2, RED)),
@@ -88,8 +79,6 @@ _ALERTED = Row(
     ),
 )  # fmt: skip
 
-_FIRING = Row("What fires", 6, (firing_alerts(),))
-
 _FIGURES = Row(
     "In the time chosen",
     4,
@@ -98,11 +87,7 @@ _FIGURES = Row(
             "Sent", "Messages seen in the log, each once.", "short",
             total(grown("infobip_messages_sent_total", MESSAGES)), decimals=0,
         ),
-        stat(
-            "Delivery rate", "Delivered, of the messages that reached a final status. Those in flight are not in it.",
-            "percentunit", share(_ended("DELIVERED"), _SETTLED), decimals=2,
-            steps=((None, RED), (0.9, YELLOW), (0.95, GREEN)),
-        ),
+        delivery_rate(MESSAGES, " Those in flight are not in it."),
         stat(
             "Rejected", "Messages that Infobip or the network refused.", "short",
             zero_where(_SETTLED, _ended("REJECTED")), decimals=0,
@@ -111,13 +96,7 @@ _FIGURES = Row(
             "Undeliverable", "Messages that were sent on and did not arrive.", "short",
             zero_where(_SETTLED, _ended("UNDELIVERABLE")), decimals=0,
         ),
-        stat(
-            "In flight", "Messages without a final status, at the end of the time chosen.", "short",
-            zero_where(
-                total(f"infobip_messages_sent_total{{{MESSAGES}}}"), total(f"infobip_messages_in_flight{{{MESSAGES}}}")
-            ),
-            decimals=0,
-        ),
+        in_flight(MESSAGES),
         stat(
             "Cost today (UTC)", "By price list, of the messages that settled since midnight UTC. It is not the invoice.", "short",
             total(grown("infobip_cost_total", MESSAGES), "currency"), legend="{{currency}}", decimals=2,
@@ -157,23 +136,12 @@ _WHO = Row(
     "Which entity",
     9,
     (
-        lines(
-            "Failure ratio by entity",
-            "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
-            "percentunit", _worst("entity_id"), steps=((None, GREEN), (0.05, RED)),
-        ),
-        lines(
-            "Failure ratio by application",
-            "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
-            "percentunit", _worst("application_id"), steps=((None, GREEN), (0.05, RED)),
-        ),
+        failure_ratio("entity", "entity_id"),
+        failure_ratio("application", "application_id"),
         table(
             "Top failing entities",
             "The entities with the most failed messages in the time chosen. An entity is a link to its own numbers.",
-            (
-                Query(_MOST_FAILED, instant=True, format="table"),
-                Query(f"{_MOST_FAILED} / {_ALL_OF_ENTITY}", instant=True, format="table"),
-            ),
+            [_MOST_FAILED, f"{_MOST_FAILED} / {_ALL_OF_ENTITY}"],
             {
                 "account": ("Account", ""), "channel": ("Channel", ""), "entity_id": ("Entity", ""),
                 "Value #B": ("Failure ratio", "percentunit"), "Value #A": ("Failed", "short"),
@@ -191,7 +159,7 @@ _WHY = Row(
             "Why",
             "The most common statuses and errors of failed messages in the time chosen, by Infobip's names. Permanent: sending "
             "unchanged fails again. Heeds the entity, not the application.",
-            (Query(_MOST_COMMON, instant=True, format="table"),),
+            [_MOST_COMMON],
             {
                 "general_status": ("Group", ""), "status": ("Status", ""), "error": ("Error", ""),
                 "permanent": ("Permanent", ""), "Value": ("Failed", "short"),
@@ -227,7 +195,7 @@ _DURATION = Row(
         ),
         lines(
             "Percentiles", f"From sentAt to doneAt of delivered messages, and how many they are. {_HEEDS}", "s",
-            _quantile(0.5), _quantile(0.95), _quantile(0.99),
+            *(quantile(each, _BUCKETS, _DELIVERED) for each in (0.5, 0.95, 0.99)),
             Query(f"60 * {total(rate('infobip_delivery_duration_seconds_count', _DELIVERED))}", "messages"),
             steps=((None, GREEN), (300, RED)), overrides=(on_the_right("messages", "suffix:/min"),),
         ),
@@ -241,6 +209,6 @@ def delivery() -> Json:
         "Infobip / Delivery overview",
         "What becomes of the messages: traffic, failures, time to deliver.",
         ("account", "channel", "entity_id", "application_id"),
-        (_ALERTED, _FIRING, _FIGURES, _SINCE, _WHO, _WHY, _DURATION),
+        (_ALERTED, what_fires(), _FIGURES, _SINCE, _WHO, _WHY, _DURATION),
         "now-6h",
     )

@@ -5,11 +5,11 @@ dashboards' own; the drawing is not Grafana's.
 """
 
 import json
+import re
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import matplotlib as mpl
@@ -19,24 +19,21 @@ from matplotlib.colors import LogNorm
 from matplotlib.dates import DateFormatter, date2num
 from matplotlib.ticker import FuncFormatter
 
-from grafana.campaigns import campaigns
-from grafana.cost import cost
-from grafana.delivery import delivery
-from grafana.exporter import exporter
-from grafana.panels import STATUS_COLOURS
+from grafana.build import dashboards
+from grafana.panels import STATUS_COLOURS, Json
 
 COLUMNS = 2
 MOST_PANELS = 8
 MOST_FIGURES = 12
 CURRENCY = "EUR"
 """Of the panels that there are for each currency this one is drawn."""
-COLOURS = STATUS_COLOURS | {"light-blue": "skyblue"}
+COLOURS = STATUS_COLOURS | {"ACCEPTED": "skyblue"}
 
 
 def main(url: str, folder: str, minutes: str = "60") -> None:
     mpl.use("Agg")
     source = Source(url, int(minutes) * 60)
-    for board in (delivery(), cost(), campaigns(), exporter()):
+    for board in dashboards():
         draw(board, source, Path(folder) / f"{board['uid']}.png")
 
 
@@ -49,40 +46,37 @@ class Source:
         self.now_s = time.time()
         self.step_s = max(range_s // 240, 5)
 
-    def figure(self, expr: str) -> list[dict[str, Any]]:
+    def figure(self, expr: str) -> list[Json]:
         return self._get("query", expr, time=self.now_s)
 
-    def lines(self, expr: str) -> list[dict[str, Any]]:
+    def lines(self, expr: str) -> list[Json]:
         return self._get(
             "query_range", expr, start=self.now_s - self.range_s, end=self.now_s, step=self.step_s
         )
 
-    def _get(self, path: str, expr: str, **parameters: float) -> list[dict[str, Any]]:
+    def _get(self, path: str, expr: str, **parameters: float) -> list[Json]:
+        # What is left of names are choices, of which all are chosen.
         for name, value in (
-            ("$__range_s", f"{self.range_s}"), ("$__range", f"{self.range_s}s"), ("$__rate_interval", f"{4 * self.step_s}s"),
-            ("$__interval", f"{self.step_s}s"), ("$fine", "DELIVERED"),
+            (r"__range_s", f"{self.range_s}"), (r"__range", f"{self.range_s}s"), (r"__rate_interval", f"{4 * self.step_s}s"),
+            (r"__interval", f"{self.step_s}s"), ("fine", "DELIVERED"), ("campaign", ".+"), (r"\w+", ".*"),
         ):  # fmt: skip
-            expr = expr.replace(name, value)
-        for variable in ("job", "instance", "account", "channel", "entity", "application", "currency"):
-            expr = expr.replace(f"${variable}", ".*")
-        expr = expr.replace("$campaign", ".+")
+            expr = re.sub(rf"\${name}\b", value, expr)
         answer = httpx.get(
             f"{self.url}/api/v1/{path}", params={"query": expr, **parameters}, timeout=60
         ).json()
-        result: list[dict[str, Any]] = answer["data"]["result"]
+        result: list[Json] = answer["data"]["result"]
         return result
 
 
-def draw(board: dict[str, Any], source: Source, path: Path) -> None:
+def draw(board: Json, source: Source, path: Path) -> None:
     figures = [panel for panel in board["panels"] if panel["type"] == "stat"][:MOST_FIGURES]
     drawn = [
         json.loads(json.dumps(panel).replace("$currency", CURRENCY)) if panel.get("repeat") else panel
         for panel in board["panels"]
         if panel["type"] in {"timeseries", "heatmap"}
     ]
-    panels = [panel for panel in drawn if any(source.lines(each["expr"]) for each in panel["targets"])][
-        :MOST_PANELS
-    ]
+    shown = [panel for panel in drawn if any(source.lines(each["expr"]) for each in panel["targets"])]
+    panels = shown[:MOST_PANELS]
     rows = -(-len(panels) // COLUMNS)
     plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
     above = -(-len(figures) // 6)
@@ -101,7 +95,7 @@ def draw(board: dict[str, Any], source: Source, path: Path) -> None:
     plt.close(page)
 
 
-def draw_figure(axes: Axes, panel: dict[str, Any], source: Source) -> None:
+def draw_figure(axes: Axes, panel: Json, source: Source) -> None:
     axes.axis("off")
     defaults = panel["fieldConfig"]["defaults"]
     meanings = {
@@ -119,7 +113,7 @@ def draw_figure(axes: Axes, panel: dict[str, Any], source: Source) -> None:
     axes.text(0.5, 0.95, panel["title"], ha="center", va="center")
 
 
-def draw_lines(axes: Axes, panel: dict[str, Any], source: Source) -> None:
+def draw_lines(axes: Axes, panel: Json, source: Source) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     stacked = defaults["custom"]["stacking"]["mode"] == "normal"
     below: dict[float, float] = {}
@@ -129,7 +123,7 @@ def draw_lines(axes: Axes, panel: dict[str, Any], source: Source) -> None:
             points = {float(moment): float(value) for moment, value in series["values"]}
             name = legend(target["legendFormat"], series["metric"])
             moments = [day(moment) for moment in points]
-            colour = COLOURS.get(STATUS_COLOURS.get(name, ""), STATUS_COLOURS.get(name)) or next(cycle)
+            colour = COLOURS.get(name) or next(cycle)
             bottoms = [below.get(moment, 0.0) for moment in points]
             if defaults["custom"]["drawStyle"] == "bars":
                 axes.bar(
@@ -149,14 +143,13 @@ def draw_lines(axes: Axes, panel: dict[str, Any], source: Source) -> None:
     axes.legend(fontsize=6, ncols=2, loc="upper left", framealpha=0.7)
 
 
-def draw_heatmap(axes: Axes, panel: dict[str, Any], source: Source) -> None:
+def draw_heatmap(axes: Axes, panel: Json, source: Source) -> None:
     buckets = sorted(source.lines(panel["targets"][0]["expr"]), key=lambda each: float(each["metric"]["le"]))
     moments = sorted({float(moment) for each in buckets for moment, _ in each["values"]})
     cumulated = [{float(moment): float(value) for moment, value in each["values"]} for each in buckets]
-    empty: dict[float, float] = {}
     rows = [
         [max(row.get(moment, 0.0) - under.get(moment, 0.0), 0.0) for moment in moments]
-        for row, under in zip(cumulated, [empty, *cumulated], strict=False)
+        for row, under in zip(cumulated, [{}, *cumulated], strict=False)
     ]
     numbers = [day(moment) for moment in moments]
     axes.pcolormesh(
@@ -173,35 +166,25 @@ def day(moment_s: float) -> float:
 
 
 def legend(pattern: str, labels: dict[str, str]) -> str:
-    for name in ("account", "channel", "entity_id", "application_id", "campaign", "general_status", "error_group", "code", "reason",
-                 "currency", "of", "from", "to", "label", "instance", "version"):  # fmt: skip
-        pattern = pattern.replace(f"{{{{{name}}}}}", labels.get(name, ""))
-    return pattern.strip() or "(none)"
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), pattern).strip() or "(none)"
 
 
 def written(value: float, unit: str, decimals: int | None = None) -> str:
     if unit == "percentunit":
         return f"{value:.{1 if decimals is None else decimals}%}"
     if unit == "s":
-        return (
-            f"{value:.3g} s"
-            if value < 120
-            else f"{value / 60:.0f} min"
-            if value < 7200
-            else f"{value / 3600:.1f} h"
-        )
+        if value < 120:
+            return f"{value:.3g} s"
+        return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
     if unit == "dateTimeAsIso":
         return datetime.fromtimestamp(value / 1000, UTC).strftime("%H:%M:%S")
     if unit == "bytes":
         return f"{value / 2**20:.0f} MiB"
-    text = (
-        f"{value:,.{decimals}f}"
-        if decimals is not None
-        else f"{value:,.3g}"
-        if value < 1000
-        else f"{value:,.0f}"
-    )
-    return text + unit.removeprefix("suffix:") if unit.startswith("suffix:") else text
+    text = f"{value:,.{0 if decimals is None else decimals}f}"
+    if decimals is None and value < 1000:
+        text = f"{value:,.3g}"
+    suffix = unit.removeprefix("suffix:")
+    return text if suffix == unit else text + suffix
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from grafana.parts import (
     current,
     dashboard,
     exporter_up,
-    firing_alerts,
     grown,
+    lost,
+    quantile,
     rate,
     total,
+    what_fires,
     zero_where,
 )
 
@@ -23,21 +25,16 @@ _LATENCY = "infobip_exporter_api_request_duration_seconds_bucket"
 _BUDGET = f"max by ({_BY}) (infobip_exporter_api_requests_per_minute_limit{{{FEED}}})"
 
 
-def _latency(quantile: float) -> Query:
-    return Query(
-        f"histogram_quantile({quantile}, {total(rate(_LATENCY, FEED), 'le')})", f"p{quantile * 100:.0f}"
-    )
+def _of_each(metric: str, of: str = "max") -> Query:
+    """Of each feed."""
+    return Query(f"{of} by ({_BY}) ({metric}{{{FEED}}})", _EACH)
 
 
 def _rare(metric: str, by: str, legend: str) -> Query:
     return Query(counted(metric, FEED, by), legend)
 
 
-def _freshness(quantile: float) -> Query:
-    buckets = total(rate("infobip_exporter_freshness_seconds_bucket", FEED), "of, le")
-    return Query(f"histogram_quantile({quantile}, {buckets})", f"{{{{of}}}} p{quantile * 100:.0f}")
-
-
+_FRESHNESS = "infobip_exporter_freshness_seconds_bucket"
 _AUDITED = "infobip_exporter_audit_messages_total"
 
 
@@ -63,10 +60,7 @@ _FIGURES = Row(
             "Backlog", "Sent time that is still to be read: the worst feed.", "s",
             f"max(infobip_exporter_backlog_seconds{{{FEED}}})", steps=((None, GREEN), (600, YELLOW), (86400, RED)), decimals=0,
         ),
-        stat(
-            "Lost", "Sent time given up in the time chosen.", "s",
-            zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED))), steps=((None, GREEN), (0.001, RED)),
-        ),
+        lost("Sent time given up in the time chosen."),
         stat(
             "Last success", "Age of the last poll that succeeded: the worst feed.", "s",
             f"time() - min(infobip_exporter_last_success_timestamp_seconds{{{FEED}}})",
@@ -88,19 +82,17 @@ _FIGURES = Row(
     ),
 )  # fmt: skip
 
-_FIRING = Row("What fires", 6, (firing_alerts(),))
-
 _FRESH = Row(
     "How fresh",
     8,
     (
         lines(
             "Freshness", "From a message being sent, or settled, to its being counted here. The alert CountsLate looks at p90 of sent.",
-            "s", _freshness(0.5), _freshness(0.9), _freshness(0.99), steps=((None, GREEN), (300, RED)), width=16,
+            "s", *(quantile(each, _FRESHNESS, FEED, "of, le", "{{of}} p") for each in (0.5, 0.9, 0.99)), steps=((None, GREEN), (300, RED)), width=16,
         ),
         lines(
             "Final age", "How long records may turn up late and still be counted.", "s",
-            Query(f"max by ({_BY}) (infobip_exporter_final_age_seconds{{{FEED}}})", _EACH), width=8,
+            _of_each("infobip_exporter_final_age_seconds"), width=8,
         ),
     ),
 )  # fmt: skip
@@ -134,21 +126,21 @@ _READING = Row(
     8,
     (
         timeline(
-            "State of each feed", "Red while polls fail.", Query(f"min by ({_BY}) (infobip_up{{{FEED}}})", _EACH),
+            "State of each feed", "Red while polls fail.", _of_each("infobip_up", "min"),
             mappings=values(v0=("failing", RED), v1=("up", GREEN)),
         ),
         timeline(
             "Caught up", "Yellow while the feed is far behind or catches up. Delivery alerts wait until their window is green.",
-            Query(f"min by ({_BY}) (feed:infobip_exporter_current:bool{{{FEED}}})", _EACH),
+            _of_each("feed:infobip_exporter_current:bool", "min"),
             mappings=values(v0=("behind", YELLOW), v1=("current", GREEN)),
         ),
         lines(
             "Lag", "Now less the moment up to which everything has been read.", "s",
-            Query(f"max by ({_BY}) (infobip_exporter_lag_seconds{{{FEED}}})", _EACH), steps=((None, GREEN), (600, YELLOW)),
+            _of_each("infobip_exporter_lag_seconds"), steps=((None, GREEN), (600, YELLOW)),
         ),
         lines(
             "Backlog", "Sent time still to be read. What is older than 48 h leaves the log.", "s",
-            Query(f"max by ({_BY}) (infobip_exporter_backlog_seconds{{{FEED}}})", _EACH), steps=((None, GREEN), (600, YELLOW)),
+            _of_each("infobip_exporter_backlog_seconds"), steps=((None, GREEN), (600, YELLOW)),
         ),
         lines(
             "Lost", "Sent time that left the log unread (expired) or can't be read whole (too_dense).", "s",
@@ -156,7 +148,7 @@ _READING = Row(
         ),
         lines(
             "In flight", "Messages whose status is still asked for.", "short",
-            Query(f"sum by ({_BY}) (infobip_messages_in_flight{{{FEED}}})", _EACH), stacked=True,
+            _of_each("infobip_messages_in_flight", "sum"), stacked=True,
         ),
     ),
 )  # fmt: skip
@@ -174,7 +166,7 @@ _API = Row(
             "Requests a minute by outcome", "HTTP status, or timeout, connection, invalid_body.", "suffix:/min",
             Query(f"60 * {total(rate(_REQUESTS, FEED), 'code')}", "{{code}}"), stacked=True,
         ),
-        lines("Latency", "How long requests take.", "s", _latency(0.5), _latency(0.95), _latency(0.99)),
+        lines("Latency", "How long requests take.", "s", *(quantile(each, _LATENCY, FEED) for each in (0.5, 0.95, 0.99))),
         lines(
             "Failed requests", "Rare events: counted, not per second.", "short",
             Query(counted(_REQUESTS, f'{FEED},code!="200"', f"{_BY}, code"), f"{_EACH} {{{{code}}}}"),
@@ -247,6 +239,6 @@ def exporter() -> Json:
         "Infobip / Exporter health",
         "Whether the numbers can be trusted, and what reading them costs.",
         ("account", "channel"),
-        (_FIGURES, _FIRING, _READING, _FRESH, _AUDIT, _API, _ODD, _PROCESS),
+        (_FIGURES, what_fires(), _READING, _FRESH, _AUDIT, _API, _ODD, _PROCESS),
         "now-6h",
     )

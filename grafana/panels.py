@@ -5,7 +5,7 @@ that a reader needs: a title, a description, a unit, and "no data" where there i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
@@ -35,64 +35,42 @@ class Query:
     format: str = "time_series"
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Anything but a row. `width` of 24 columns; `steps` are thresholds, colour by the value from which it holds."""
+Steps = tuple[tuple[float | None, str], ...]
+"""Thresholds: the colour by the value from which it holds."""
 
-    type: str
-    title: str
-    description: str
-    unit: str
-    queries: tuple[Query, ...]
-    width: int
-    steps: tuple[tuple[float | None, str], ...] = ((None, GREEN),)
-    options: Json = field(default_factory=dict)
-    custom: Json = field(default_factory=dict)
-    defaults: Json = field(default_factory=dict)
-    overrides: tuple[Json, ...] = ()
-    transformations: tuple[Json, ...] = ()
-    time_from: str | None = None
-    """A range of its own instead of the dashboard's, such as now/d: today."""
-    least_step: str | None = None
-    """The least `$__interval`."""
-    repeat: str | None = None
-    """The variable of which each chosen value gets a panel of its own."""
-    no_value: str = "no data"
 
-    def json(self, number: int, x: int, y: int, height: int) -> Json:
-        shown: Json = {
-            "id": number,
-            "type": self.type,
-            "title": self.title,
-            "description": self.description,
-            "datasource": DATASOURCE,
-            "gridPos": {"x": x, "y": y, "w": self.width, "h": height},
-            "fieldConfig": {
-                "defaults": {
-                    "unit": self.unit,
-                    "noValue": self.no_value,
-                    "color": {"mode": "thresholds" if self.type in {"stat", "gauge"} else "palette-classic"},
-                    "thresholds": {
-                        "mode": "absolute",
-                        "steps": [{"value": value, "color": colour} for value, colour in self.steps],
-                    },
-                    "custom": self.custom,
-                    **self.defaults,
+def _panel(
+    kind: str, title: str, description: str, unit: str, queries: Sequence[Query], width: int, steps: Steps = ((None, GREEN),), *,
+    options: Json, custom: Json | None = None, defaults: Json | None = None, overrides: Sequence[Json] = (),
+    no_value: str = "no data", **more: Any,
+) -> Json:  # fmt: skip
+    """Anything but a row, `width` of 24 columns wide; `lay_out` gives it its number and place. What of `more` is None is left out."""
+    colours = "thresholds" if kind in {"stat", "gauge"} else "palette-classic"
+    return {
+        "id": 0,
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "gridPos": {"w": width},
+        "fieldConfig": {
+            "defaults": {
+                "unit": unit,
+                "noValue": no_value,
+                "color": {"mode": colours},
+                "thresholds": {
+                    "mode": "absolute",
+                    "steps": [{"value": value, "color": colour} for value, colour in steps],
                 },
-                "overrides": list(self.overrides),
+                "custom": custom or {},
+                **(defaults or {}),
             },
-            "options": self.options,
-            "targets": [_target(query, ref) for query, ref in zip(self.queries, "ABCDEFGH", strict=False)],
-        }
-        if self.transformations:
-            shown["transformations"] = list(self.transformations)
-        if self.time_from:
-            shown["timeFrom"] = self.time_from
-        if self.least_step:
-            shown["interval"] = self.least_step
-        if self.repeat:
-            shown |= {"repeat": self.repeat, "repeatDirection": "h", "maxPerRow": 3}
-        return shown
+            "overrides": list(overrides),
+        },
+        "options": options,
+        "targets": [_target(query, ref) for query, ref in zip(queries, "ABCDEFGH", strict=False)],
+        **{name: value for name, value in more.items() if value is not None},
+    }
 
 
 def _target(query: Query, ref: str) -> Json:
@@ -110,28 +88,31 @@ def _target(query: Query, ref: str) -> Json:
 
 def stat(
     title: str, description: str, unit: str, expr: str, *, legend: str = "", width: int = 4, decimals: int | None = None,
-    steps: tuple[tuple[float | None, str], ...] = ((None, BLUE),), mappings: Sequence[Json] = (),
+    steps: Steps = ((None, BLUE),), mappings: Sequence[Json] = (),
     time_from: str | None = None, text: str = "auto",
-) -> Panel:  # fmt: skip
-    """One figure, or one for each series with its legend as its name."""
-    return Panel(
+) -> Json:  # fmt: skip
+    """One figure, or one for each series with its legend as its name. `time_from`: its own range, such as now/d for today."""
+    return _panel(
         "stat", title, description, unit, (Query(expr, legend, instant=True),), width, steps,
         options={
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "orientation": "auto", "textMode": text, "colorMode": "value", "graphMode": "none", "justifyMode": "auto",
         },
         defaults=({} if decimals is None else {"decimals": decimals}) | ({"mappings": list(mappings)} if mappings else {}),
-        time_from=time_from,
+        timeFrom=time_from,
     )  # fmt: skip
 
 
 def lines(
     title: str, description: str, unit: str, *queries: Query, width: int = 12, stacked: bool = False, bars: bool = False,
-    steps: tuple[tuple[float | None, str], ...] = ((None, GREEN),), overrides: tuple[Json, ...] = (),
+    steps: Steps = ((None, GREEN),), overrides: tuple[Json, ...] = (),
     maximum: float | None = None, minimum: float | None = 0, repeat: str | None = None,
-) -> Panel:  # fmt: skip
-    """Lines over time; `stacked` areas or `bars`. Gaps stay gaps. Steps other than the first are drawn as lines."""
-    return Panel(
+) -> Json:  # fmt: skip
+    """Lines over time; `stacked` areas or `bars`. Gaps stay gaps. Steps other than the first are drawn as lines.
+
+    `repeat`: the variable of which each chosen value gets a panel of its own.
+    """
+    return _panel(
         "timeseries", title, description, unit, queries, width, steps,
         options={
             "legend": {"showLegend": True, "displayMode": "table", "placement": "bottom", "calcs": ["sum"] if bars else ["mean", "max"]},
@@ -144,24 +125,30 @@ def lines(
             "thresholdsStyle": {"mode": "line" if len(steps) > 1 else "off"},
         },
         defaults={name: value for name, value in (("min", minimum), ("max", maximum)) if value is not None},
-        overrides=overrides, least_step="1m" if bars else None, repeat=repeat,
+        overrides=overrides, interval="1m" if bars else None,
+        **({"repeat": repeat, "repeatDirection": "h", "maxPerRow": 3} if repeat else {}),
     )  # fmt: skip
+
+
+def _of(name: str, *properties: Json) -> Json:
+    """What holds for the line or column of this name alone."""
+    return {"matcher": {"id": "byName", "options": name}, "properties": list(properties)}
 
 
 def on_the_right(name: str, unit: str) -> Json:
     """The line of this name has an axis of its own."""
-    properties: list[Json] = [
+    return _of(
+        name,
         {"id": "unit", "value": unit},
         {"id": "custom.axisPlacement", "value": "right"},
         {"id": "custom.fillOpacity", "value": 0},
         {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [4, 4]}},
-    ]
-    return {"matcher": {"id": "byName", "options": name}, "properties": properties}
+    )
 
 
-def heatmap(title: str, description: str, expr: str, width: int = 12) -> Panel:
+def heatmap(title: str, description: str, expr: str, width: int = 12) -> Json:
     """A Prometheus histogram of seconds over time."""
-    return Panel(
+    return _panel(
         "heatmap", title, description, "s", (Query(expr, "{{le}}", format="heatmap"),), width,
         options={
             "calculate": False, "cellGap": 1, "cellValues": {"unit": "short"},
@@ -174,46 +161,39 @@ def heatmap(title: str, description: str, expr: str, width: int = 12) -> Panel:
 
 
 def table(
-    title: str, description: str, queries: tuple[Query, ...], columns: dict[str, tuple[str, str]], *,
+    title: str, description: str, exprs: Sequence[str], columns: dict[str, tuple[str, str]], *,
     link: tuple[str, str, str] | None = None, hidden: tuple[str, ...] = (), empty: str = "no data", width: int = 24,
-) -> Panel:  # fmt: skip
-    """Rows by labels. `columns`: a field as Grafana names it -> its heading and unit, sorted by the last one; `hidden` others.
+) -> Json:  # fmt: skip
+    """Rows by the labels of what `exprs` give. `columns`: a field as Grafana names it -> its heading and unit, sorted by the last one; `hidden` others.
 
     `link`: the heading whose cells are links, their title, and where they lead.
     """
     headings = list(columns.values())
-    overrides = [
-        {
-            "matcher": {"id": "byName", "options": heading},
-            "properties": [{"id": "unit", "value": unit}],
-        }
-        for heading, unit in headings
-        if unit
-    ]
+    overrides = [_of(heading, {"id": "unit", "value": unit}) for heading, unit in headings if unit]
     if link:
         heading, link_title, url = link
-        linked: Json = {"id": "links", "value": [{"title": link_title, "url": url, "targetBlank": False}]}
-        overrides.append({"matcher": {"id": "byName", "options": heading}, "properties": [linked]})
+        linked = [{"title": link_title, "url": url, "targetBlank": False}]
+        overrides.append(_of(heading, {"id": "links", "value": linked}))
     organize: Json = {
         "indexByName": {name: place for place, name in enumerate(columns)},
         "renameByName": {name: heading for name, (heading, _) in columns.items()},
         "excludeByName": dict.fromkeys(("Time", *hidden), True),
     }
-    return Panel(
-        "table", title, description, "short", queries, width,
+    return _panel(
+        "table", title, description, "short", [Query(expr, instant=True, format="table") for expr in exprs], width,
         options={"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": headings[-1][0], "desc": True}]},
         custom={"align": "auto", "filterable": True},
-        overrides=tuple(overrides),
-        transformations=({"id": "merge", "options": {}}, {"id": "organize", "options": organize}),
+        overrides=overrides,
+        transformations=[{"id": "merge", "options": {}}, {"id": "organize", "options": organize}],
         no_value=empty,
     )  # fmt: skip
 
 
 def timeline(
     title: str, description: str, *queries: Query, mappings: Sequence[Json], width: int = 24
-) -> Panel:
+) -> Json:
     """A state over time, a bar for each series."""
-    return Panel(
+    return _panel(
         "state-timeline", title, description, "none", queries, width,
         options={
             "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.8,
@@ -237,10 +217,7 @@ def values(**meanings: tuple[str, str]) -> list[Json]:
 def by_status() -> tuple[Json, ...]:
     """Each status in its own colour, wherever it is drawn."""
     return tuple(
-        {
-            "matcher": {"id": "byName", "options": status},
-            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
-        }
+        _of(status, {"id": "color", "value": {"mode": "fixed", "fixedColor": colour}})
         for status, colour in STATUS_COLOURS.items()
     )
 
@@ -251,27 +228,7 @@ class Row:
 
     title: str
     height: int
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A choice at the top of a dashboard: the values of a label, several or all."""
-
-    name: str
-    label: str
-    series: str
-    everything: str = ".*"
-    """What stands for all: `.*` also matches series without the label."""
-
-    def json(self, label: str) -> Json:
-        query = f"label_values({self.series}, {label})"
-        return {
-            "type": "query", "name": self.name, "label": self.label, "datasource": DATASOURCE, "definition": query,
-            "query": {"query": query, "refId": f"variable-{self.name}"}, "refresh": 2, "sort": 1, "multi": True,
-            "includeAll": True, "allValue": self.everything, "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-            "options": [], "hide": 0, "skipUrlSync": False, "regex": "",
-        }  # fmt: skip
+    panels: Sequence[Json]
 
 
 def lay_out(rows: Sequence[Row]) -> list[Json]:
@@ -279,23 +236,17 @@ def lay_out(rows: Sequence[Row]) -> list[Json]:
     shown: list[Json] = []
     y = 0
     for row in rows:
-        place: Json = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
-        shown.append(
-            {
-                "id": len(shown) + 1,
-                "type": "row",
-                "title": row.title,
-                "collapsed": False,
-                "gridPos": place,
-                "panels": [],
-            }
-        )
+        place = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
+        heading = {"type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
+        shown.append({"id": len(shown) + 1, **heading})
         y += 1
         x = 0
         for panel in row.panels:
-            if x + panel.width > COLUMNS:
+            width = panel["gridPos"]["w"]
+            if x + width > COLUMNS:
                 x, y = 0, y + row.height
-            shown.append(panel.json(len(shown) + 1, x, y, row.height))
-            x += panel.width
+            place = {"x": x, "y": y, "w": width, "h": row.height}
+            shown.append(panel | {"id": len(shown) + 1, "gridPos": place})
+            x += width
         y += row.height
     return shown

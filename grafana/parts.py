@@ -7,11 +7,10 @@ from grafana.panels import (
     SCHEMA_VERSION,
     YELLOW,
     Json,
-    Panel,
     Query,
     Row,
-    Variable,
     lay_out,
+    lines,
     stat,
     table,
     values,
@@ -33,31 +32,32 @@ FLOOR = 20
 
 RUNBOOKS = "https://github.com/infobip-exporter/infobip-exporter/blob/main/docs/runbooks"
 
-_VARIABLES = {
-    "job": Variable("job", "Job", "infobip_up", everything=".+"),
-    "instance": Variable("instance", "Instance", 'infobip_up{job=~"$job"}', everything=".+"),
-    "account": Variable("account", "Account", f"infobip_up{{{EXPORTER}}}"),
-    "channel": Variable("channel", "Channel", f'infobip_up{{{EXPORTER},account=~"$account"}}'),
-    "entity_id": Variable("entity", "Entity", f"infobip_messages_sent_total{{{FEED}}}"),
-    "application_id": Variable("application", "Application", f"infobip_messages_sent_total{{{FEED}}}"),
-    "campaign": Variable("campaign", "Campaign", f"infobip_messages_sent_total{{{FEED}}}", everything=".+"),
-    "currency": Variable("currency", "Currency", f"infobip_cost_total{{{FEED}}}"),
+_CHOICES = {
+    "job": ("job", "infobip_up"),
+    "instance": ("instance", 'infobip_up{job=~"$job"}'),
+    "account": ("account", f"infobip_up{{{EXPORTER}}}"),
+    "channel": ("channel", f'infobip_up{{{EXPORTER},account=~"$account"}}'),
+    "entity_id": ("entity", f"infobip_messages_sent_total{{{FEED}}}"),
+    "application_id": ("application", f"infobip_messages_sent_total{{{FEED}}}"),
+    "campaign": ("campaign", f"infobip_messages_sent_total{{{FEED}}}"),
+    "currency": ("currency", f"infobip_cost_total{{{FEED}}}"),
 }
+"""By label, the variable that its values can be chosen with, and the series that have them."""
 
 
-def grown(metric: str, selector: str, window: str = "$__range", offset: str = "") -> str:
+def grown(metric: str, selector: str, offset: str = "") -> str:
     """How much each counter grew, from its first sample in the window to its last.
 
     Whole messages, where increase() would stretch the figure to the window's ends. Right because these counters never
     fall and are shown at zero first; after a state was deleted it is wrong for windows that reach back to that.
     """
-    series = f"{metric}{{{selector}}}[{window}]{f' offset {offset}' if offset else ''}"
+    series = f"{metric}{{{selector}}}[$__range]{f' offset {offset}' if offset else ''}"
     return f"max_over_time({series}) - min_over_time({series})"
 
 
-def rate(metric: str, selector: str, offset: str = "") -> str:
+def rate(metric: str, selector: str) -> str:
     """Per second."""
-    return f"rate({metric}{{{selector}}}[$__rate_interval]{f' offset {offset}' if offset else ''})"
+    return f"rate({metric}{{{selector}}}[$__rate_interval])"
 
 
 def counted(metric: str, selector: str, by: str = "") -> str:
@@ -71,14 +71,12 @@ def counted(metric: str, selector: str, by: str = "") -> str:
     return f"(clamp_min({total(series, by)} - {before}, 0) or {new})"
 
 
-def last_15_minutes(metric: str, selector: str, by: str = "") -> str:
-    return total(f"increase({metric}{{{selector}}}[15m])", by)
-
-
 def ratio_of_15_minutes(by: str = "", selector: str = MESSAGES) -> str:
     """The share of failures of the last 15 minutes, where so many messages settled that it means something."""
-    everything = last_15_minutes("infobip_messages_total", selector, by)
-    failed = last_15_minutes("infobip_messages_total", f"{selector},{FAILED}", by)
+    everything, failed = (
+        total(f"increase(infobip_messages_total{{{each}}}[15m])", by)
+        for each in (selector, f"{selector},{FAILED}")
+    )
     return f"{zero_where(everything, failed)} / ({everything} >= {FLOOR})"
 
 
@@ -131,12 +129,26 @@ def dashboard(
         "templating": {
             "list": [
                 _datasource(),
-                *(_VARIABLES[label].json(label) for label in ("job", "instance", *choices)),
+                *(_choice(label) for label in ("job", "instance", *choices)),
                 _fine(),
             ]
         },
         "panels": lay_out(rows),
     }
+
+
+def _choice(label: str) -> Json:
+    """The values of a label, several or all."""
+    name, series = _CHOICES[label]
+    query = f"label_values({series}, {label})"
+    # `.*` also matches series without the label.
+    everything = ".+" if name in {"job", "instance", "campaign"} else ".*"
+    return {
+        "type": "query", "name": name, "label": name.capitalize(), "datasource": DATASOURCE, "definition": query,
+        "query": {"query": query, "refId": f"variable-{name}"}, "refresh": 2, "sort": 1, "multi": True,
+        "includeAll": True, "allValue": everything, "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "options": [], "hide": 0, "skipUrlSync": False, "regex": "",
+    }  # fmt: skip
 
 
 def _datasource() -> Json:
@@ -177,15 +189,11 @@ FIRING = (
 """Also those without a job, an account or a channel."""
 
 
-def firing_alerts() -> Panel:
-    return table(
+def what_fires() -> Row:
+    alerts = table(
         "Firing alerts",
         "Since when each has held, to the start of its first sign. An alert is a link to its runbook.",
-        (
-            Query(
-                f"1000 * ALERTS_FOR_STATE and ignoring (alertstate) {FIRING}", instant=True, format="table"
-            ),
-        ),
+        [f"1000 * ALERTS_FOR_STATE and ignoring (alertstate) {FIRING}"],
         {
             "severity": ("Severity", ""), "alertname": ("Alert", ""), "account": ("Account", ""), "channel": ("Channel", ""),
             "entity_id": ("Entity", ""), "general_status": ("Status", ""), "Value": ("Since", "dateTimeAsIso"),
@@ -194,29 +202,63 @@ def firing_alerts() -> Panel:
         hidden=("__name__", "component", "job", "instance", "window", "reason", "code", "currency", "label"),
         empty="none",
     )  # fmt: skip
+    return Row("What fires", 6, (alerts,))
 
 
-def exporter_up(width: int = 4) -> Panel:
+def exporter_up() -> Json:
     return stat(
         "Exporter", "Whether Prometheus can scrape every exporter it knew in the last two days.", "none",
         f"min(up{{{PROCESS}}} and on (job, instance) max_over_time(infobip_exporter_build_info{{{PROCESS}}}[2d]))",
-        steps=((None, RED), (1, GREEN)), mappings=values(v0=("down", RED), v1=("up", GREEN)), width=width,
+        steps=((None, RED), (1, GREEN)), mappings=values(v0=("down", RED), v1=("up", GREEN)),
     )  # fmt: skip
 
 
-def current(width: int = 4) -> Panel:
+def current() -> Json:
     return stat(
         "Reading", "Whether the numbers are of now: 'catching up' means that they are of the past, and delivery alerts wait.",
         "none", f"min(feed:infobip_exporter_current:bool{{{FEED}}})", steps=((None, RED), (1, GREEN)),
-        mappings=values(v0=("catching up", YELLOW), v1=("current", GREEN)), width=width,
+        mappings=values(v0=("catching up", YELLOW), v1=("current", GREEN)),
     )  # fmt: skip
 
 
+def lost(description: str) -> Json:
+    expr = zero_where(ALIVE, total(grown("infobip_exporter_lost_seconds_total", FEED)))
+    return stat("Lost", description, "s", expr, steps=((None, GREEN), (0.001, RED)))
+
+
+def delivery_rate(selector: str, more: str = "") -> Json:
+    delivered = total(grown("infobip_messages_total", f'{selector},general_status="DELIVERED"'))
+    settled = total(grown("infobip_messages_total", selector))
+    return stat(
+        "Delivery rate", f"Delivered, of the messages that reached a final status.{more}", "percentunit",
+        share(delivered, settled), decimals=2, steps=((None, RED), (0.9, YELLOW), (0.95, GREEN)),
+    )  # fmt: skip
+
+
+def in_flight(selector: str) -> Json:
+    sent, waiting = (total(f"infobip_messages_{part}{{{selector}}}") for part in ("sent_total", "in_flight"))
+    description = "Messages without a final status, at the end of the time chosen."
+    return stat("In flight", description, "short", zero_where(sent, waiting), decimals=0)
+
+
+def failure_ratio(name: str, label: str, selector: str = MESSAGES) -> Json:
+    """The lines of the ten worst values of a label."""
+    return lines(
+        f"Failure ratio by {name}",
+        "Failed, of all that settled in the last 15 minutes: the ten worst. No line below twenty messages.",
+        "percentunit", Query(f"topk(10, {ratio_of_15_minutes(label, selector)})", f"{{{{{label}}}}}"),
+        steps=((None, GREEN), (0.05, RED)),
+    )  # fmt: skip
+
+
+def quantile(quantile: float, buckets: str, selector: str, by: str = "le", legend: str = "p") -> Query:
+    expr = f"histogram_quantile({quantile}, {total(rate(buckets, selector), by)})"
+    return Query(expr, f"{legend}{quantile * 100:.0f}")
+
+
 def _alerts() -> Json:
-    expr = FIRING
-    return _annotation(
-        "Alerts", "red", expr, "{{alertname}}", "{{account}} {{channel}} {{entity_id}} {{severity}}"
-    )
+    text = "{{account}} {{channel}} {{entity_id}} {{severity}}"
+    return _annotation("Alerts", "red", FIRING, "{{alertname}}", text)
 
 
 def _restarts() -> Json:

@@ -25,22 +25,18 @@ def audit(paths: Sequence[Path], flags: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         # --strict: what could not be asked about is no success.
+        flags = ("--strict", "--disable-pip", "--require-hashes", "--progress-spinner=off", *flags)
+        requirements = [part for path in paths for part in ("-r", path)]
         command = [
             sys.executable,
             "-m",
             "pip_audit",
-            "--strict",
-            "--disable-pip",
-            "--require-hashes",
-            "--progress-spinner=off",
+            *requirements,
+            "--format=json",
+            f"--output={report}",
+            *flags,
         ]
-        requirements = [part for path in paths for part in ("-r", str(path))]
-        asked = subprocess.run(
-            [*command, *requirements, "--format=json", f"--output={report}", *flags],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
         if not report.exists():
             print(_not_asked(asked.stderr), file=sys.stderr)
             return 2

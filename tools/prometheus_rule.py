@@ -24,7 +24,8 @@ _Dumper.add_representer(str, _text)
 
 def files() -> dict[str, str]:
     """By their paths, the PrometheusRule and what the chart puts into its own."""
-    groups = {"groups": [group for path in sorted(RULES.glob("*.yml")) for group in _groups(path)]}
+    files = [yaml.safe_load(path.read_text()) for path in sorted(RULES.glob("*.yml"))]
+    groups = {"groups": [group for file in files for group in file["groups"]]}
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -40,7 +41,3 @@ def files() -> dict[str, str]:
 def _yaml(content: Any) -> str:
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000)
     return f"# Written by `make generated` from prometheus/rules: change them there.\n{text}"
-
-
-def _groups(path: Path) -> list[Any]:
-    return list(yaml.safe_load(path.read_text())["groups"])

@@ -76,36 +76,29 @@ def _with_hash(png: bytes, known: str) -> bytes:
 def _feeds() -> list[FeedSnapshot]:
     day = round(NOW_S // 3600)
     refused = f"401: {describe_refusal(401, b'', 'the API key is wrong or no longer valid', ())}"
+    sent, pending = Series.of(catalog.SENT.name), Series.of(catalog.IN_FLIGHT.name, general_status="PENDING")
     return [
         FeedSnapshot(
             "shop", "instagram", up=True, last_poll_s=NOW_S - 12, last_success_s=NOW_S - 12,
             read_up_to_ms=round((NOW_S - 14) * 1000), requests_per_minute=100.0, requests_last_minute=7,
-            counters={_sent(): 1_234_567}, in_flight=_in_flight(163), by_hour=_traffic(day, 2400),
+            counters={sent: 1_234_567}, in_flight={pending: 163}, by_hour=_traffic(day, 2400),
         ),
         FeedSnapshot(
             "shop", "sms", up=True, last_poll_s=NOW_S - 3, last_success_s=NOW_S - 3,
             read_up_to_ms=round((NOW_S - 9840) * 1000), backlog_ms=9_826_000,
             requests_per_minute=60.0, requests_last_minute=60,
-            counters={_sent(): 98_765, Series.of(catalog.LOST.name, reason="expired"): 5400},
-            in_flight=_in_flight(42), by_hour=_traffic(day - 3, 310),
+            counters={sent: 98_765, Series.of(catalog.LOST.name, reason="expired"): 5400},
+            in_flight={pending: 42}, by_hour=_traffic(day - 3, 310),
             last_incident=PastIncident("503: Service Unavailable", NOW_S - 190_000, NOW_S - 9_900),
         ),
         FeedSnapshot(
             "outlet", "instagram", up=False, last_poll_s=NOW_S - 20, last_success_s=NOW_S - 7200,
             read_up_to_ms=round((NOW_S - 7202) * 1000), requests_per_minute=100.0, requests_last_minute=2,
-            counters={_sent(): 45_678}, in_flight=_in_flight(12), by_hour=_traffic(day - 2, 96),
+            counters={sent: 45_678}, in_flight={pending: 12}, by_hour=_traffic(day - 2, 96),
             incident=Incident(refused, NOW_S - 7190, refused=True),
         ),
         FeedSnapshot("outlet", "messenger", requests_per_minute=100.0, requests_last_minute=1),
     ]  # fmt: skip
-
-
-def _sent() -> Series:
-    return Series.of(catalog.SENT.name)
-
-
-def _in_flight(messages: int) -> dict[Series, int]:
-    return {Series.of(catalog.IN_FLIGHT.name, general_status="PENDING"): messages}
 
 
 def _traffic(last_hour: int, at_noon: int) -> dict[int, dict[str, int]]:
