@@ -126,7 +126,7 @@ def lines(
         },
         defaults={name: value for name, value in (("min", minimum), ("max", maximum)) if value is not None},
         overrides=overrides, interval="1m" if bars else None,
-        **({"repeat": repeat, "repeatDirection": "h", "maxPerRow": 3} if repeat else {}),
+        repeat=repeat, repeatDirection="h" if repeat else None, maxPerRow=3 if repeat else None,
     )  # fmt: skip
 
 

@@ -26,22 +26,10 @@ def refused(world: World, *up: Hold) -> None:
     world.add("infobip_up", *up)
 
 
-def test_a_healthy_exporter_alerts_nobody(world: World) -> None:
-    world.watched(Hold(120, 30))
-    requests(world, "200", Rate(120, 2))
-    world.add("infobip_exporter_lost_seconds_total", Hold(120, 0), reason="expired")
-    world.never(120, EXPORTER_ALERTS)
-
-
 def test_an_exporter_that_cannot_be_scraped_pages_after_five_minutes(world: World) -> None:
     world.watched(Hold(30, 30), Gap(30))
     world.firing(34.5, "ExporterDown")
     world.firing(35, "ExporterDown", {**CRITICAL, **TARGET})
-
-
-def test_a_restart_of_two_minutes_pages_nobody(world: World) -> None:
-    world.watched(Hold(30, 30), Gap(2), Hold(60, 30))
-    world.never(90, EXPORTER_ALERTS)
 
 
 def test_without_any_exporter_a_page_says_so_and_the_watchdog_fires(tmp_path: Path) -> None:

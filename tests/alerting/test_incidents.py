@@ -102,12 +102,6 @@ def pending(world: World) -> None:
     world.messages("DELIVERED", Rate(START, 10), Rate(END - START, 0))
 
 
-def beside_another(world: World, lag: float) -> None:
-    """All of 100 a minute are rejected, beside a second exporter of the same account."""
-    all_rejected(world, 100)
-    world.watched(Hold(END, lag), labels={**FEED, "job": "infobip-staging"})
-
-
 def api_down(world: World) -> None:
     world.watched(Hold(START, 30), Slope(END - START, 30 + 60 * (END - START)))
     world.add("infobip_up", Hold(START, 1), Hold(END - START, 0))
@@ -191,9 +185,6 @@ INCIDENTS: dict[str, Incident] = {
         "RejectedSpike",
     ),
     "all pending": Incident(pending, 26, "NothingSettles"),
-    "a late exporter of the same account beside it": Incident(
-        lambda world: beside_another(world, 720), 6, "RejectedSpike"
-    ),
     "the API down": Incident(api_down, 31, "ExporterBlind"),
     "the API never reached": Incident(never_reached, 31, "ExporterBlind"),
     "a feed's series gone": Incident(series_gone, 15, "FeedGone", lasts=90),
@@ -271,6 +262,8 @@ def test_a_healthy_job_of_another_name_alerts_nobody(world: World) -> None:
     labels = {**FEED, "job": "messages"}
     world.watched(Hold(END, 30), labels=labels)
     world.messages("DELIVERED", Rate(END, 100), labels=labels)
+    world.add("infobip_exporter_api_requests_total", Rate(END, 2), labels=labels, code="200")
+    world.add("infobip_exporter_lost_seconds_total", Hold(END, 0), labels=labels, reason="expired")
     world.never(END - 1, "[^W].*")
 
 

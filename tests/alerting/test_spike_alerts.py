@@ -112,15 +112,6 @@ def test_a_counter_that_appears_with_a_value_pages_nobody(world: World) -> None:
 # Blind, catching up, starting
 
 
-def test_a_first_start_that_looks_back_pages_nobody(world: World) -> None:
-    world.watched(Gap(10), Hold(180, 30))
-    for status in ("DELIVERED", "REJECTED", "UNDELIVERABLE"):
-        world.messages(
-            status, Gap(10), Rate(1, 0), Jump(20000), Rate(179, 20 if status == "DELIVERED" else 0)
-        )
-    world.never(190, DELIVERY_ALERTS)
-
-
 def test_a_spike_that_goes_on_after_the_catching_up_pages(world: World) -> None:
     world.watched(Hold(60, 30), Hold(60, 3600), Hold(60, 30))
     world.messages("DELIVERED", Rate(60, 20), Rate(60, 0), Jump(1200), Rate(60, 20))

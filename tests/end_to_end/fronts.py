@@ -1,16 +1,13 @@
 """What stands between the exporter and the sandbox: a proxy, and a server that speaks TLS."""
 
-import socket
-import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from tests.alerting.servers import HTTP, free_address, process, until
+from tests.alerting.servers import HTTP, Answering, answered_by, free_address, process, until
 
 USER, PASSWORD = "exporter", "pr0xy-p4ssw0rd"
 
@@ -50,38 +47,17 @@ def _listens(address: str) -> bool:
 
 
 @contextmanager
-def tls_front(to_url: str, context: ssl.SSLContext) -> Iterator[int]:
-    """The port of a server that hands on what comes in over TLS."""
-    target = httpx.URL(to_url)
+def tls_front(to_url: str, context: ssl.SSLContext) -> Iterator[str]:
+    """The URL of a server that hands on what comes in over TLS."""
 
-    class Front(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with (
-                suppress(OSError),
-                context.wrap_socket(self.request, server_side=True) as outside,
-                socket.create_connection((target.host, target.port or 80)) as inside,
-            ):
-                back = threading.Thread(target=_pass, args=(inside, outside), daemon=True)
-                back.start()
-                _pass(outside, inside)
-                back.join()
+    class Front(Answering):
+        def respond(self) -> None:
+            body = self.body() if self.command == "POST" else b""
+            headers = {
+                key: self.headers[key] for key in ("Authorization", "Content-Type") if key in self.headers
+            }
+            answer = HTTP.request(self.command, f"{to_url}{self.path}", headers=headers, content=body)
+            self.answer(answer.status_code, answer.content, Content_Type=answer.headers["Content-Type"])
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Front) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def _pass(source: socket.socket, to: socket.socket) -> None:
-    """Hand on bytes until one of the two ends, then end both."""
-    with suppress(OSError):
-        while data := source.recv(65536):
-            to.sendall(data)
-    for each in (source, to):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+    with answered_by(Front, context) as url:
+        yield url

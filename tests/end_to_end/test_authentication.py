@@ -139,9 +139,9 @@ def test_a_forward_proxy_a_private_authority_and_a_client_certificate(
     certificate.private_key_pem.write_to_path(exporter.folder / "client.key")
     tls_config = {"ca_file": "ca.pem", "server_name": "api.example.com"}
     shown = {"cert_file": "client.pem", "key_file": "client.key"}
-    with tinyproxy(tmp_path / "proxy") as proxy, tls_front(api.base_url, context) as port:
+    with tinyproxy(tmp_path / "proxy") as proxy, tls_front(api.base_url, context) as front:
         through = {"proxy_url": proxy.url}
-        secured = through | {"base_url": f"https://127.0.0.1:{port}"}
+        secured = through | {"base_url": front}
         oauth2 = {"oauth2": {"client_id": "client", "client_secret": "key-of-client"}}
         accounts = [
             account_with(api, "key", {"api_key": "key-of-key", **through}),
@@ -159,7 +159,7 @@ def test_a_forward_proxy_a_private_authority_and_a_client_certificate(
         assert api.requests(account="user") == api.requests(account="session") == 0
         asked = proxy.asked_for()
         assert "GET http://127.0.0.1" in asked
-        assert f"CONNECT 127.0.0.1:{port}" in asked
+        assert f"CONNECT {front.removeprefix('https://')}" in asked
         _, check = exporter.run("check")
         assert exporter.stop() == 0
     told = dict(line.split("/instagram: ") for line in check if "/instagram: " in line)

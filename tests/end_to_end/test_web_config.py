@@ -79,7 +79,9 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
 
 
 @needs("curl")
-def test_curl_is_let_in_with_certificate_and_password_only(guarded: Guarded) -> None:
+def test_curl_is_let_in_with_certificate_and_password_only_also_after_they_were_renewed(
+    guarded: Guarded,
+) -> None:
     right = ("-u", f"prometheus:{PASSWORD}")
     code, page = guarded.curl(*right)
     assert code == 0, page
@@ -92,9 +94,7 @@ def test_curl_is_let_in_with_certificate_and_password_only(guarded: Guarded) -> 
     assert guarded.curl(*right, certificate=False)[0] != 0
     assert guarded.curl(*right, "--tls-max", "1.1")[0] != 0
 
-
-@needs("curl")
-def test_a_renewed_certificate_and_a_new_password_need_no_restart(guarded: Guarded) -> None:
+    # A renewed certificate and a new password need no restart.
     guarded.renew()
     pinned = guarded.folder / "server.crt"
     # Trusting this one certificate alone: it is the new one that is shown.

@@ -105,12 +105,8 @@ def test_it_asks_for_health_where_the_exporter_listens_by_default() -> None:
     assert instruction("EXPOSE") == port
 
 
-def test_both_stages_stand_on_the_base_that_an_argument_names() -> None:
-    assert LINES[0].startswith("ARG PYTHON=python:")
-    assert [stage.split()[0] for stage in STAGES] == ["${PYTHON}", "${PYTHON}"]
-
-
 def test_the_image_gets_what_was_built_and_a_user_and_nothing_is_installed_into_it() -> None:
+    assert [stage.split()[0] for stage in STAGES] == ["${PYTHON}", "${PYTHON}"]
     assert instruction("COPY") == "--from=build /opt/infobip-exporter /opt/infobip-exporter"
     commands = [part.split()[0] for part in instruction("RUN").split("&&")]
     assert commands == ["groupadd", "useradd", "install", "install", "python"]
