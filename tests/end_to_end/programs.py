@@ -210,10 +210,12 @@ def wait_for_truth(exporter: Exporter, api: Sandbox, *feed: str, within_s: float
 
 
 def account(of: Sandbox, **more: Any) -> dict[str, Any]:
-    return {
+    """An account of a configuration; a key that is None is left out."""
+    keys = {
         "name": "demo",
         "base_url": of.base_url,
         "api_key": "sandbox-key",
         "requests_per_minute": 6000,
         **more,
     }
+    return {key: value for key, value in keys.items() if value is not None}

@@ -132,12 +132,9 @@ def test_a_named_pipe_in_place_of_a_file_holds_up_nothing(make_exporter: MakeExp
         folder = exporter.folder
         (folder / key).write_text("sandbox-key")
         (folder / web).write_text("rate_limit: {interval: 1ms, burst: 1000}")
-        of_file = {name: value for name, value in account(api).items() if name != "api_key"}
+        accounts = [account(api, api_key=None, api_key_file=key)]
         exporter.configure(
-            {
-                "accounts": [of_file | {"api_key_file": str(folder / key)}],
-                "web": {"listen_address": exporter.address, "config_file": str(folder / web)},
-            }
+            {"accounts": accounts, "web": {"listen_address": exporter.address, "config_file": web}}
         )
         exporter.start(wait_until_ready=True)
         for name in (key, web, exporter.config_file.name):
@@ -157,8 +154,7 @@ def test_the_state_is_for_its_user_alone_and_a_key_for_everybody_is_told(make_ex
         key = exporter.folder / "key"
         key.write_text("sandbox-key")
         key.chmod(0o644)
-        of_file = {name: value for name, value in account(api).items() if name != "api_key"}
-        exporter.configure({"accounts": [of_file | {"api_key_file": str(key)}]})
+        exporter.configure({"accounts": [account(api, api_key=None, api_key_file="key")]})
         exporter.start(wait_until_ready=True)
         files = sorted(exporter.folder.glob("state.db*"))
         assert [file.name.removeprefix("state.db") for file in files] == ["", "-shm", "-wal", ".lock"]

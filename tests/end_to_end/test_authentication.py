@@ -25,10 +25,7 @@ KINDS = ("key", "user", "session", "client")
 
 
 def account_with(api: Sandbox, name: str, how: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    keyed = account(api, name=name, **more) | how
-    if "api_key" not in how:
-        del keyed["api_key"]
-    return keyed
+    return account(api, name=name, **{"api_key": None, **how}, **more)
 
 
 def open_session(api: Sandbox, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.alerting.servers import until
+from tests.alerting.servers import ready, until
 from tests.end_to_end.conftest import MakeExporter
 from tests.end_to_end.programs import NO_LIMIT, Exporter, account, sandbox
 
@@ -83,5 +83,6 @@ def test_it_ends_within_five_seconds_while_something_hangs_that_can_not_be_inter
         exporter = make_exporter({"accounts": [of], "metrics": {"zero_hold": "1s"}})
         exporter.program = ("-c", PROGRAM.format(mark=str(mark), hang=HANGS[what]))
         exporter.start()
-        until(mark.exists)
+        # Series are released where they are scraped.
+        until(lambda: ready(f"{exporter.url}/metrics") and mark.exists())
         ends_in_time(exporter)
