@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,13 @@ def shell(*command: str, folder: Path) -> list[str]:
     return sorted(ran.stdout.splitlines())
 
 
-def bash(*words: str, folder: Path) -> list[str]:
-    """What bash offers for the last of `words`, which are as bash takes them apart: at each = too."""
+def bash(line: str, folder: Path) -> list[str]:
+    """What bash offers for the last word of `line`, whose words are as bash takes them apart: at each = too."""
     script = (
         f'source "{FOLDER}/infobip-exporter.bash"; compopt() {{ :; }}; COMP_WORDS=(infobip-exporter "$@"); '
         'COMP_CWORD=$#; _infobip_exporter_without_equals; [ "${#COMPREPLY[@]}" = 0 ] || printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    return shell("bash", "--norc", "-c", script, "bash", *words, folder=folder)
+    return shell("bash", "--norc", "-c", script, "bash", *line.split(" "), folder=folder)
 
 
 def fish(line: str, folder: Path) -> list[str]:
@@ -73,71 +74,57 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ([""], COMMANDS),
-        (["ch"], ["check"]),
-        (["run", ""], []),
-        (["--log.level", "de"], ["debug"]),
-        (["--log.level", "=", "de"], ["debug"]),
-        (["--log.level", "="], sorted(rules.LOG_LEVELS)),
-        (["--log.format", ""], sorted(rules.LOG_FORMATS)),
-        (["--log.format", "json", ""], COMMANDS),
-        (["--config.file", ""], ["infobip.yaml"]),
-        (["--config.file", "=", "inf"], ["infobip.yaml"]),
-        (["--config.file", "=", "x", "--log.level", "=", "de"], ["debug"]),
-        (["--web.listen-address", ""], []),
-        (["check", "--config"], ["--config.file"]),
-        (["state", ""], ["backup", "check", "copy"]),
-        (["state", "--state.format", "=", "json", "ba"], ["backup"]),
-        (["state", "backup", "inf"], ["infobip.yaml"]),
-        (["state", "copy", ""], []),
-        (["--"], flags("run", "--version")),
-        (["demo", "--"], flags("demo")),
-        (["state", "check", "--"], flags("state")),
-    ],
-    ids=" ".join,
+    "offers", [bash, pytest.param(fish, marks=needs("fish")), pytest.param(zsh, marks=needs("zsh"))]
 )
-def test_bash(words: list[str], offered: list[str], folder: Path) -> None:
-    assert bash(*words, folder=folder) == offered
-
-
-@needs("fish")
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("", COMMANDS),
-        ("run ", []),
-        ("--log.level=", sorted(f"--log.level={level}" for level in rules.LOG_LEVELS)),
-        ("--log.format ", sorted(rules.LOG_FORMATS)),
-        ("--config.file inf", ["infobip.yaml"]),
-        ("--config.file=inf", ["--config.file=infobip.yaml"]),
-        ("--web.listen-address ", []),
-        ("state ", ["backup", "check", "copy"]),
-        ("state backup inf", ["infobip.yaml"]),
-        ("--", flags("run", "--version")),
-        ("demo --", flags("demo")),
-    ],
-)
-def test_fish(line: str, offered: list[str], folder: Path) -> None:
-    # It writes --flag= where a value must follow.
-    assert [each.removesuffix("=") for each in fish(line, folder)] == offered
-
-
-@needs("zsh")
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
         ("", COMMANDS),
         ("ch", ["check"]),
-        ("check --config.file ", ["infobip.yaml"]),
-        ("--config.file=inf", ["infobip.yaml"]),
-        ("run --log.level=", sorted(rules.LOG_LEVELS)),
         ("--log.format ", sorted(rules.LOG_FORMATS)),
+        ("--log.format json ", COMMANDS),
+        ("check --config.file inf", ["infobip.yaml"]),
+        ("--web.listen-address ", []),
         ("state ", ["backup", "check", "copy"]),
-        ("state backup ", ["infobip.yaml"]),
+        ("state backup inf", ["infobip.yaml"]),
+        ("--", flags("run", "--version")),
         ("demo --", flags("demo")),
+        ("state check --", flags("state")),
     ],
 )
-def test_zsh(line: str, offered: list[str], folder: Path) -> None:
-    assert zsh(line, folder) == offered
+def test_each_shell(
+    offers: Callable[[str, Path], list[str]], line: str, offered: list[str], folder: Path
+) -> None:
+    # Fish writes --flag= where a value must follow.
+    assert [each.removesuffix("=") for each in offers(line, folder)] == offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("run ", []),
+        ("state copy ", []),
+        ("--log.level = de", ["debug"]),
+        ("--log.level =", sorted(rules.LOG_LEVELS)),
+        ("--config.file = inf", ["infobip.yaml"]),
+        ("--config.file = x --log.level = de", ["debug"]),
+        ("state --state.format = json ba", ["backup"]),
+    ],
+)
+def test_bash_takes_a_flag_apart_at_its_equals_sign_and_offers_nothing_where_nothing_may_follow(
+    line: str, offered: list[str], folder: Path
+) -> None:
+    assert bash(line, folder) == offered
+
+
+@needs("fish")
+def test_fish_completes_a_value_behind_an_equals_sign(folder: Path) -> None:
+    assert fish("run ", folder) == []
+    assert fish("--log.level=", folder) == sorted(f"--log.level={level}" for level in rules.LOG_LEVELS)
+    assert fish("--config.file=inf", folder) == ["--config.file=infobip.yaml"]
+
+
+@needs("zsh")
+def test_zsh_completes_a_value_behind_an_equals_sign(folder: Path) -> None:
+    assert zsh("run --log.level=", folder) == sorted(rules.LOG_LEVELS)
+    assert zsh("--config.file=inf", folder) == ["infobip.yaml"]
