@@ -33,7 +33,8 @@ from infobip_exporter.planning.requests import Request, Why
 from infobip_exporter.planning.situation import Situation
 
 UNDER_WAY = 4
-"""Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds."""
+"""Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds. At 2 s a
+request 99 % of the failures at 3/s are counted within 38 s; one at a time within 54 s."""
 
 
 class Feed:

@@ -8,9 +8,7 @@ from infobip_exporter.planning.situation import OVERLAP_MS, Situation
 
 NEIGHBOURS = 6
 """The traffic around is told by so many cells (one does as well for a backlog of 6 h at 100/s, 1.08 times the fewest
-requests, and in tenfold bursts),"""
-GROWTH = 4
-"""and for at most so many times their length: at night little is known of the evening before."""
+requests, and in tenfold bursts)."""
 
 
 def newest_unread(situation: Situation, unread: TimeRanges) -> TimeRange | None:
@@ -55,8 +53,7 @@ def page_ms(situation: Situation, moment_ms: int) -> int:
         rows, length_ms = situation.rows_per_s * situation.interval_s, round(situation.interval_s * 1000)
     else:
         rows = sum(messages for _, _, messages in near)
-    wanted_ms = length_ms * min(GROWTH, situation.room / max(rows, 1))
-    return max(1, min(situation.widest_ms, int(wanted_ms)))
+    return max(1, min(situation.widest_ms, int(length_ms * situation.room / max(rows, 1))))
 
 
 def _nearest(cells: Cells, moment_ms: int) -> list[tuple[int, int, int]]:

@@ -18,18 +18,21 @@ from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadSt
 from infobip_exporter.planning.situation import OVERLAP_MS, READS_FOR_AN_HOUR, Situation
 
 OVERDUE_MS = 600_000
-"""Cells so long due for their final read do not wait for a full page any more."""
+"""Cells so long due for their final read do not wait for a full page any more (at 1/s 1.05 requests a poll; after a
+minute 1.13, after an hour 1.03)."""
 LAST_ASK_MS = 180_000
 """Messages in flight are asked for a last time so long before they leave the log."""
 SLOW_SETTLING_S = 600.0
-"""With a longer median settling time failures are asked for by status, at any rate."""
+"""With a longer median settling time failures are asked for by status, at any rate (with a median of 10 min that costs
+2.2 requests a poll more, and 99 % of the failures are counted within 30 s for 42 s)."""
 POLLS_PER_AUDIT = 20
 """At least one request in so many polls audits, however busy the feed is."""
 SWEEP_AGE = 1.05
 """The only read comes at this many final ages: what is known of settling times changes a little from poll to poll, and a
 cell that was read too early is read twice."""
 REFRESH_MS = 10_000
-"""Within a poll the prospects are reckoned anew after so long."""
+"""Within a poll the prospects are reckoned anew after so long (polls of 5 min at 100/s with a median of 10 min: half of
+the outcomes within 40 s; reckoned once a poll 2.4 min)."""
 
 
 class Planner:

@@ -14,11 +14,14 @@ from infobip_exporter.planning.settling import Floats
 from infobip_exporter.planning.situation import Situation
 
 FEWEST_OUTCOMES = 8
-"""A request is worth it if it should reveal so many outcomes,"""
+"""A request is worth it if it should reveal so many outcomes (at 3/s with a median of 10 min: 9.4 requests a poll, 99 %
+of the outcomes counted within 58 s; with 2 of them 12.6 and 30 s, with 32 5.9 and 3.2 min),"""
 WAITED = 0.1
-"""or one that, on average, has waited for this part of its age,"""
+"""or one that, on average, has waited for this part of its age (0.03 costs a tenth more requests there, and brings 99 %
+of the failures within 35 s for 42 s),"""
 WAITED_POLLS = 0.25
-"""and for this part of a poll: the next head asks for the newest once more."""
+"""and for this part of a poll: the next head asks for the newest once more (at 1/s with a median of 2 s 1.05 requests a
+poll, without this 1.23, and nothing is counted sooner)."""
 
 
 class Prospects:

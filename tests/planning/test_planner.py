@@ -257,11 +257,12 @@ class TestBacklog:
         assert len(ranges) == 4
         assert all(newer.since_ms == older.until_ms for newer, older in pairwise(ranges))
 
-    def test_a_first_guess_grows_with_what_is_known(self) -> None:
-        known = row(NOW - HOUR_MS, NOW - HOUR_MS + MINUTE, 0)
-        first = asked(situation(known, unread=self.UNREAD, per_second=0))[0]
+    def test_its_ranges_are_as_long_as_fills_a_page_by_what_was_read_nearby(self) -> None:
+        known = row(NOW - HOUR_MS, NOW - HOUR_MS + MINUTE, 186)
+        now = situation(known, unread=self.UNREAD, per_second=0)
+        first = asked(now)[0]
         assert isinstance(first, ReadRange)
-        assert first.range.length_ms == 4 * MINUTE
+        assert first.range.length_ms == pytest.approx(MINUTE * now.room / 186, abs=1)
 
     def test_where_one_read_fits_it_waits_for_the_final_age(self) -> None:
         unread = TimeRanges([(NOW - 10 * MINUTE, NOW - 30_000)])
