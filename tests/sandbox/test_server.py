@@ -24,7 +24,7 @@ from tests.alerting.servers import HTTP
 LOGS = "/instagram/1/logs"
 KEY = {"Authorization": "App key-a"}
 OPTIONS = SiteOptions(
-    traffic=Traffic(per_second=1, daily_swing=0),
+    traffic=Traffic(per_second=1, daily_swing=0, burstiness=0),
     accounts=(SandboxAccount("a", "key-a"), SandboxAccount("b", "key-b", ("messenger",))),
     history_ms=3_600_000,
 )
