@@ -54,6 +54,8 @@ class Guard:
     late_ms: int
     clock_error_ms: int = 0
     """How far the API's now, as its answers tell it, may be from the clock that stamps sent times."""
+    timeout_ms: int = 0
+    """How long an answer may take: by so much the API's earliest now, which cells keep, may be behind."""
     begin_ms: int | None = None
     """The sent time at which the feed began."""
     lost: TimeRanges = TimeRanges()
@@ -241,7 +243,7 @@ class Guard:
         if not kept or not cell.auditable or self.is_misled():
             return
         keys = known.decode_settled(kept, cell.since_ms)["key"]
-        shown_ms = cell.read_ms + self.clock_error_ms + SLACK_MS
+        shown_ms = cell.read_ms + self.timeout_ms + self.clock_error_ms + SLACK_MS
         shown = [
             who
             for who, (query, last_ms) in self.history.last_shown.items()

@@ -258,6 +258,7 @@ class LivedFeed:
             stored=self._stored,
             late_ms=round(poll.late_arrival_s * 1000),
             clock_error_ms=feed_world.dates.error_ms,
+            timeout_ms=round(poll.timeout_s * 1000),
             is_misled=lambda: bool(self.api.told.misled()),
         )
         self.scraper = Scraper(life.time, feed_world.hold_s)
