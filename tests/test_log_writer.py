@@ -69,11 +69,11 @@ def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_missing_is_told_afte
     began = time.monotonic()
     for number in range(MOST_WAITING + 50):
         writer.msg(f"line {number}")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10
     dropped = writer.dropped
     assert 49 <= dropped <= 50  # The writer may have taken one out of the queue.
     writer.flush(0.2)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 20
     lines = pipe.read_until(b"dropped %d\n" % dropped).decode().lstrip("x").splitlines()
     assert lines[:-1] == [f"line {number}" for number in range(MOST_WAITING + 50 - dropped)]
     writer.msg("further")

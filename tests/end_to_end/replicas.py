@@ -78,14 +78,14 @@ class World:
 
     def comes_back(self, *replicas: Exporter) -> None:
         """Wait until one of the replicas owns the feed; then the counts are true."""
-        until(lambda: any(map(owns, replicas)), LEASE_S + POLL_S + 5)
+        until(lambda: any(map(owns, replicas)), LEASE_S + POLL_S + 10.0)
         self.comes_true(*replicas)
 
     def relay(self, name: str) -> tuple[Relay, Path]:
         folder = self.folder / name
         return self.ends.enter_context(database_relay(folder, self.server.folder)), folder
 
-    def takes_over(self, replica: Exporter, within_s: float = LEASE_S + POLL_S + 1.0) -> float:
+    def takes_over(self, replica: Exporter, within_s: float = LEASE_S + POLL_S + 10.0) -> float:
         """Wait until it owns the feed; how long that took."""
         began_s = time.monotonic()
         until(lambda: owns(replica), within_s, 0.05)
