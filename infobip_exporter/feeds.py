@@ -144,12 +144,17 @@ class Feeds:
         wanted = settings_of(config)
         before = self.by_key
         after: dict[Key, Running] = {}
-        # All that may fail comes before anything is ended. A replica begins with new feeds once it owns them.
-        for key, needs in wanted.items():
-            if key in before and needs == self._settings[key]:
-                after[key] = before[key]
-            elif key in before or self._lease_s is None:
-                after[key] = self._made(*needs, before=before.get(key) or self._leaving.get(key))
+        accesses = dict(self._accesses)
+        try:
+            # All that may fail comes before anything is ended. A replica begins with new feeds once it owns them.
+            for key, needs in wanted.items():
+                if key in before and needs == self._settings[key]:
+                    after[key] = before[key]
+                elif key in before or self._lease_s is None:
+                    after[key] = self._made(*needs, before=before.get(key) or self._leaving.get(key))
+        except BaseException:
+            self._accesses = accesses
+            raise
         self._accesses = {
             account.name: self._accesses[account.name]
             for _, account in wanted.values()

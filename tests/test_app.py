@@ -122,6 +122,23 @@ async def test_the_channels_of_an_account_share_its_credentials_until_these_chan
         assert other is not one
 
 
+async def test_the_channels_of_an_account_share_its_credentials_after_a_reload_that_failed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_ledger(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    async with living(store) as app:
+        (before, *_) = (feed.client._credentials for feed in feeds(app).values())
+        changed = replace(ONE, api_key=Secret("other"))
+        with monkeypatch.context() as full:
+            full.setattr(Ledger, "__init__", no_ledger)
+            with pytest.raises(LedgerError):
+                await app.change_to(replace(CONFIG, accounts=(changed, TWO)))
+        await app.change_to(replace(CONFIG, accounts=(replace(ONE, channels=("sms", "viber")),)))
+        assert {feed.client._credentials for feed in feeds(app).values()} == {before}
+
+
 async def test_another_hold_takes_over_what_has_been_shown(store: SqliteStore) -> None:
     async with living(store) as app:
         start = app.zero_starts()["one", "sms"]
