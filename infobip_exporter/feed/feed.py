@@ -30,7 +30,6 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import Request, Why
-from infobip_exporter.planning.situation import Situation
 
 UNDER_WAY = 4
 """Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds. At 2 s a
@@ -150,6 +149,8 @@ class Feed:
             await set_back(self._recorder, self._sender.bounds())
             await self._expire()
             well = await self._ask()
+            found = self._recorder.found
+            self._learnt.traffic = self._learnt.traffic.observed(found.head_new, found.head_ms / 1000)
             self._recorder.prune(self._sender.bounds())
         self._up = well
         self._last_poll_s = self._clock.wall_s()
@@ -216,8 +217,6 @@ class Feed:
                         given_up += 1
                     elif job.why is Why.HEAD:
                         head += len(more or ()) - 1
-                        if head == 0:
-                            self._head_read(situation)
         finally:
             for task in running:
                 task.cancel()
@@ -231,11 +230,6 @@ class Feed:
         if not jobs and head_read:
             jobs.extend(await self._next_jobs(quota, under_way))
         return jobs.popleft() if jobs else None
-
-    def _head_read(self, situation: Situation) -> None:
-        """All of the head was read: what it has found is the traffic."""
-        new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
-        self._learnt.traffic = self._learnt.traffic.observed(self._recorder.found.new, new_ms / 1000)
 
     def _reckon_final_age_ms(self) -> int:
         self._final_age_ms = self._situations.now().final_age_ms
