@@ -136,7 +136,7 @@ class Answers:
     async def _read_part(self, job: Job, answer: Answer) -> list[Job]:
         part, page, asked = job.part, answer.page, self._sender.asked(answer)
         assert part is not None  # noqa: S101 - a range job has one
-        self._note_rows(job, answer, asked)
+        self._note_rows(job, part, answer, asked)
         if is_full(page, self._page_limit) or may_be_capped(page, self._page_limit):
             return await self._split(job, part, answer)
         proven = self._proven(part, asked)
@@ -270,15 +270,17 @@ class Answers:
                 )
         await self._record(job, page, self._sender.asked(answer), None)
 
-    def _note_rows(self, job: Job, answer: Answer, asked: Bounds) -> None:
+    def _note_rows(self, job: Job, part: Part, answer: Answer, asked: Bounds) -> None:
         """What an answer tells of the traffic, the server's cap and its clocks."""
         page = answer.page
         self._learnt.saw_rows(page.rows)
+        if job.why is Why.HEAD:
+            self._learnt.head_rows[part.range] = page.rows
         if job.why is not Why.HEAD or not page.records:
             return
         newest_ms = int(page.records.sent_ms.max())
         is_new = newest_ms > (self._recorder.progress.last_sent_ms or 0)  # else nothing is sent at present
-        if job.part is not None and job.part.open_ended and is_new:
+        if part.open_ended and is_new:
             self._learnt.saw_newest(asked.earliest_ms - newest_ms)
 
     def forget_before(self, edge_ms: int) -> None:

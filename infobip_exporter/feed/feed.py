@@ -149,8 +149,6 @@ class Feed:
             await set_back(self._recorder, self._sender.bounds())
             await self._expire()
             well = await self._ask()
-            found = self._recorder.found
-            self._learnt.traffic = self._learnt.traffic.observed(found.head_new, found.head_ms / 1000)
             self._recorder.prune(self._sender.bounds())
         self._up = well
         self._last_poll_s = self._clock.wall_s()
@@ -184,11 +182,8 @@ class Feed:
         """Send the poll's requests. True if all of the head was read."""
         self._learnt.poll_begins()
         situation = self._situations.advance()
-        jobs = deque(
-            job
-            for each in reversed(self._planner.head(situation))
-            for job in reversed(self._jobs.of_head(each))
-        )
+        requests = self._planner.head(situation)
+        jobs = deque(job for each in reversed(requests) for job in reversed(self._jobs.of_head(each)))
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], Job] = {}
         head, given_up = len(jobs), 0
@@ -221,6 +216,11 @@ class Feed:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        if head == 0:
+            new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
+            self._learnt.head_read(self._recorder.found.head_new, situation, new_ms)
+        else:
+            self._learnt.head_not_read(requests, situation.room)
         return head == 0
 
     async def _take_job(

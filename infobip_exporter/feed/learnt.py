@@ -4,7 +4,10 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
+from infobip_exporter.model.time_range import TimeRange
+from infobip_exporter.planning.requests import AskNow, ReadRange
 from infobip_exporter.planning.settling import Floats, SettlingTimes
+from infobip_exporter.planning.situation import OVERLAP_MS, Situation
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
 
 BEHIND_MS = 5_000
@@ -28,6 +31,8 @@ class Learnt:
         self.page_rows = page_limit
         self.most_ids = list_length
         self.traffic = Traffic()
+        self.head_rows: dict[TimeRange, int] = {}
+        """The rows that each range of the poll's head had."""
         self.failures: defaultdict[str, FailureTraffic] = defaultdict(FailureTraffic)
         self.settling = SettlingTimes.from_list(settling)
         self._id_length = float(ID_LENGTH)
@@ -35,6 +40,7 @@ class Learnt:
 
     def poll_begins(self) -> None:
         """A cap that was found may be gone."""
+        self.head_rows.clear()
         self.page_rows = min(self.page_limit, math.ceil(CAP_GROWTH * self.page_rows))
         self.most_ids = min(self.list_length, math.ceil(CAP_GROWTH * self.most_ids))
 
@@ -42,6 +48,17 @@ class Learnt:
         """An answer with more rows than the server's cap: there is none."""
         if rows > self.page_rows:
             self.page_rows = self.page_limit
+
+    def head_read(self, new: int, situation: Situation, new_ms: int) -> None:
+        """All of a head was read, `new_ms` beyond the watermark of the situation: what was new is the traffic."""
+        overlap = TimeRange(situation.watermark_ms - OVERLAP_MS, situation.watermark_ms)
+        first_read_ms = new_ms + situation.unread.meet(overlap).total_ms
+        self.traffic = self.traffic.observed(new, first_read_ms / 1000)
+
+    def head_not_read(self, head: Sequence[ReadRange | AskNow], room: float) -> None:
+        """Not all of a head was read: how full its ranges were tells the traffic. The newest was not planned to be."""
+        rows = [self.head_rows[each.range] for each in head[:-1] if each.range in self.head_rows]
+        self.traffic = self.traffic.corrected(sum(rows), len(rows) * room)
 
     def saw_newest(self, age_ms: int) -> None:
         """The newest record of a head was this old."""

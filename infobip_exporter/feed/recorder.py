@@ -34,12 +34,12 @@ AHEAD_MS = HOUR_MS
 
 @dataclass(slots=True)
 class Found:
-    """What a poll has found, in messages; and its head alone, in how much time that was read for the first time."""
+    """What a poll has found, in messages."""
 
     new: int = 0
     settled: int = 0
     head_new: int = 0
-    head_ms: int = 0
+    """Those of the new ones that the head showed."""
 
 
 class Recorder(Writer):
@@ -152,7 +152,8 @@ class Recorder(Writer):
         if reading.postpones:  # else what is new was seen before
             self._note_lateness(cells, counted, asked_ms)
         await self._reject(changes, reading.page, reading.now.latest_ms)
-        first_read_ms = self._take_off_unread(reading.proven) if reading.proven is not None else 0
+        if reading.proven is not None:
+            self.move(unread=self.progress.unread.remove(reading.proven))
         self._lose_dense(changes, reading, cells, len(rows.records))
         if len(sent_ms):
             last_ms = int(sent_ms[-1])
@@ -164,18 +165,9 @@ class Recorder(Writer):
             self._log_failed(rows.records[number] for number in counted.failed.tolist())
         self.found.new += len(counted.new_ms)
         self.found.settled += counted.settled
-        if reading.head:
-            self.found.head_new += len(counted.new_ms)
-            self.found.head_ms += first_read_ms
+        self.found.head_new += len(counted.new_ms) if reading.head else 0
         self.durations_ms = np.append(self.durations_ms, counted.durations_ms)
         return counted.postponed
-
-    def _take_off_unread(self, proven: TimeRange) -> int:
-        """How much of it is read for the first time, with what lies beyond the watermark."""
-        before, watermark_ms = self.progress.unread, self.progress.watermark_ms
-        self.move(unread=before.remove(proven))
-        beyond_ms = max(0, proven.until_ms - max(proven.since_ms, watermark_ms))
-        return before.total_ms - self.progress.unread.total_ms + beyond_ms
 
     def _lose_dense(self, changes: Changes, reading: Reading, cells: Sequence[Cell], seen: int) -> None:
         """Report a millisecond of which the API can't show all, unless it was reported before."""
