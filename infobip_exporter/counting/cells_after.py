@@ -46,6 +46,8 @@ class Reading:
     looked: tuple[int, ...] = ()
     postpones: bool = True
     readable: Callable[[TimeRange], bool] = lambda _: True
+    audits: bool = True
+    """False where an answer to a later question was recorded before: it may know more."""
 
 
 def write_cells(
@@ -171,7 +173,7 @@ class _After:
     def _audits(self, cell: Cell) -> bool:
         """Whether an answer that shows all of the cell holds it against the log."""
         in_log = cell.since_ms > self._reading.now.latest_ms - LOG_KEEPS_MS + EDGE_MS
-        return cell.auditable and in_log and self._reading.asked.certain
+        return cell.auditable and in_log and self._reading.asked.certain and self._reading.audits
 
 
 def with_in_flight(cell: Cell, inside: Known) -> Cell:

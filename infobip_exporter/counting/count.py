@@ -123,13 +123,13 @@ class _Counting:
                 if message is not None:
                     waiting[number] = False
                     self._in_flight_again(number, message)
-        new = np.flatnonzero(waiting & is_open(records.sent_ms))
+        new = np.flatnonzero(waiting)
         elsewhere = has_id(self._known, self._rows.id_hashes[new])
         if elsewhere.any():
             for place in np.flatnonzero(elsewhere).tolist():
                 elsewhere[place] = self._is_known_elsewhere(int(new[place]))
             new = new[~elsewhere]
-        self._first_seen(new)
+        self._first_seen(new[is_open(records.sent_ms[new])])  # else it has moved at most
 
     def _known_settled(self) -> NDArray[np.bool_]:
         """Which records are those of messages that had settled before."""

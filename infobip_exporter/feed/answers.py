@@ -20,7 +20,7 @@ from infobip_exporter.model.record import Answer, Page, Records
 from infobip_exporter.model.time_range import TimeRange
 from infobip_exporter.planning.oversized import KnownValues, Millisecond, QueryRefused, read_millisecond
 from infobip_exporter.planning.planner import Planner
-from infobip_exporter.planning.range_read import Part, is_full, may_be_capped, split
+from infobip_exporter.planning.range_read import Part, ignores_bounds, is_full, may_be_capped, split
 from infobip_exporter.planning.requests import AskNow, LookUp, ReadRange, ReadStatus, Why
 
 _NOT_OF_THE_QUERY = (*REFUSED, THROTTLED, "", "connection")
@@ -60,6 +60,8 @@ class Answers:
         self._page_limit = learnt.page_limit
         self._values = KnownValues()
         self._begun: dict[TimeRange, _Begun] = {}
+        self._status_asked_ms = 0
+        """When the newest question by status was asked that has been recorded."""
 
     async def finish(self, job: Job, task: "asyncio.Task[Answer]") -> list[Job] | None:
         """Record the answer, or take note of the failure.
@@ -70,7 +72,7 @@ class Answers:
             answer = task.result()
         except RequestFailed as failure:
             return self._failed(job, failure)
-        if _ignores_bounds(job, answer.page, self._page_limit):
+        if job.part and ignores_bounds(job.part, answer.page, self._page_limit):
             self._sender.failed(RequestFailed("200", "the answer ignores sentSince and sentUntil"))
             return None
         self._sender.succeeded()
@@ -229,6 +231,7 @@ class Answers:
                 looked=job.looked,
                 postpones=not job.postponed and not oversized,
                 readable=self._readable,
+                audits=asked.earliest_ms > self._status_asked_ms,
             )
         )
         if len(self._recorder.durations_ms):
@@ -258,7 +261,8 @@ class Answers:
         await self._record(job, page, self._sender.asked(answer), None)
 
     async def _read_status(self, job: Job, answer: Answer, status: str, wanted: TimeRange) -> None:
-        page = answer.page
+        page, asked = answer.page, self._sender.asked(answer)
+        self._status_asked_ms = max(self._status_asked_ms, asked.earliest_ms)
         others = sum(record.kind.general_status != status for record in page.records)
         if 2 * others > page.rows:
             self._avoided.filter_failed("generalStatus", self._clock.monotonic_s())
@@ -268,7 +272,7 @@ class Answers:
                 self._learnt.failures[status] = self._learnt.failures[status].observed(
                     page.rows, wanted.length_ms / 1000, full=is_full(page, self._page_limit)
                 )
-        await self._record(job, page, self._sender.asked(answer), None)
+        await self._record(job, page, asked, None)
 
     def _note_rows(self, job: Job, part: Part, answer: Answer, asked: Bounds) -> None:
         """What an answer tells of the traffic, the server's cap and its clocks."""
@@ -286,15 +290,3 @@ class Answers:
     def forget_before(self, edge_ms: int) -> None:
         """Let go of what has left the log."""
         self._begun = {wanted: begun for wanted, begun in self._begun.items() if wanted.since_ms > edge_ms}
-
-
-def _ignores_bounds(job: Job, page: Page, limit: int) -> bool:
-    """Whether most records of an answer that may hold some back were sent at other times than asked for."""
-    part = job.part
-    if part is None or not (is_full(page, limit) or may_be_capped(page, limit)):
-        return False
-    sent_ms = page.records.sent_ms
-    beside = sent_ms < part.range.since_ms - 1
-    if not part.open_ended:
-        beside |= sent_ms > part.range.until_ms
-    return bool(2 * beside.sum() > page.rows)

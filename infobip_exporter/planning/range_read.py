@@ -36,6 +36,17 @@ def may_be_capped(page: Page, limit: int) -> bool:
     return 0 < page.rows < limit and page.rows % COMMON_CAP == 0
 
 
+def ignores_bounds(part: Part, page: Page, limit: int) -> bool:
+    """Whether most records of an answer that may hold some back were sent at other times than asked for."""
+    if not (is_full(page, limit) or may_be_capped(page, limit)):
+        return False
+    sent_ms = page.records.sent_ms
+    beside = sent_ms < part.range.since_ms - 1
+    if not part.open_ended:
+        beside |= sent_ms > part.range.until_ms
+    return bool(2 * beside.sum() > page.rows)
+
+
 def split(part: Part, page: Page, limit: int, now_ms: int) -> list[Part]:
     """Smaller parts to be asked for instead of `part`, whose answer proved nothing; oldest first.
 

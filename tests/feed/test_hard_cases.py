@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
 from infobip_exporter.infobip.query import Query
 from infobip_exporter.metrics import catalog
+from infobip_exporter.model.cells import NEVER_MS
 from infobip_exporter.model.record import Answer, Page, Records
 from infobip_exporter.model.time_range import TimeRange, TimeRanges
 from infobip_exporter.planning.requests import LookUp, ReadRange, ReadStatus, Request, Why
@@ -177,6 +179,66 @@ def test_what_was_sent_before_the_beginning_is_in_no_cell_and_raises_no_alarm() 
         assert begin_ms is not None
         assert feed.ledger.cells[0].since_ms >= begin_ms
         assert feed.sent == 1
+        assert feed.recording.total(catalog.AUDIT, result="missed") == 0
+        assert feed.recording.total(catalog.AUDIT, result="vanished") == 0
+
+    asyncio.run(live())
+
+
+class SettlesMeanwhile(Polling):
+    """The message settles right before it is asked for by status; that question overtakes the read of its range."""
+
+    async def fetch(self, query: Query) -> Answer:
+        if query.general_status is not None:
+            self.records = [row("m", 990, REJECTED), row("other", 991)]
+        answer = await super().fetch(query)
+        if query.until_ms is not None and query.general_status is None:
+            for _ in range(20):
+                await asyncio.sleep(0)
+        return answer
+
+
+def test_an_answer_that_was_overtaken_by_one_that_knew_more_raises_no_alarm() -> None:
+    async def live() -> None:
+        feed = SettlesMeanwhile(records=[row("m", 990, PENDING), row("other", 991)], lookback_s=100.0)
+        await feed.live(140)
+        (cell,) = (each for each in feed.ledger.cells.between(TimeRange(0, 1 << 62)) if each.in_flight)
+        assert cell.final
+        chosen = Chosen(ReadRange(Why.RECHECK, cell.range), ReadStatus(Why.RECHECK, "REJECTED", cell.range))
+        with patch.object(feed.feed._planner, "next_request", chosen.next_request):
+            await feed.live(1)
+        assert feed.recording.total(catalog.MESSAGES) == 2
+        assert feed.recording.total(catalog.AUDIT, result="missed") == 0
+        assert feed.recording.total(catalog.AUDIT, result="vanished") == 0
+
+    asyncio.run(live())
+
+
+class Filtered(Polling):
+    """`narrow` filters leave out most of what was sent."""
+
+    narrow = False
+
+    async def fetch(self, query: Query) -> Answer:
+        answer = await super().fetch(query)
+        if not self.narrow:
+            return answer
+        few = Records.of([each for each in answer.page.records if each.message_id.endswith("1")])
+        return replace(answer, page=Page(few, len(few)))
+
+
+def test_filters_that_are_narrowed_raise_no_alarm() -> None:
+    async def live() -> None:
+        feed = Filtered(records=[row(f"m{n}", 1000.01 + n / 20) for n in range(6000)])
+        await feed.live(6)
+        feed.clock.now_s += 0.7
+        await feed.live(1)
+        assert any(each.read_ms == NEVER_MS for each in feed.ledger.cells.between(TimeRange(0, 1 << 62)))
+        feed.start()
+        feed.narrow = True
+        feed.feed.settings = replace(feed.feed.settings, filters="other")
+        await feed.live(170)
+        assert feed.recording.total(catalog.AUDIT, result="verified") > 0
         assert feed.recording.total(catalog.AUDIT, result="missed") == 0
         assert feed.recording.total(catalog.AUDIT, result="vanished") == 0
 

@@ -7,6 +7,7 @@ import pytest
 from infobip_exporter.model.channels import LOG_KEEPS_MS
 from tests.feed.living import BEGIN_MS, Living, message
 
+HOUR_MS = 3_600_000
 LOG_KEEPS_S = LOG_KEEPS_MS / 1000
 
 
@@ -65,6 +66,19 @@ def test_a_sent_time_that_moves_by_seconds_is_one_message(by_s: float, group: st
         await feed.live_for(3 * 3600)
         assert feed.sent == 20
         assert (feed.settled, feed.in_flight) == ((0, 20) if group == "PENDING" else (20, 0))
+
+    asyncio.run(live())
+
+
+def test_a_message_in_flight_in_final_time_whose_sent_time_moves_settles() -> None:
+    async def live() -> None:
+        feed = Living(interval_s=60.0)
+        settles_ms = BEGIN_MS + 1_100_000 + 2 * HOUR_MS
+        before = message("m", 1100, "PENDING")._replace(gone_ms=settles_ms)
+        after = message("m", 1100.005, settles_s=7199.0)._replace(visible_ms=settles_ms)
+        feed.send(before, after, *(message(f"other{n}", 1101 + n) for n in range(50)))
+        await feed.live_for(4 * 3600)
+        assert (feed.sent, feed.settled, feed.in_flight) == (51, 51, 0)
 
     asyncio.run(live())
 
