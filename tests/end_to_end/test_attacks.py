@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import stat
-import statistics
 import subprocess
 import sys
 import time
@@ -25,8 +24,6 @@ from tests.end_to_end.programs import account, sandbox
 SECONDS = 6.0
 PLATFORMS = 200
 """4,000 series, a page of 0.6 MB."""
-USUAL_S, SLOWEST_S = 1.0, 3.0
-"""For a scrape where nothing else runs; `python -m bench attacks` shows that it stays below a second."""
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +55,8 @@ def test_an_honest_scraper_is_served_whatever_others_do(
     with exporter(tmp_path / "here", log_url, security, ["instagram"]) as server:
         honest = under_attack(name, server, "/-/healthy", SECONDS)
         memory = memory_mib(server.pid, "VmHWM")
-    # Tests share their machine.
-    slower = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert len(honest.scrapes_s) >= 1
-    assert honest.failed == 0
-    assert statistics.median(honest.scrapes_s) < USUAL_S * slower
-    assert max(honest.scrapes_s + honest.health_s) < SLOWEST_S * slower
+    assert honest.failed == 0  # How fast they were is for `make bench`.
     assert memory < GOAL_MIB
 
 
