@@ -61,8 +61,6 @@ class ApiClock:
         self._doubted: deque[_Told] = deque()
         self._low = self._high = 0
         self._agreed = 0
-        self.undated = 0
-        """How many answers in a row have told no time."""
 
     @property
     def known(self) -> bool:
@@ -72,9 +70,7 @@ class ApiClock:
     def saw(self, date_ms: int | None, asked_s: float, received_s: float, wall_s: float) -> None:
         """An answer with this date was asked for and received at these moments."""
         if date_ms is None:
-            self.undated += 1
             return
-        self.undated = 0
         low, high = date_ms - math.ceil(received_s * 1000), date_ms + 1000 - math.floor(asked_s * 1000)
         told = _Told(received_s, low, high)
         if self._believable(told, wall_s):
