@@ -1,8 +1,7 @@
 """The real feed on plain traffic, in virtual time: how fresh its counts are, and what they cost. For `simulation.report`.
 
-Messages turn up in the log within 2 s and settle after lognormal times; a request takes 0.2 s. Rates are run at full
-size or, with `scale` above 1, as small copies: so many times fewer messages, on pages and lists of ids as many times
-shorter. The traffic of a copy is even, so that its pages are as full as the original's.
+Messages turn up in the log within 2 s and settle after lognormal times. Rates are run at full size or, with `scale`
+above 1, as small copies: so many times fewer messages, on pages and lists of ids as many times shorter. The traffic of a copy is even, so that its pages are as full as the original's.
 """
 
 import asyncio
@@ -43,7 +42,6 @@ from simulation.world import BEGINS_MS
 T = TypeVar("T")
 INTERVAL_S = 30.0
 REQUESTS_PER_MINUTE = 100
-REQUEST_S = 0.2
 VISIBLE_S = 2.0
 """Messages turn up in the log after 0 to so many seconds."""
 SIGMA = 0.5
@@ -62,7 +60,7 @@ class Case:
     """Traffic, and how long a run warms up and is measured.
 
     `burst` is by how much the traffic is higher for a minute of every ten. `backlog_h` is how much of the log is unread
-    at the start. `all_fail` makes every message fail.
+    at the start. `all_fail` makes every message fail. A request takes `answer_s`.
     """
 
     per_second: float
@@ -73,6 +71,7 @@ class Case:
     burst: int = 1
     backlog_h: float = 0.0
     all_fail: bool = False
+    answer_s: float = 0.2
 
     @property
     def starts_s(self) -> float:
@@ -165,6 +164,7 @@ class PlainApi:
     log: PlainLog
     time: WorldTime
     rng: Random
+    answer_s: float
     requests: int = 0
     rows: int = 0
 
@@ -180,7 +180,7 @@ class PlainApi:
     async def fetch(self, query: Query) -> Answer:
         self.requests += 1
         asked_s = self.time.monotonic_s()
-        there_s, back_s = (self.rng.uniform(0.4, 0.6) * REQUEST_S for _ in range(2))
+        there_s, back_s = (self.rng.uniform(0.4, 0.6) * self.answer_s for _ in range(2))
         await asyncio.sleep(there_s)
         now_ms = self.now_ms()
         page = self.log.page(query, now_ms, now_ms + round(back_s * 1000))
@@ -287,7 +287,7 @@ class _Run:
         self.time = WorldTime(BEGINS_MS)
         self.time.advance(case.starts_s)
         self.log = PlainLog(case)
-        self.api = PlainApi(self.log, self.time, Random(1))
+        self.api = PlainApi(self.log, self.time, Random(1), case.answer_s)
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         store = SqliteStore(self.connection, "memory")
         store.create_tables()

@@ -48,6 +48,7 @@ GOALS = (
     Goal(Case(600, 2, scale=10), settled=SOON, failed=FAILED_SOON),
     Goal(Case(600, 2, scale=10, all_fail=True), settled=SOON, failed=FAILED_SOON),
     Goal(Case(100, 2, scale=2, burst=10), sent=(20.0, 75.0)),
+    Goal(Case(300, 2, 0.5, 0.5, scale=10, answer_s=4.0), sent=(30.0, 60.0)),
     Goal(Case(1, 60, 3, 2), settled=SOON, failed=FAILED_SOON, requests=1.1),
     Goal(Case(10, 60), settled=SOON, failed=FAILED_SOON),
     Goal(Case(100, 60, scale=2), settled=SOON, failed=FAILED_SOON),
@@ -107,6 +108,7 @@ def line(goal: Goal, measured: Measured) -> str:
     case = goal.case
     notes = [f"{case.burst}x bursts"] if case.burst > 1 else []
     notes += ["all fail"] if case.all_fail else []
+    notes += [f"answers take {case.answer_s:g} s"] if case.answer_s > 1 else []
     cells = [f"{case.per_second:g}" + "".join(f", {note}" for note in notes), told(case.settle_s)]
     for wanted, found in (
         (goal.sent, measured.sent),

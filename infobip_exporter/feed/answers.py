@@ -141,6 +141,10 @@ class Answers:
         self._note_rows(job, part, answer, asked)
         if is_full(page, self._page_limit) or may_be_capped(page, self._page_limit):
             return await self._split(job, part, answer)
+        if job.why is Why.HEAD:
+            now_ms = (asked.earliest_ms + asked.latest_ms) // 2
+            until_ms = now_ms if part.open_ended else min(part.range.until_ms, now_ms)
+            self._learnt.saw_of_head(page.records.sent_ms, part.range._replace(until_ms=until_ms))
         proven = self._proven(part, asked)
         postponed = await self._record(job, page, asked, proven)
         self._avoided.range_read(part.range)
@@ -278,8 +282,6 @@ class Answers:
         """What an answer tells of the traffic, the server's cap and its clocks."""
         page = answer.page
         self._learnt.saw_rows(page.rows)
-        if job.why is Why.HEAD:
-            self._learnt.head_rows[part.range] = page.rows
         if job.why is not Why.HEAD or not page.records:
             return
         newest_ms = int(page.records.sent_ms.max())

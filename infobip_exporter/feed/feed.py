@@ -30,6 +30,7 @@ from infobip_exporter.model.channels import LOG_KEEPS_MS
 from infobip_exporter.model.record import Answer
 from infobip_exporter.planning.planner import Planner
 from infobip_exporter.planning.requests import Request, Why
+from infobip_exporter.planning.situation import OVERLAP_MS
 
 UNDER_WAY = 4
 """Requests of a feed at once: at 0.2 s a request, what a minute allows is asked for within six seconds. At 2 s a
@@ -182,8 +183,9 @@ class Feed:
         """Send the poll's requests. True if all of the head was read."""
         self._learnt.poll_begins()
         situation = self._situations.advance()
-        requests = self._planner.head(situation)
-        jobs = deque(job for each in reversed(requests) for job in reversed(self._jobs.of_head(each)))
+        self._learnt.head_begins(situation.watermark_ms - OVERLAP_MS)
+        requests = reversed(self._planner.head(situation))
+        jobs = deque(job for each in requests for job in reversed(self._jobs.of_head(each)))
         quota = max(1.0, situation.requests_per_poll)
         running: dict[asyncio.Task[Answer], Job] = {}
         head, given_up = len(jobs), 0
@@ -220,7 +222,7 @@ class Feed:
             new_ms = self._recorder.progress.watermark_ms - situation.watermark_ms
             self._learnt.head_read(self._recorder.found.head_new, situation, new_ms)
         else:
-            self._learnt.head_not_read(requests, situation.room)
+            self._learnt.head_not_read()
         return head == 0
 
     async def _take_job(

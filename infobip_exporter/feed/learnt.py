@@ -4,8 +4,10 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infobip_exporter.model.time_range import TimeRange
-from infobip_exporter.planning.requests import AskNow, ReadRange
 from infobip_exporter.planning.settling import Floats, SettlingTimes
 from infobip_exporter.planning.situation import OVERLAP_MS, Situation
 from infobip_exporter.planning.traffic import FailureTraffic, Traffic
@@ -31,16 +33,14 @@ class Learnt:
         self.page_rows = page_limit
         self.most_ids = list_length
         self.traffic = Traffic()
-        self.head_rows: dict[TimeRange, int] = {}
-        """The rows that each range of the poll's head had."""
         self.failures: defaultdict[str, FailureTraffic] = defaultdict(FailureTraffic)
         self.settling = SettlingTimes.from_list(settling)
+        self._head_since_ms = self._head_rows = self._head_ms = 0
         self._id_length = float(ID_LENGTH)
         self._behind_ms: deque[int] = deque(maxlen=BEHIND_POLLS)
 
     def poll_begins(self) -> None:
         """A cap that was found may be gone."""
-        self.head_rows.clear()
         self.page_rows = min(self.page_limit, math.ceil(CAP_GROWTH * self.page_rows))
         self.most_ids = min(self.list_length, math.ceil(CAP_GROWTH * self.most_ids))
 
@@ -49,16 +49,28 @@ class Learnt:
         if rows > self.page_rows:
             self.page_rows = self.page_limit
 
+    def head_begins(self, since_ms: int) -> None:
+        """A poll's head is asked for; `since_ms` is where it begins but for what it reads once more."""
+        self._head_since_ms = since_ms
+        self._head_rows = self._head_ms = 0
+
+    def saw_of_head(self, sent_ms: NDArray[np.int64], wanted: TimeRange) -> None:
+        """All rows of a part of the head."""
+        self._head_rows += int((sent_ms >= self._head_since_ms).sum())
+        self._head_ms += max(0, wanted.until_ms - max(wanted.since_ms, self._head_since_ms))
+
     def head_read(self, new: int, situation: Situation, new_ms: int) -> None:
         """All of a head was read, `new_ms` beyond the watermark of the situation: what was new is the traffic."""
         overlap = TimeRange(situation.watermark_ms - OVERLAP_MS, situation.watermark_ms)
         first_read_ms = new_ms + situation.unread.meet(overlap).total_ms
         self.traffic = self.traffic.observed(new, first_read_ms / 1000)
 
-    def head_not_read(self, head: Sequence[ReadRange | AskNow], room: float) -> None:
-        """Not all of a head was read: how full its ranges were tells the traffic. The newest was not planned to be."""
-        rows = [self.head_rows[each.range] for each in head[:-1] if each.range in self.head_rows]
-        self.traffic = self.traffic.corrected(sum(rows), len(rows) * room)
+    def head_not_read(self) -> None:
+        """Not all of a head was read: what its parts had is the traffic.
+
+        Else a guess that is wrong would stay, where answers are slow: no later head would be read to its end either.
+        """
+        self.traffic = self.traffic.observed(self._head_rows, self._head_ms / 1000)
 
     def saw_newest(self, age_ms: int) -> None:
         """The newest record of a head was this old."""

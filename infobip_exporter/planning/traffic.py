@@ -26,13 +26,6 @@ class Traffic:
             return Traffic(rows / seconds)
         return Traffic((self.rows_per_s + rows / seconds) / 2)
 
-    def corrected(self, rows: int, planned: float) -> "Traffic":
-        """The estimate after a head that was not read to its end, whose ranges had `rows` in place of `planned` ones.
-
-        Else a guess too high would stay: where answers are slow, no later head would be read to its end either.
-        """
-        return Traffic(self.rows_per_s * rows / planned) if planned > 0 else self
-
 
 @dataclass(frozen=True, slots=True)
 class FailureTraffic:

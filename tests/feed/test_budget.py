@@ -13,7 +13,7 @@ from infobip_exporter.feed.situations import FEWEST
 from tests.feed.living import Living, message
 
 
-@pytest.mark.parametrize(("budget", "interval_s", "within_s"), [(100, 1.0, 30.0), (20, 1.0, 90.0)])
+@pytest.mark.parametrize(("budget", "interval_s", "within_s"), [(100, 1.0, 30.0), (20, 1.0, 120.0)])
 def test_short_polls_count_a_burst_and_a_backlog(budget: int, interval_s: float, within_s: float) -> None:
     async def live() -> None:
         feed = Living(budget=budget, interval_s=interval_s, lookback_s=1800.0)

@@ -28,9 +28,3 @@ def test_failures_fall_slowly() -> None:
 
 def test_a_full_page_of_failures_means_more() -> None:
     assert FailureTraffic(2).observed(1000, 500, full=True).rows_per_s == 3
-
-
-def test_a_head_that_was_not_read_to_its_end_corrects_the_traffic_by_what_its_ranges_had() -> None:
-    assert Traffic(100).corrected(20, 400.0).rows_per_s == 5
-    assert Traffic(100).corrected(440, 400.0).rows_per_s == pytest.approx(110)
-    assert Traffic(100).corrected(0, 0.0) == Traffic(100)
