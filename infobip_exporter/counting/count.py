@@ -129,7 +129,7 @@ class _Counting:
             for place in np.flatnonzero(elsewhere).tolist():
                 elsewhere[place] = self._is_known_elsewhere(int(new[place]))
             new = new[~elsewhere]
-        self._first_seen(new[is_open(records.sent_ms[new])])  # else it has moved at most
+        self._first_seen(new[is_open(records.sent_ms[new])])  # final time has none
 
     def _known_settled(self) -> NDArray[np.bool_]:
         """Which records are those of messages that had settled before."""

@@ -47,7 +47,7 @@ def cut(
     held = [*(cell.range for cell in kept), *beside, *([proven] if proven else [])]
     made += _unproven(unproven, TimeRanges(held), sent_ms)
     exempt = TimeRanges(cell.range for cell in unproven if not cell.auditable)
-    if exempt:  # they hold messages that were counted under other filters
+    if exempt:  # what they hold can not be held against the log
         made = [cell._replace(auditable=not exempt.meet(cell.range)) for cell in made]
     return _joined(sorted([*kept, *made]), sent_ms, proven, page_rows)
 

@@ -17,3 +17,13 @@ def test_a_burst_at_the_start_does_not_make_later_polls_ask_for_more_than_they_c
         assert feed.sent == 6000
 
     asyncio.run(live())
+
+
+def test_a_feed_that_starts_amid_dense_traffic_keeps_up() -> None:
+    async def live() -> None:
+        feed = Living(interval_s=30.0, takes_s=1.25, page_limit=100)
+        feed.send(*(message(f"m{n}", 900 + n / 30) for n in range(24_000)))
+        await feed.live_for(600)
+        assert feed.lag_s < 2 * feed.interval_s
+
+    asyncio.run(live())
